@@ -1,0 +1,452 @@
+/**
+ * Every error kontext can show, in one table.
+ *
+ * `exitCode` is the process exit code of `kontext` (BSD sysexits where one fits); 2 is missing on purpose: it
+ * belongs to `kontext hook` alone. `rpcCode` is the Connect code the backend answers with. `summary` is the
+ * sentence of the documentation; `hint` is what to do next when the place that throws knows nothing better.
+ */
+export interface ErrorSpec {
+  readonly summary: string;
+  readonly exitCode: 1 | 64 | 65 | 69 | 75 | 77 | 78 | 126 | 127 | 10 | 11 | 12 | 13 | 14 | 15;
+  readonly rpcCode: RpcCode;
+  readonly hint: string;
+}
+
+/** The Connect error codes the table uses (https://connectrpc.com/docs/protocol#error-codes). */
+export type RpcCode =
+  | 'invalid_argument'
+  | 'not_found'
+  | 'already_exists'
+  | 'permission_denied'
+  | 'resource_exhausted'
+  | 'failed_precondition'
+  | 'aborted'
+  | 'unavailable'
+  | 'internal'
+  | 'unauthenticated'
+  | 'deadline_exceeded';
+
+const spec = (
+  exitCode: ErrorSpec['exitCode'],
+  rpcCode: RpcCode,
+  summary: string,
+  hint: string,
+): ErrorSpec => ({ exitCode, rpcCode, summary, hint });
+
+/** Stable codes. Add, never rename: programs match on them. */
+export const errorTable = {
+  // the command line and its configuration
+  KX_INTERNAL: spec(
+    1,
+    'internal',
+    'kontext met a state it did not expect',
+    'run again with KONTEXT_LOG=debug and report the log',
+  ),
+  KX_USAGE: spec(64, 'invalid_argument', 'the command line is wrong', 'run `kontext --help`'),
+  KX_CONFIG_INVALID: spec(
+    78,
+    'invalid_argument',
+    'a setting has a value that cannot be used',
+    'see docs/configuration.md',
+  ),
+  KX_BACKEND_NOT_INSTALLED: spec(
+    78,
+    'failed_precondition',
+    'the kontext-backend executable was not found',
+    'run `npm install -g @kontext/backend`',
+  ),
+  KX_INSECURE_URL: spec(
+    78,
+    'invalid_argument',
+    'the backend URL is plain http and not loopback',
+    'use an https URL',
+  ),
+  KX_INPUT_NEEDED: spec(
+    77,
+    'failed_precondition',
+    'a person has to answer, and there is no terminal to ask on',
+    'run the command in a terminal',
+  ),
+
+  // the backend as seen from outside
+  KX_BACKEND_UNREACHABLE: spec(
+    69,
+    'unavailable',
+    'no backend answers at the configured URL',
+    'start one with `kontext serve`, or set KONTEXT_API_URL',
+  ),
+  KX_TLS_FAILED: spec(
+    69,
+    'unavailable',
+    'the TLS connection to the backend could not be trusted',
+    'check the certificate, or set NODE_EXTRA_CA_CERTS',
+  ),
+  KX_NOT_A_BACKEND: spec(
+    69,
+    'unavailable',
+    'something answers at the URL, but it is not a kontext backend',
+    'check KONTEXT_API_URL',
+  ),
+  KX_TEMPORARY: spec(75, 'unavailable', 'the request failed for now', 'try again in a moment'),
+  KX_RATE_LIMITED: spec(75, 'resource_exhausted', 'too many requests', 'wait and try again'),
+  KX_CLOCK_SKEW: spec(
+    78,
+    'unauthenticated',
+    'the clock of this machine differs too much from the backend',
+    'set the clock, for example with `timedatectl set-ntp true`',
+  ),
+
+  // login
+  KX_NOT_LOGGED_IN: spec(77, 'unauthenticated', 'nobody is logged in', 'run `kontext login`'),
+  KX_LOGIN_EXPIRED: spec(
+    77,
+    'unauthenticated',
+    'the login has expired or was revoked',
+    'run `kontext login`',
+  ),
+  KX_LOGIN_DENIED: spec(
+    77,
+    'permission_denied',
+    'the login was denied on the approval page',
+    'run `kontext login` again if that was a mistake',
+  ),
+  KX_DEVICE_CODE_EXPIRED: spec(
+    77,
+    'unauthenticated',
+    'the device code expired before it was approved',
+    'run `kontext login` again',
+  ),
+  KX_LOGIN_OTHER_ACCOUNT: spec(
+    77,
+    'failed_precondition',
+    'another account logged in than before',
+    'run `kontext logout` first, or log in as the first account',
+  ),
+  KX_KEYRING_UNAVAILABLE: spec(
+    78,
+    'failed_precondition',
+    'the OS keyring cannot be used',
+    'unlock or start the keyring, or accept a file with --insecure-storage',
+  ),
+  KX_KEYRING_ITEM_INVALID: spec(
+    78,
+    'failed_precondition',
+    'the login in the keyring cannot be read',
+    'run `kontext logout`, then `kontext login`',
+  ),
+
+  // the env template
+  KX_TEMPLATE_MISSING: spec(
+    65,
+    'invalid_argument',
+    'there is no env template',
+    'create .env.kontext, for example from .env.kontext.example',
+  ),
+  KX_TEMPLATE_UNREADABLE: spec(
+    65,
+    'invalid_argument',
+    'the env template cannot be read',
+    'check the file and its permissions',
+  ),
+  KX_TEMPLATE_NOT_UTF8: spec(
+    65,
+    'invalid_argument',
+    'the env template is not valid UTF-8',
+    'save the file as UTF-8',
+  ),
+  KX_TEMPLATE_TOO_LARGE: spec(
+    65,
+    'invalid_argument',
+    'the env template is beyond a limit',
+    'keep it under 1 MiB, 10,000 entries and 64 KiB per value',
+  ),
+  KX_TEMPLATE_SYNTAX: spec(
+    65,
+    'invalid_argument',
+    'a line of the env template cannot be understood',
+    'fix the line, for example `NAME={{kontext:github}}`',
+  ),
+  KX_TEMPLATE_PLACEHOLDER: spec(
+    65,
+    'invalid_argument',
+    'a placeholder is malformed',
+    'write it as {{kontext:provider/resource?scope=a+b}}',
+  ),
+  KX_TEMPLATE_REFUSED_NAME: spec(
+    65,
+    'invalid_argument',
+    'the env template sets a variable it may not set',
+    'remove the line; set it outside the template if you need it',
+  ),
+  KX_TEMPLATE_DUPLICATE: spec(
+    65,
+    'invalid_argument',
+    'a variable is set twice; the last one wins',
+    'remove one of the lines',
+  ),
+  KX_TEMPLATE_UNTRUSTED: spec(
+    77,
+    'failed_precondition',
+    'the env template has not been trusted yet',
+    'look at it, then run `kontext trust` or pass --trust',
+  ),
+
+  // providers, connections, credentials
+  KX_PROVIDER_UNKNOWN: spec(
+    77,
+    'not_found',
+    'the organisation has no such provider',
+    'run `kontext providers ls`',
+  ),
+  KX_PROVIDER_EXISTS: spec(
+    64,
+    'already_exists',
+    'a provider of that name exists',
+    'choose another name, or remove it with `kontext providers rm`',
+  ),
+  KX_PROVIDER_IN_USE: spec(
+    1,
+    'failed_precondition',
+    'the provider still has connections',
+    'revoke them, or pass --force',
+  ),
+  KX_PROVIDER_INVALID: spec(
+    64,
+    'invalid_argument',
+    'the provider description cannot be used',
+    'see `kontext providers add --help`',
+  ),
+  KX_PROVIDER_NOT_ATTACHED: spec(
+    77,
+    'permission_denied',
+    'the provider is not attached to this agent',
+    'ask an administrator to attach it',
+  ),
+  KX_PROVIDER_UNREACHABLE: spec(
+    75,
+    'unavailable',
+    'the provider did not answer in time',
+    'try again in a moment',
+  ),
+  KX_CONNECTION_MISSING: spec(
+    77,
+    'failed_precondition',
+    'the provider is not connected',
+    'run `kontext connect <provider>`',
+  ),
+  KX_CONNECTION_AMBIGUOUS: spec(
+    77,
+    'failed_precondition',
+    'several connections fit the placeholder',
+    'name one: {{kontext:provider/name}}',
+  ),
+  KX_CONNECTION_REAUTH_REQUIRED: spec(
+    77,
+    'failed_precondition',
+    'the provider wants the user to log in again',
+    'run `kontext connect <provider>`',
+  ),
+  KX_CONNECTION_NOT_FOUND: spec(
+    1,
+    'not_found',
+    'there is no such connection',
+    'run `kontext connections ls`',
+  ),
+  KX_CONNECT_LINK_EXPIRED: spec(
+    77,
+    'failed_precondition',
+    'the connect link expired or was used',
+    'run `kontext connect <provider>` again',
+  ),
+  KX_CONNECT_FAILED: spec(
+    77,
+    'failed_precondition',
+    'the provider refused the connection',
+    'run `kontext connect <provider>` again',
+  ),
+  KX_DELIVERY_UNSUPPORTED: spec(
+    65,
+    'invalid_argument',
+    'broker delivery is not built yet',
+    'remove delivery=broker from the placeholder',
+  ),
+  KX_SCOPE_EXCEEDED: spec(
+    77,
+    'permission_denied',
+    'more scope was asked for than the connection has',
+    'ask for less, or reconnect with the scope',
+  ),
+  KX_POLICY_DENIED: spec(77, 'permission_denied', 'policy forbids it', 'ask whoever owns the policy'),
+  KX_EXCHANGE_REFUSED: spec(
+    1,
+    'invalid_argument',
+    'the token exchange request is not acceptable',
+    'see the error description',
+  ),
+  KX_SUBJECT_INVALID: spec(
+    77,
+    'unauthenticated',
+    'the subject token is expired, revoked or not ours',
+    'run `kontext login`',
+  ),
+  KX_SECRET_INVALID: spec(
+    64,
+    'invalid_argument',
+    'the secret is empty or larger than 64 KiB',
+    'give the value on standard input',
+  ),
+
+  // authorization at the API
+  KX_UNAUTHENTICATED: spec(
+    77,
+    'unauthenticated',
+    'the request carries no valid access token',
+    'run `kontext login`',
+  ),
+  KX_FORBIDDEN: spec(
+    77,
+    'permission_denied',
+    'the role of the user does not allow it',
+    'ask an administrator',
+  ),
+  KX_DPOP_NONCE_NEEDED: spec(
+    75,
+    'unauthenticated',
+    'the proof must carry a nonce of the server',
+    'repeat the request with the nonce of the answer',
+  ),
+  KX_REQUEST_INVALID: spec(
+    64,
+    'invalid_argument',
+    'a field of the request cannot be used',
+    'see the message',
+  ),
+  KX_NOT_FOUND: spec(1, 'not_found', 'there is no such thing, or it is not yours', 'check the id'),
+
+  // sessions and agents
+  KX_SESSION_ENDED: spec(
+    1,
+    'failed_precondition',
+    'the session has ended',
+    'start a new one with `kontext start`',
+  ),
+  KX_SESSION_NESTED: spec(
+    64,
+    'failed_precondition',
+    'the command may not run inside a session',
+    'run it in a terminal outside the agent',
+  ),
+  KX_AGENT_UNKNOWN: spec(64, 'invalid_argument', 'kontext does not know that agent', 'use --agent claude'),
+  KX_AGENT_NOT_FOUND: spec(127, 'not_found', 'the agent is not installed', 'install it, or put it on PATH'),
+  KX_AGENT_NOT_EXECUTABLE: spec(
+    126,
+    'permission_denied',
+    'the agent cannot be executed',
+    'check its file permissions',
+  ),
+  KX_AGENT_FLAG_REFUSED: spec(
+    64,
+    'invalid_argument',
+    'that agent flag switches the hooks off',
+    'leave the flag out',
+  ),
+  KX_AGENT_SETTINGS_INVALID: spec(
+    64,
+    'invalid_argument',
+    'the settings given to the agent cannot be read',
+    'fix the file or the JSON after --settings',
+  ),
+  KX_SOCKET_FAILED: spec(1, 'internal', 'the hook socket cannot be made', 'check the runtime directory'),
+  KX_HOOK_INPUT: spec(1, 'invalid_argument', 'the hook input cannot be read', 'update the agent or kontext'),
+
+  // policy
+  KX_POLICY_INVALID: spec(
+    65,
+    'invalid_argument',
+    'the policy cannot be parsed',
+    'see the message for line and column',
+  ),
+  KX_SNAPSHOT_INVALID: spec(
+    1,
+    'failed_precondition',
+    'the policy snapshot is not signed by the pinned key, or was changed',
+    'run `kontext logout`, then `kontext login`, if the backend changed its key',
+  ),
+  KX_SNAPSHOT_ROLLBACK: spec(
+    1,
+    'failed_precondition',
+    'the policy snapshot is older than one seen before',
+    'tell whoever runs the backend',
+  ),
+
+  // vault and store
+  KX_VAULT_OPEN: spec(
+    1,
+    'internal',
+    'a sealed secret cannot be opened',
+    'check the key-encryption key; the record or its context was changed',
+  ),
+  KX_KEK_MISSING: spec(
+    78,
+    'failed_precondition',
+    'the key-encryption key is missing or unreadable',
+    'set KONTEXT_KEK_FILE or restore the key file',
+  ),
+  KX_STORE_SCHEMA_OLD: spec(
+    78,
+    'failed_precondition',
+    'the database schema is older than this backend',
+    'run `kontext-backend migrate`',
+  ),
+  KX_STORE_UNREACHABLE: spec(
+    69,
+    'unavailable',
+    'the database does not answer',
+    'check DATABASE_URL and the server',
+  ),
+  KX_STORE_LOCKED: spec(
+    75,
+    'unavailable',
+    'another backend uses the embedded database',
+    'stop the other process, or set another KONTEXT_DATA_DIR',
+  ),
+
+  // audit and spool
+  KX_AUDIT_GAP: spec(10, 'failed_precondition', 'an audit stream lacks events', 'see the report'),
+  KX_AUDIT_FORK: spec(11, 'aborted', 'a stored event came again with other bytes', 'see the report'),
+  KX_AUDIT_SIGNATURE: spec(12, 'failed_precondition', 'a signature does not verify', 'see the report'),
+  KX_AUDIT_TRUNCATED: spec(
+    13,
+    'failed_precondition',
+    'an audit stream ends before its head',
+    'see the report',
+  ),
+  KX_AUDIT_UNPINNED_KEY: spec(
+    14,
+    'failed_precondition',
+    'the signing key is not pinned',
+    'pass the key, or log in again',
+  ),
+  KX_AUDIT_ALTERED: spec(
+    15,
+    'failed_precondition',
+    'an audit event does not match its hash',
+    'see the report',
+  ),
+  KX_EVENT_INVALID: spec(1, 'invalid_argument', 'an audit event is not well formed', 'update kontext'),
+  KX_SPOOL_FULL: spec(
+    75,
+    'resource_exhausted',
+    'the local spool is full',
+    'let it upload: check `kontext status`',
+  ),
+  KX_SPOOL_CORRUPT: spec(
+    1,
+    'internal',
+    'a spool record cannot be read',
+    'see the log; intact records are kept',
+  ),
+} as const satisfies Record<string, ErrorSpec>;
+
+/** Union of all codes, so that a `switch` over codes is checked by the compiler. */
+export type ErrorCode = keyof typeof errorTable;
