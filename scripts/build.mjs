@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+// Bundles what runs outside tests: the kontext command, its hook client, the backend, the demo, the bench.
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const quiet = process.argv.includes('--quiet');
+const json = (path) => JSON.parse(readFileSync(join(root, path), 'utf8'));
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  format: 'esm',
+  splitting: true,
+  minify: false,
+  sourcemap: false,
+  legalComments: 'none',
+  logLevel: 'warning',
+  outExtension: { '.js': '.js' },
+  define: { __KONTEXT_VERSION__: JSON.stringify(json('package.json').version) },
+  // CommonJS packages inside an ES module bundle still call require() for node's own modules.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+  },
+};
+
+const clean = (dir) => {
+  rmSync(join(root, dir), { recursive: true, force: true });
+  mkdirSync(join(root, dir), { recursive: true });
+};
+
+async function buildCli() {
+  clean('apps/cli/dist');
+  await build({
+    ...common,
+    entryPoints: { main: 'apps/cli/src/main.ts' },
+    outdir: 'apps/cli/dist',
+    chunkNames: 'chunks/[name]-[hash]',
+    external: Object.keys(json('apps/cli/package.json').dependencies),
+    minifySyntax: true,
+    minifyWhitespace: true,
+  });
+  // The hook client stands alone: one small file that Node can read at once, no banner, no chunks.
+  await build({
+    ...common,
+    splitting: false,
+    banner: {},
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    entryPoints: { hook: 'apps/cli/src/hooks/client-main.ts' },
+    outdir: 'apps/cli/dist',
+    minify: true,
+  });
+  copyCedar('apps/cli/dist');
+}
+
+async function buildBackend() {
+  clean('apps/backend/dist');
+  await build({
+    ...common,
+    entryPoints: { main: 'apps/backend/src/main.ts' },
+    outdir: 'apps/backend/dist',
+    chunkNames: 'chunks/[name]-[hash]',
+    external: Object.keys(json('apps/backend/package.json').dependencies),
+    loader: { '.sql': 'text' },
+  });
+}
+
+async function buildE2e() {
+  clean('apps/e2e/dist');
+  const entries = {
+    demo: 'apps/e2e/src/demo/main.ts',
+    'demo-agent': 'apps/e2e/src/demo/agent.ts',
+    upstream: 'packages/testkit/src/upstream/main.ts',
+    bench: 'apps/e2e/src/bench/main.ts',
+  };
+  const entryPoints = Object.fromEntries(
+    Object.entries(entries).filter(([, path]) => existsSync(join(root, path))),
+  );
+  await build({
+    ...common,
+    entryPoints,
+    outdir: 'apps/e2e/dist',
+    chunkNames: 'chunks/[name]-[hash]',
+    packages: 'external',
+    alias: Object.fromEntries(
+      ['errors', 'testkit', 'protocol', 'redaction'].map((name) => [
+        `@kontext/${name}`,
+        join(root, `packages/${name}/src/index.ts`),
+      ]),
+    ),
+  });
+}
+
+// Only the Node build of Cedar is shipped: the package holds three builds in 12.8 MB.
+function copyCedar(dir) {
+  const require = createRequire(join(root, 'packages/policy/package.json'));
+  const nodejs = dirname(require.resolve('@cedar-policy/cedar-wasm/nodejs'));
+  cpSync(join(nodejs, 'cedar_wasm_bg.wasm'), join(root, dir, 'cedar_wasm_bg.wasm'));
+}
+
+const started = Date.now();
+const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
+const steps = { cli: buildCli, backend: buildBackend, e2e: buildE2e };
+for (const [name, step] of Object.entries(steps)) {
+  if (only.length === 0 || only.includes(name)) await step();
+}
+if (!quiet) console.error(`build: done in ${Date.now() - started} ms`);
