@@ -1,0 +1,204 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { KontextError } from '@kontext/errors';
+import { z } from 'zod';
+
+/**
+ * Configuration of the backend, from the environment only, through one schema.
+ *
+ * This is the one file of the backend that reads environment variables. `docs/configuration.md` is printed from
+ * {@link settings}, which is derived from the schema, so neither can drift.
+ */
+
+const text = z.string().trim().min(1);
+const flag = z.enum(['0', '1', 'true', 'false']).transform((value) => value === '1' || value === 'true');
+
+const schema = z.object({
+  DATABASE_URL: text
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgres:// or postgresql://')
+    .optional()
+    .meta({
+      description: 'Postgres to store in. Without it an embedded database is used, which implies local mode.',
+      shownDefault: 'embedded database',
+    }),
+  KONTEXT_DATA_DIR: text.refine(isAbsolute, 'must be an absolute path').optional().meta({
+    description: 'Directory of the embedded database and, in local mode, of the key file. Mode 0700.',
+    shownDefault: '$XDG_STATE_HOME/kontext/backend',
+  }),
+  KONTEXT_LISTEN: text.default('127.0.0.1:4180').meta({
+    description:
+      'Address and port to listen on, `host:port` or `[ipv6]:port`. Local mode accepts loopback only.',
+  }),
+  KONTEXT_PUBLIC_URL: text.optional().meta({
+    description:
+      'Origin under which clients reach the backend, without path. Required outside local mode, and https there.',
+    shownDefault: 'in local mode: the listening address',
+  }),
+  KONTEXT_LOCAL: flag.optional().meta({
+    description:
+      '`1` switches local mode on: a local account, loopback http, migrations at start. Implied without DATABASE_URL.',
+    shownDefault: '1 without DATABASE_URL, else 0',
+  }),
+  KONTEXT_TLS_CERT: text.optional().meta({
+    description: 'Certificate chain file (PEM). Set together with KONTEXT_TLS_KEY, or leave TLS to a proxy.',
+  }),
+  KONTEXT_TLS_KEY: text.optional().meta({ description: 'Private key file (PEM) of KONTEXT_TLS_CERT.' }),
+  KONTEXT_TRUSTED_PROXIES: text.optional().meta({
+    description:
+      'Comma-separated addresses or networks of reverse proxies whose X-Forwarded-For is believed. None by default.',
+  }),
+  KONTEXT_KEK_FILE: text.optional().meta({
+    description: 'File with the key-encryption keys of the vault. Required outside local mode.',
+    shownDefault: 'in local mode: kek.json in the data directory, made at first start',
+  }),
+  KONTEXT_LOG_LEVEL: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .meta({
+      description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
+    }),
+  XDG_STATE_HOME: text.optional().meta({
+    description: 'Base of the default data directory (XDG Base Directory Specification).',
+    shownDefault: '~/.local/state',
+  }),
+});
+
+/** One environment variable the backend reads, as documentation shows it. */
+export interface Setting {
+  readonly name: string;
+  readonly description: string;
+  /** What applies when the variable is unset; empty when nothing does. */
+  readonly default: string;
+}
+
+/** Every environment variable the backend reads, in the order documentation lists them. */
+export const settings: readonly Setting[] = Object.entries(schema.shape).map(([name, field]) => {
+  const meta = (field.meta() ?? {}) as { description?: string; shownDefault?: string };
+  const parsed = field.safeParse(undefined);
+  const fallback = parsed.success && typeof parsed.data === 'string' ? parsed.data : '';
+  return { name, description: meta.description ?? '', default: meta.shownDefault ?? fallback };
+});
+
+/** Checked configuration. */
+export interface Config {
+  /** Absent: embedded database in `dataDir`. */
+  readonly databaseUrl: string | null;
+  readonly dataDir: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Origin without trailing slash; audience of access tokens. The issuer is this plus `/oauth`. */
+  readonly apiUrl: string;
+  readonly local: boolean;
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
+  readonly trustedProxies: readonly string[];
+  readonly kekFile: string | null;
+  readonly logLevel: string;
+}
+
+/**
+ * Reads and checks the configuration.
+ *
+ * @param env Environment, by default that of the process. Empty values count as unset.
+ * @throws KontextError `KX_CONFIG_INVALID` naming the variable and what is wrong with it.
+ */
+export function loadConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const present = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  );
+  const parsed = schema.safeParse(present);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw invalid(String(issue?.path[0] ?? 'configuration'), issue?.message ?? 'cannot be used');
+  }
+  const raw = parsed.data;
+  const local = raw.KONTEXT_LOCAL ?? raw.DATABASE_URL === undefined;
+  if (!local && raw.DATABASE_URL === undefined) {
+    throw invalid('KONTEXT_LOCAL', 'the embedded database works in local mode only; set DATABASE_URL');
+  }
+  const tls = loadTls(raw.KONTEXT_TLS_CERT, raw.KONTEXT_TLS_KEY);
+  const listen = parseListen(raw.KONTEXT_LISTEN);
+  if (local && !isLoopbackHost(listen.host)) {
+    throw invalid('KONTEXT_LISTEN', 'local mode listens on loopback only (127.0.0.1, [::1] or localhost)');
+  }
+  return {
+    databaseUrl: raw.DATABASE_URL ?? null,
+    dataDir: raw.KONTEXT_DATA_DIR ?? defaultDataDir(raw.XDG_STATE_HOME),
+    listen,
+    apiUrl: resolveApiUrl(raw.KONTEXT_PUBLIC_URL, local, listen, tls !== null),
+    local,
+    tls,
+    trustedProxies: (raw.KONTEXT_TRUSTED_PROXIES ?? '')
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean),
+    kekFile: raw.KONTEXT_KEK_FILE ?? null,
+    logLevel: raw.KONTEXT_LOG_LEVEL,
+  };
+}
+
+/** Whether a host names this machine only: 127.0.0.0/8, ::1 or localhost. */
+export function isLoopbackHost(host: string): boolean {
+  const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
+  return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
+}
+
+function parseListen(value: string): Config['listen'] {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) throw invalid('KONTEXT_LISTEN', 'must be host:port or [ipv6]:port');
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+function resolveApiUrl(
+  value: string | undefined,
+  local: boolean,
+  listen: Config['listen'],
+  tls: boolean,
+): string {
+  if (value === undefined) {
+    if (!local) throw invalid('KONTEXT_PUBLIC_URL', 'is required outside local mode');
+    if (listen.port === 0) throw invalid('KONTEXT_LISTEN', 'port 0 needs KONTEXT_PUBLIC_URL');
+    const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
+    return new URL(`${tls ? 'https' : 'http'}://${host}:${listen.port}`).origin;
+  }
+  const url = URL.canParse(value) ? new URL(value) : null;
+  if (!url || !/^https?:$/.test(url.protocol))
+    throw invalid('KONTEXT_PUBLIC_URL', 'must be an http or https URL');
+  if (url.href !== `${url.origin}/`) {
+    throw invalid('KONTEXT_PUBLIC_URL', 'must be an origin: no path, query, fragment or user');
+  }
+  if (url.protocol === 'http:' && !(local && isLoopbackHost(url.hostname))) {
+    throw invalid('KONTEXT_PUBLIC_URL', 'must be https (plain http is for loopback in local mode)');
+  }
+  return url.origin;
+}
+
+function loadTls(certPath: string | undefined, keyPath: string | undefined): Config['tls'] {
+  if (certPath === undefined && keyPath === undefined) return null;
+  if (certPath === undefined) throw invalid('KONTEXT_TLS_CERT', 'is missing while KONTEXT_TLS_KEY is set');
+  if (keyPath === undefined) throw invalid('KONTEXT_TLS_KEY', 'is missing while KONTEXT_TLS_CERT is set');
+  return { cert: readPem('KONTEXT_TLS_CERT', certPath), key: readPem('KONTEXT_TLS_KEY', keyPath) };
+}
+
+function readPem(name: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw invalid(name, `the file ${path} cannot be read`, cause);
+  }
+}
+
+const defaultDataDir = (stateHome: string | undefined): string =>
+  join(
+    stateHome !== undefined && isAbsolute(stateHome) ? stateHome : join(homedir(), '.local', 'state'),
+    'kontext',
+    'backend',
+  );
+
+const invalid = (name: string, why: string, cause?: unknown): KontextError =>
+  new KontextError('KX_CONFIG_INVALID', `${name} cannot be used`, {
+    why: why.charAt(0).toLowerCase() + why.slice(1),
+    hint: `set ${name} right; docs/configuration.md describes it`,
+    ...(cause === undefined ? {} : { cause }),
+  });
