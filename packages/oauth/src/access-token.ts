@@ -1,0 +1,112 @@
+/**
+ * Our own access tokens at the resource server (RFC 9068 §4).
+ *
+ * Not checked here: the deny-list of grants and `jti`, and that the DPoP proof's `jkt` equals `cnf.jkt`.
+ * The caller does both, on every request.
+ */
+import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
+import { unauthenticated } from './unauthenticated.ts';
+
+/** Who acted, outermost first (RFC 8693 §4.1). Inner actors are history and decide nothing. */
+export interface ActClaim {
+  readonly sub: string;
+  readonly act?: ActClaim;
+}
+
+/** What a verified access token says. */
+export interface AccessTokenClaims {
+  /** Our user id, `usr_…`. */
+  readonly sub: string;
+  /** The organisation, `org_…`. */
+  readonly org: string;
+  readonly clientId: string;
+  /** Space-separated, may be empty. */
+  readonly scope: string;
+  readonly jti: string;
+  /** Expiry in seconds since 1970, as on the wire. */
+  readonly exp: number;
+  /** The OAuth grant the token came from: what is revoked at logout. */
+  readonly grantId: string;
+  /** Thumbprint of the key the token is bound to. */
+  readonly jkt: string;
+  readonly act?: ActClaim;
+}
+
+/** What to check a token against. */
+export interface AccessTokenVerification {
+  readonly token: string;
+  /** Our issuer, compared byte by byte. */
+  readonly issuer: string;
+  /** Our API, compared byte by byte; the token must have this one audience as a string. */
+  readonly audience: string;
+  /** Our public keys. Pass the same object each time: the imported keys are kept with it. */
+  readonly jwks: JSONWebKeySet;
+  readonly nowMs: number;
+}
+
+/** RFC 8693 §4.1 sets no bound; a chain this deep is a loop or an attack. */
+const maxActDepth = 8;
+const maxTokenBytes = 8192;
+const keySets = new WeakMap<JSONWebKeySet, ReturnType<typeof createLocalJWKSet>>();
+
+/**
+ * Verifies a JWT access token: type, algorithm, signature, issuer, audience, expiry and all claims we rely on.
+ *
+ * @throws KontextError `KX_UNAUTHENTICATED` when any check of RFC 9068 §4 fails; `details.oauth_error` is
+ *   `invalid_token`.
+ */
+export async function verifyAccessToken(request: AccessTokenVerification): Promise<AccessTokenClaims> {
+  if (request.token.length > maxTokenBytes) throw refuse('the access token is longer than 8 KiB');
+  return readClaims(await verifySignature(request));
+}
+
+async function verifySignature(request: AccessTokenVerification): Promise<JWTPayload> {
+  try {
+    const { payload } = await jwtVerify(request.token, keySet(request.jwks), {
+      typ: 'at+jwt',
+      algorithms: ['ES256'],
+      issuer: request.issuer,
+      audience: request.audience,
+      requiredClaims: ['exp', 'iat', 'sub', 'jti', 'client_id'],
+      currentDate: new Date(request.nowMs),
+    });
+    return payload;
+  } catch (cause) {
+    const expired = cause instanceof Error && 'code' in cause && cause.code === 'ERR_JWT_EXPIRED';
+    throw refuse(expired ? 'the access token has expired' : 'the access token is not valid', cause);
+  }
+}
+
+function readClaims(payload: JWTPayload): AccessTokenClaims {
+  const { sub, jti, exp, aud, scope, org, client_id: clientId, gid, cnf, act } = payload;
+  const jkt = isObject(cnf) ? cnf.jkt : undefined;
+  // One token, one audience: an array would let a token of ours be used in two places.
+  if (typeof aud !== 'string') throw refuse('the access token has a list of audiences');
+  if (!isText(sub) || !isText(jti) || typeof exp !== 'number' || !isText(clientId) || !isText(org))
+    throw refuse('the access token lacks sub, org, client_id, jti or exp');
+  if (!isText(gid)) throw refuse('the access token names no grant');
+  if (!isText(jkt)) throw refuse('the access token is not bound to a key');
+  const claims = { sub, org, clientId, scope: isText(scope) ? scope : '', jti, exp, grantId: gid, jkt };
+  return act === undefined ? claims : { ...claims, act: readAct(act, 1) };
+}
+
+function readAct(value: unknown, depth: number): ActClaim {
+  if (depth > maxActDepth) throw refuse('the act chain of the access token is deeper than 8');
+  const { sub, act } = isObject(value) ? value : {};
+  if (!isText(sub)) throw refuse('the act claim of the access token is malformed');
+  return act === undefined ? { sub } : { sub, act: readAct(act, depth + 1) };
+}
+
+function keySet(jwks: JSONWebKeySet) {
+  const known = keySets.get(jwks) ?? createLocalJWKSet(jwks);
+  keySets.set(jwks, known);
+  return known;
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value !== '';
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+
+const refuse = (message: string, cause?: unknown) =>
+  unauthenticated('invalid_token', 'RFC 9068 §4', message, cause);
