@@ -1,0 +1,9 @@
+/** Real parts for tests: database, keyring, upstream provider, model server, agent, browser-like approval. */
+export {
+  type DatabaseTemplate,
+  type PostgresCluster,
+  startPostgresCluster,
+  type TestDatabase,
+} from './postgres/cluster.ts';
+export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
+export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
