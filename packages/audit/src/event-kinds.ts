@@ -1,0 +1,61 @@
+/** Every kind of audit event. Add, never rename: they stand in stored headers. */
+export const eventKinds = [
+  'session.opened',
+  'session.ended',
+  'session.lost',
+  'credential.resolved',
+  'credential.renewed',
+  'credential.revoked',
+  'credential.refused',
+  'tool_call.proposed',
+  'tool_call.decided',
+  'tool_call.completed',
+  'tool_call.failed',
+  'approval.requested',
+  'approval.decided',
+  'policy.changed',
+  'login.succeeded',
+  'login.failed',
+  'login.ended',
+  'connection.begun',
+  'connection.connected',
+  'connection.revoked',
+  'connection.failed',
+  'secret.put',
+  'provider.added',
+  'provider.removed',
+  'member.added',
+  'key.created',
+  'agent.event',
+  'tamper.fork',
+  'tamper.settings_changed',
+  'tamper.input_changed',
+  'events.lost',
+] as const;
+
+/** One of {@link eventKinds}. */
+export type EventKind = (typeof eventKinds)[number];
+
+const known: ReadonlySet<string> = new Set(eventKinds);
+
+/** Whether a text is a kind this version knows. */
+export const isEventKind = (text: string): text is EventKind => known.has(text);
+
+/**
+ * The kinds a hook server may write. The others are facts only the backend knows; taken from a client they
+ * would let a developer's machine put logins, leases or approvals into the record.
+ */
+export const clientEventKinds: ReadonlySet<EventKind> = new Set<EventKind>([
+  'session.opened',
+  'session.ended',
+  'tool_call.proposed',
+  'tool_call.decided',
+  'tool_call.completed',
+  'tool_call.failed',
+  'approval.requested',
+  'policy.changed',
+  'agent.event',
+  'tamper.settings_changed',
+  'tamper.input_changed',
+  'events.lost',
+]);

@@ -1,0 +1,32 @@
+/** Event bytes, hash chain, spool lines and the offline verifier of the audit log. */
+export {
+  type EventDecision,
+  type EventHeader,
+  type EventLineage,
+  encodeHeader,
+  headerLimits,
+  parseHeader,
+} from './event-header.ts';
+export { clientEventKinds, type EventKind, eventKinds, isEventKind } from './event-kinds.ts';
+export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
+export { createId, type Id, type IdPrefix, idPrefixes, isId, type RandomBytes } from './ids.ts';
+export { checkPayloadText, maxPayloadBytes } from './payload-text.ts';
+export type { SpoolEntry, SpoolIntent, SpoolKind } from './spool-entry.ts';
+export {
+  type OpenedSpoolLine,
+  type OpenedSpoolSegment,
+  openSpoolSegment,
+  type SpoolCorruption,
+  type SpoolTail,
+  sealSpoolLine,
+  startSpoolSegment,
+} from './spool-line.ts';
+export {
+  type ChainedEvent,
+  createStreamWriter,
+  type EventFields,
+  type Reservation,
+  type StreamHead,
+  type StreamWriter,
+  type StreamWriterOptions,
+} from './stream-writer.ts';
