@@ -1,4 +1,6 @@
 /** Real parts for tests: database, keyring, upstream provider, model server, agent, browser-like approval. */
+export { claudeVersion, findClaude } from './agents/find-claude.ts';
+export { type PartName, type PartState, partState } from './part-state.ts';
 export {
   type DatabaseTemplate,
   type PostgresCluster,

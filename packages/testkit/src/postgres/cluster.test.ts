@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { partState } from '../part-state.ts';
 import { type PostgresCluster, startPostgresCluster } from './cluster.ts';
-import { findPostgresBinaries } from './postgres-binaries.ts';
 import { startServer, stopServer } from './server.ts';
 
-const available = (await findPostgresBinaries()) !== null;
+const postgres = partState('postgres');
 
 async function query(url: string, sql: string): Promise<pg.QueryResult> {
   const client = new pg.Client({ connectionString: url });
@@ -17,7 +17,7 @@ async function query(url: string, sql: string): Promise<pg.QueryResult> {
   }
 }
 
-describe.skipIf(!available)('startPostgresCluster', () => {
+describe.skipIf(!postgres.available)(`startPostgresCluster ${postgres.reason}`, () => {
   let cluster: PostgresCluster;
   beforeAll(async () => {
     cluster = await startPostgresCluster();

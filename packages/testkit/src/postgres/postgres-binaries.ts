@@ -1,6 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { runCommand } from '../run-command.ts';
 
 /** Oldest major version the migrations are written for. */
 const oldestMajor = 15;
@@ -18,14 +18,14 @@ export interface PostgresBinaries {
  *
  * @returns null when this machine has none, or when we are root and there is nobody to run them as.
  */
-export async function findPostgresBinaries(): Promise<PostgresBinaries | null> {
+export function findPostgresBinaries(): PostgresBinaries | null {
   for (const folder of candidateFolders()) {
     const initdb = join(folder, 'initdb');
     const pgCtl = join(folder, 'pg_ctl');
     if (!existsSync(initdb) || !existsSync(pgCtl)) continue;
-    if ((await majorVersion(pgCtl)) < oldestMajor) continue;
+    if (majorVersion(pgCtl) < oldestMajor) continue;
     if (process.getuid?.() !== 0) return { initdb, pgCtl };
-    const runAs = (await lookUpUser('postgres')) ?? (await lookUpUser('nobody'));
+    const runAs = lookUpUser('postgres') ?? lookUpUser('nobody');
     return runAs === null ? null : { initdb, pgCtl, runAs };
   }
   return null;
@@ -40,14 +40,14 @@ function candidateFolders(): readonly string[] {
   return [...versions.map((version) => join(debianRoot, version, 'bin')), ...onPath];
 }
 
-async function majorVersion(pgCtl: string): Promise<number> {
-  const { stdout } = await runCommand(pgCtl, ['--version']);
+function majorVersion(pgCtl: string): number {
+  const { stdout } = spawnSync(pgCtl, ['--version'], { encoding: 'utf8' });
   return Number(/\(PostgreSQL\) (\d+)/.exec(stdout)?.[1] ?? 0);
 }
 
-async function lookUpUser(name: string): Promise<{ uid: number; gid: number } | null> {
-  const uid = await runCommand('id', ['-u', name]);
-  const gid = await runCommand('id', ['-g', name]);
-  if (uid.exitCode !== 0 || gid.exitCode !== 0) return null;
+function lookUpUser(name: string): { uid: number; gid: number } | null {
+  const uid = spawnSync('id', ['-u', name], { encoding: 'utf8' });
+  const gid = spawnSync('id', ['-g', name], { encoding: 'utf8' });
+  if (uid.status !== 0 || gid.status !== 0) return null;
   return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
 }

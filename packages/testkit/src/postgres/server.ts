@@ -24,7 +24,7 @@ export interface PostgresServer {
  * @throws Error when the machine has no Postgres 15+ or the server does not start.
  */
 export async function startServer(ownerPid: number, durable: boolean): Promise<PostgresServer> {
-  const binaries = await findPostgresBinaries();
+  const binaries = findPostgresBinaries();
   if (binaries === null)
     throw new Error('no Postgres 15 or newer on this machine: initdb and pg_ctl not found');
   const directory = mkdtempSync(join(tmpdir(), 'kontext-pg-'));
@@ -45,7 +45,7 @@ export async function startServer(ownerPid: number, durable: boolean): Promise<P
 
 /** Stops the server at once (its data is thrown away) and removes its files. */
 export async function stopServer(server: PostgresServer): Promise<void> {
-  const binaries = await findPostgresBinaries();
+  const binaries = findPostgresBinaries();
   if (binaries !== null) {
     const args = ['stop', '-D', join(server.directory, 'data'), '-m', 'immediate', '-w', '-t', '20'];
     await runCommand(binaries.pgCtl, args, { ...binaries.runAs, cwd: '/' });
