@@ -90,7 +90,7 @@ describe('loadConfig', () => {
 describe('settings', () => {
   it('describes every variable', () => {
     expect(settings.length).toBeGreaterThan(8);
-    for (const setting of settings) expect(setting.description, setting.name).not.toBe('');
+    for (const setting of settings) expect(setting.meaning, setting.name).not.toBe('');
   });
 
   it('shows defaults the schema applies', () => {

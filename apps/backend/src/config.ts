@@ -53,12 +53,9 @@ const schema = z.object({
     description: 'File with the key-encryption keys of the vault. Required outside local mode.',
     shownDefault: 'in local mode: kek.json in the data directory, made at first start',
   }),
-  KONTEXT_LOG_LEVEL: z
-    .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
-    .default('info')
-    .meta({
-      description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
-    }),
+  KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
+    description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
+  }),
   XDG_STATE_HOME: text.optional().meta({
     description: 'Base of the default data directory (XDG Base Directory Specification).',
     shownDefault: '~/.local/state',
@@ -68,7 +65,7 @@ const schema = z.object({
 /** One environment variable the backend reads, as documentation shows it. */
 export interface Setting {
   readonly name: string;
-  readonly description: string;
+  readonly meaning: string;
   /** What applies when the variable is unset; empty when nothing does. */
   readonly default: string;
 }
@@ -78,7 +75,7 @@ export const settings: readonly Setting[] = Object.entries(schema.shape).map(([n
   const meta = (field.meta() ?? {}) as { description?: string; shownDefault?: string };
   const parsed = field.safeParse(undefined);
   const fallback = parsed.success && typeof parsed.data === 'string' ? parsed.data : '';
-  return { name, description: meta.description ?? '', default: meta.shownDefault ?? fallback };
+  return { name, meaning: meta.description ?? '', default: meta.shownDefault ?? fallback };
 });
 
 /** Checked configuration. */
