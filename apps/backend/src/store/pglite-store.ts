@@ -1,0 +1,64 @@
+import { PGlite } from '@electric-sql/pglite';
+import { drizzle } from 'drizzle-orm/pglite';
+import { encodeScope } from './begin.ts';
+import { lockDataDir } from './data-dir-lock.ts';
+import { maintain } from './maintain.ts';
+import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
+import * as schema from './schema.ts';
+import type { Store } from './store.ts';
+import { translateStoreError } from './store-errors.ts';
+import { createTransactionGuard } from './transaction-guard.ts';
+import type { Tx } from './tx.ts';
+
+type Transaction = Parameters<Parameters<PGlite['transaction']>[0]>[0];
+
+/**
+ * Opens the embedded database (Postgres in WebAssembly), making it when the directory is empty.
+ *
+ * It has one connection: transactions run one after the other. It connects as superuser, so row-level security holds only
+ * because every transaction takes its role first.
+ *
+ * @param directory Absolute path, made with mode 0700; null keeps everything in memory.
+ * @throws KontextError `KX_STORE_LOCKED` when another process has it open.
+ */
+export async function openPgliteStore(directory: string | null): Promise<Store> {
+  const lock = directory === null ? null : lockDataDir(directory);
+  const database = await PGlite.create(directory ?? 'memory://').catch((error: unknown) => {
+    lock?.release();
+    throw error;
+  });
+  const guard = createTransactionGuard();
+
+  const run = <T>(work: (connection: Transaction) => Promise<T>): Promise<T> =>
+    guard.enter(() =>
+      database.transaction(work).catch((error: unknown) => {
+        throw translateStoreError(error);
+      }),
+    );
+
+  const transaction: Store['transaction'] = (scope, work) =>
+    run(async (connection) => {
+      await connection.exec(encodeScope(scope));
+      // drizzle needs `query` alone, which a transaction has.
+      return work(drizzle(connection as unknown as PGlite, { schema }) as unknown as Tx);
+    });
+
+  return {
+    kind: 'pglite',
+    transaction,
+    maintain: (now) => maintain(transaction, now),
+    migrate: () => run((connection) => migrate(asMigrationConnection(connection))),
+    schemaState: () => run((connection) => readSchemaState(asMigrationConnection(connection))),
+    ping: () => run(async (connection) => void (await connection.query('SELECT 1'))),
+    close: async () => {
+      await database.close();
+      lock?.release();
+    },
+  };
+}
+
+const asMigrationConnection = (connection: Transaction): MigrationConnection => ({
+  exec: async (text) => void (await connection.exec(text)),
+  query: async (text, params) =>
+    (await connection.query<Record<string, unknown>>(text, params ? [...params] : [])).rows,
+});

@@ -1,0 +1,93 @@
+import { drizzle } from 'drizzle-orm/node-postgres';
+import pg from 'pg';
+import { encodeScope } from './begin.ts';
+import { maintain } from './maintain.ts';
+import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
+import * as schema from './schema.ts';
+import type { Store } from './store.ts';
+import { translateStoreError } from './store-errors.ts';
+import { createTransactionGuard } from './transaction-guard.ts';
+import type { Tx } from './tx.ts';
+
+/**
+ * Opens a pool of connections; the first one is made by the first transaction.
+ *
+ * @param maxConnections 1 to 100.
+ */
+export async function openPostgresStore(url: string, maxConnections: number): Promise<Store> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: maxConnections,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    application_name: 'kontext-backend',
+  });
+  // An idle connection that dies is replaced by the pool; without a listener the error would end the process.
+  pool.on('error', () => undefined);
+  const guard = createTransactionGuard();
+
+  const withConnection = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+    try {
+      const client = await pool.connect();
+      // A connection dying while it is checked out also fails the query; the event alone must not end the process.
+      const ignore = () => undefined;
+      client.on('error', ignore);
+      try {
+        const result = await work(client);
+        client.release();
+        return result;
+      } catch (error) {
+        // The state of the connection is unknown when even the rollback failed.
+        client.release((await rollsBack(client)) ? undefined : true);
+        throw error;
+      } finally {
+        client.off('error', ignore);
+      }
+    } catch (error) {
+      throw translateStoreError(error);
+    }
+  };
+
+  const transaction: Store['transaction'] = (scope, work) =>
+    guard.enter(() =>
+      withConnection(async (client) => {
+        await client.query(`BEGIN; ${encodeScope(scope)}`);
+        const result = await work(drizzle(client, { schema }) as unknown as Tx);
+        await client.query('COMMIT');
+        return result;
+      }),
+    );
+
+  return {
+    kind: 'postgres',
+    transaction,
+    maintain: (now) => maintain(transaction, now),
+    migrate: () => withConnection((client) => inTransaction(client, migrate)),
+    schemaState: () => withConnection((client) => readSchemaState(asMigrationConnection(client))),
+    ping: () => withConnection(async (client) => void (await client.query('SELECT 1'))),
+    close: () => pool.end(),
+  };
+}
+
+async function rollsBack(client: pg.PoolClient): Promise<boolean> {
+  return client.query('ROLLBACK').then(
+    () => true,
+    () => false,
+  );
+}
+
+async function inTransaction<T>(
+  client: pg.PoolClient,
+  work: (connection: MigrationConnection) => Promise<T>,
+): Promise<T> {
+  await client.query('BEGIN');
+  const result = await work(asMigrationConnection(client));
+  await client.query('COMMIT');
+  return result;
+}
+
+const asMigrationConnection = (client: pg.PoolClient): MigrationConnection => ({
+  exec: async (text) => void (await client.query(text)),
+  query: async (text, params) => (await client.query(text, params ? [...params] : [])).rows,
+});

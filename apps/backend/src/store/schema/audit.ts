@@ -1,0 +1,104 @@
+/**
+ * The audit log (trust.md §1).
+ *
+ * `audit_events` is partitioned by RANGE(part_day); `audit_payloads` by LIST(retention_class), then RANGE(part_day). `part_day`
+ * is the day on which the stream's current segment began, so a batch that arrives again finds the same key. No role may
+ * update or delete events; payloads are erased by dropping a partition.
+ */
+import { sql } from 'drizzle-orm';
+import { bigint, boolean, date, index, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
+import { bytea, instant } from './columns.ts';
+import { orgs } from './organisation.ts';
+
+/** Head of a stream. `headHash` is the first link's input while `headSeq` is 0. */
+export const auditStreams = pgTable(
+  'audit_streams',
+  {
+    id: text('id').primaryKey(),
+    orgId: text('org_id')
+      .notNull()
+      .references(() => orgs.id),
+    kind: text('kind', { enum: ['client', 'server', 'admin'] }).notNull(),
+    sessionId: text('session_id'),
+    userId: text('user_id'),
+    nonce: bytea('nonce').notNull(),
+    headSeq: bigint('head_seq', { mode: 'number' }).notNull().default(0),
+    headHash: bytea('head_hash').notNull(),
+    headEventHash: bytea('head_event_hash'),
+    partDay: date('part_day', { mode: 'string' }).notNull(),
+    partStartedAt: instant('part_started_at').notNull(),
+    createdAt: instant('created_at').notNull(),
+    updatedAt: instant('updated_at').notNull(),
+  },
+  (t) => [
+    uniqueIndex('audit_streams_session_kind_key').on(t.sessionId, t.kind).where(sql`session_id IS NOT NULL`),
+    uniqueIndex('audit_streams_admin_key').on(t.orgId).where(sql`kind = 'admin'`),
+    index('audit_streams_org_updated_idx').on(t.orgId, t.updatedAt.desc()),
+    index('audit_streams_org_user_updated_idx').on(t.orgId, t.userId, t.updatedAt.desc()),
+    index('audit_streams_org_id_idx').on(t.orgId, t.id.desc()),
+  ],
+);
+
+/** Which part_day holds which seq of a stream; one row a day that a stream was rotated into. */
+export const auditStreamDays = pgTable(
+  'audit_stream_days',
+  {
+    orgId: text('org_id').notNull(),
+    streamId: text('stream_id')
+      .notNull()
+      .references(() => auditStreams.id),
+    firstSeq: bigint('first_seq', { mode: 'number' }).notNull(),
+    partDay: date('part_day', { mode: 'string' }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.streamId, t.firstSeq] })],
+);
+
+/** Headers. `header` is the exact text that is hashed; the other columns are derived from it for searching. */
+export const auditEvents = pgTable(
+  'audit_events',
+  {
+    partDay: date('part_day', { mode: 'string' }).notNull(),
+    streamId: text('stream_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    orgId: text('org_id').notNull(),
+    eventId: text('event_id').notNull(),
+    kind: text('kind').notNull(),
+    sessionId: text('session_id'),
+    userId: text('user_id'),
+    agent: text('agent'),
+    tool: text('tool'),
+    toolUseId: text('tool_use_id'),
+    decision: text('decision'),
+    rule: text('rule'),
+    policyVersion: bigint('policy_version', { mode: 'number' }),
+    occurredAt: instant('occurred_at').notNull(),
+    receivedAt: instant('received_at').notNull(),
+    late: boolean('late').notNull(),
+    header: text('header').notNull(),
+    chain: bytea('chain').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.partDay, t.streamId, t.seq] }),
+    index('audit_events_org_received_idx').on(t.orgId, t.receivedAt.desc()),
+    index('audit_events_org_user_received_idx').on(t.orgId, t.userId, t.receivedAt.desc()),
+    index('audit_events_denied_idx').on(t.orgId, t.receivedAt.desc()).where(sql`decision = 'deny'`),
+    index('audit_events_org_tool_received_idx')
+      .on(t.orgId, t.tool, t.receivedAt.desc())
+      .where(sql`tool IS NOT NULL`),
+  ],
+);
+
+/** Redacted payload texts and their salts; erasing one leaves the header's hash without its preimage. */
+export const auditPayloads = pgTable(
+  'audit_payloads',
+  {
+    retentionClass: text('retention_class').notNull(),
+    partDay: date('part_day', { mode: 'string' }).notNull(),
+    streamId: text('stream_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    orgId: text('org_id').notNull(),
+    salt: bytea('salt').notNull(),
+    payload: text('payload').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.retentionClass, t.partDay, t.streamId, t.seq] })],
+);
