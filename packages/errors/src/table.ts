@@ -357,6 +357,12 @@ export const errorTable = {
     'fix the file or the JSON after --settings',
   ),
   KX_SOCKET_FAILED: spec(1, 'internal', 'the hook socket cannot be made', 'check the runtime directory'),
+  KX_CREDENTIAL_KIND_REFUSED: spec(
+    1,
+    'failed_precondition',
+    'the hook socket does not hand out credentials yet',
+    'read the value from the environment variable that the env template names',
+  ),
   KX_HOOK_INPUT: spec(1, 'invalid_argument', 'the hook input cannot be read', 'update the agent or kontext'),
 
   // policy
