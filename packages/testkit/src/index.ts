@@ -1,5 +1,15 @@
 /** Real parts for tests: database, keyring, upstream provider, model server, agent, browser-like approval. */
+export { type ClaudeEnvOptions, claudeEnv } from './agents/claude-env.ts';
 export { claudeVersion, findClaude } from './agents/find-claude.ts';
+export type { ModelTurn, ToolUse } from './agents/model-messages.ts';
+export {
+  type ModelRequest,
+  type ModelRequestBody,
+  type ModelScript,
+  type ModelServer,
+  startModelServer,
+  toolResults,
+} from './agents/model-server.ts';
 export { type PartName, type PartState, partState } from './part-state.ts';
 export {
   type DatabaseTemplate,
@@ -9,3 +19,4 @@ export {
 } from './postgres/cluster.ts';
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
+export { type ScratchHome, scratchHome } from './scratch-home.ts';
