@@ -10,6 +10,7 @@ export {
   startModelServer,
   toolResults,
 } from './agents/model-server.ts';
+export { absentKeyringEnv, type Keyring, startKeyring } from './keyring/keyring.ts';
 export { type PartName, type PartState, partState } from './part-state.ts';
 export {
   type DatabaseTemplate,
