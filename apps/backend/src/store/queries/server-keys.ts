@@ -1,0 +1,78 @@
+/** Keys of the whole backend (no organisation), each with its sealed private half; all as role `system`. */
+import { and, asc, eq, isNull, sql } from 'drizzle-orm';
+import { secrets, signingKeys } from '../schema.ts';
+import type { Tx } from '../tx.ts';
+
+/** What a key of the whole backend is for. */
+export type ServerKeyPurpose = 'oidc' | 'cookie';
+
+/** A key and the sealed record of its secret half. */
+export interface ServerKeyRow {
+  readonly kid: string;
+  readonly purpose: ServerKeyPurpose;
+  readonly alg: string;
+  /** JSON text; null for a symmetric key. */
+  readonly publicJwk: string | null;
+  readonly active: boolean;
+  readonly format: number;
+  readonly kekId: string;
+  readonly wrappedDek: Buffer;
+  readonly iv: Buffer;
+  readonly ciphertext: Buffer;
+}
+
+/** Keys in use, the active one first, then by age. */
+export async function listServerKeys(tx: Tx, purpose: ServerKeyPurpose): Promise<readonly ServerKeyRow[]> {
+  const rows = await tx
+    .select({
+      kid: signingKeys.kid,
+      alg: signingKeys.alg,
+      publicJwk: signingKeys.publicJwk,
+      active: signingKeys.active,
+      format: secrets.format,
+      kekId: secrets.kekId,
+      wrappedDek: secrets.wrappedDek,
+      iv: secrets.iv,
+      ciphertext: secrets.ciphertext,
+    })
+    .from(signingKeys)
+    .innerJoin(secrets, eq(secrets.id, signingKeys.secretId))
+    .where(and(eq(signingKeys.purpose, purpose), isNull(signingKeys.orgId), isNull(signingKeys.retiredAt)))
+    .orderBy(sql`${signingKeys.active} DESC`, asc(signingKeys.createdAt), asc(signingKeys.kid));
+  return rows.map((row) => ({ ...row, purpose }));
+}
+
+/** Holds every other maker of keys back until the transaction ends, so that replicas starting together make one set. */
+export async function lockServerKeys(tx: Tx): Promise<void> {
+  await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('kontext.server-keys', 0))`);
+}
+
+/** Stores a key; its secret half is sealed under purpose `signing-key`, organisation `system`, the kid, version 1. */
+export async function insertServerKey(
+  tx: Tx,
+  row: ServerKeyRow & { readonly secretId: string; readonly now: Date },
+): Promise<void> {
+  await tx.insert(secrets).values({
+    id: row.secretId,
+    orgId: null,
+    purpose: 'signing-key',
+    subjectId: row.kid,
+    version: 1,
+    format: row.format,
+    kekId: row.kekId,
+    wrappedDek: row.wrappedDek,
+    iv: row.iv,
+    ciphertext: row.ciphertext,
+    createdAt: row.now,
+  });
+  await tx.insert(signingKeys).values({
+    kid: row.kid,
+    orgId: null,
+    purpose: row.purpose,
+    alg: row.alg,
+    publicJwk: row.publicJwk,
+    secretId: row.secretId,
+    active: row.active,
+    createdAt: row.now,
+  });
+}
