@@ -32,13 +32,14 @@ export interface SpawnChildOptions {
 }
 
 /**
- * Ends private modes an agent may leave behind: mouse reporting, focus events, bracketed paste, alternate screen,
- * application cursor and keypad, kitty keyboard, modifyOtherKeys, colours; shows the cursor.
+ * Ends private modes an agent may leave behind: mouse reporting, focus events, bracketed paste, application cursor
+ * and keypad, kitty keyboard, modifyOtherKeys, alternate screen, colours; shows the cursor. The cursor is saved
+ * before the alternate screen is left, because leaving it restores a saved position even when it was not on.
  */
 export const terminalResetSequence = [
   '\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1004l\u001b[?1005l\u001b[?1006l\u001b[?1015l',
   '\u001b[?2004l\u001b[?2026l\u001b[?1l\u001b>\u001b[<u\u001b[>4;0m',
-  '\u001b[?1049l\u001b[?25h\u001b[0m',
+  '\u001b7\u001b[?1049l\u001b[?25h\u001b[0m',
 ].join('');
 
 const handedOnAlways = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
@@ -94,7 +95,10 @@ function runChild(options: SpawnChildOptions, attach: (kill: Kill) => void): Pro
     });
     attach((signal) => child.kill(signal));
     child.once('spawn', () => options.onSpawn?.(child.pid ?? 0));
-    child.once('error', (error: NodeJS.ErrnoException) => reject(startFailure(options.command, error)));
+    // Also raised when a signal cannot be handed on; after the start that is no failure of the run.
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      if (child.pid === undefined) reject(startFailure(options.command, error));
+    });
     child.once('exit', (code, signal) => resolve(signal === null ? (code ?? 1) : exitCodeOfSignal(signal)));
   });
 }

@@ -1,0 +1,258 @@
+/**
+ * Claude Code. The one file that knows its flags, settings and JSON, as observed with 2.1.330.
+ *
+ * What must hold against switching our hooks off:
+ * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others;
+ * - `--bare` and `--safe-mode` are refused, with the reason, and never dropped silently;
+ * - `disableAllHooks: false` stands in ours, above what the agent may write in mid-session;
+ * - the variables that mean the same are set in our `env` block and removed from the environment;
+ * - hooks are in exec form: nothing is quoted, and a repository's shell prefix cannot replace them.
+ * Answers: a deny is exit 2 with the reason on stderr and an empty stdout; no objection is silence, because an
+ * explicit allow would skip the user's own permission prompt. Only PreToolUse and PermissionRequest may exit 2:
+ * on Stop it keeps the agent going, on UserPromptSubmit it locks the user out.
+ */
+import { KontextError } from '@kontext/errors';
+import { textReply } from '../hooks/text-reply.ts';
+import type { AgentAdapter, AgentEvent, Answer, EventStep, HookWiring, LaunchPlan } from './agent.ts';
+import { isObject, mergeSettings } from './merge-settings.ts';
+
+/** Events we hook. Those with whole conversation text, and WorktreeCreate, which replaces built-in work, are not. */
+const steps: Readonly<Record<string, EventStep>> = {
+  SessionStart: 'other',
+  UserPromptSubmit: 'other',
+  PreToolUse: 'proposed',
+  PermissionRequest: 'permission',
+  PostToolUse: 'completed',
+  PostToolUseFailure: 'failed',
+  SubagentStart: 'other',
+  SubagentStop: 'other',
+  Elicitation: 'other',
+  ConfigChange: 'other',
+  Stop: 'other',
+  SessionEnd: 'other',
+};
+
+const refusedFlags = ['--bare', '--safe-mode'];
+const forcedEnv = { CLAUDE_CODE_SIMPLE: '0', CLAUDE_CODE_SAFE_MODE: '0', CLAUDE_CODE_SHELL_PREFIX: '' };
+/** Variables that could load code into the hook's Node, or slow it down; the hook needs none. */
+const clearedForHook = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS'];
+/** Seconds between our longest wait and the agent's own timeout: Node's start and the agent's load. */
+const timeoutMarginSeconds = 10;
+/** Longest error text of a failed call that is recorded. */
+const maxErrorLength = 1000;
+
+/** The adapter of Claude Code. */
+export const claude: AgentAdapter = {
+  name: 'claude',
+  executable: 'claude',
+  clearedVariables: Object.keys(forcedEnv),
+  planLaunch,
+  encodeSettings: (plan, wiring) => `${JSON.stringify(buildSettings(plan, wiring), null, 2)}\n`,
+  launchArgs: (plan, settingsPath) => ['--settings', settingsPath, ...plan.args],
+  stepOf: (event) => (Object.hasOwn(steps, event) ? (steps[event] ?? 'other') : 'other'),
+  decodeEvent,
+  encodeAnswer,
+};
+
+/**
+ * Flags are looked for everywhere, also after `--`: an option that wants a value would swallow the `--`, and a
+ * prompt that is spelled exactly like one of them is no loss.
+ */
+function planLaunch(args: readonly string[], readFile: (path: string) => string): LaunchPlan {
+  const rest: string[] = [];
+  let userSettings: Readonly<Record<string, unknown>> = {};
+  for (let index = 0; index < args.length; index += 1) {
+    const arg = args[index] ?? '';
+    const [flag = ''] = arg.split('=', 1);
+    if (refusedFlags.includes(flag)) {
+      throw new KontextError('KX_AGENT_FLAG_REFUSED', `claude ${flag} cannot run in a session`, {
+        why: `${flag} switches off the hooks that decide and record tool calls`,
+        hint: `leave ${flag} out, or start claude without kontext`,
+      });
+    }
+    if (flag !== '--settings') {
+      rest.push(arg);
+      continue;
+    }
+    const isJoined = arg.includes('=');
+    const value = isJoined ? arg.slice(flag.length + 1) : args[index + 1];
+    if (!isJoined) index += 1;
+    userSettings = mergeSettings(userSettings, readUserSettings(value, readFile));
+  }
+  return { args: rest, userSettings };
+}
+
+function readUserSettings(value: string | undefined, readFile: (path: string) => string) {
+  if (value === undefined || value.trim() === '') throw settingsInvalid('--settings has no value');
+  const isInline = value.trim().startsWith('{');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(isInline ? value : readFile(value));
+  } catch (cause) {
+    throw settingsInvalid(
+      isInline ? 'the JSON after --settings is not valid' : `${value} cannot be read as JSON`,
+      cause,
+    );
+  }
+  if (!isObject(parsed)) throw settingsInvalid('the settings are not a JSON object');
+  const { hooks = {}, env = {} } = parsed;
+  if (!isObject(hooks) || !Object.values(hooks).every(Array.isArray)) {
+    throw settingsInvalid('"hooks" is not an object of lists');
+  }
+  if (!isObject(env)) throw settingsInvalid('"env" is not an object');
+  return parsed;
+}
+
+const settingsInvalid = (why: string, cause?: unknown): KontextError =>
+  new KontextError('KX_AGENT_SETTINGS_INVALID', 'the settings given to claude cannot be used', {
+    why,
+    cause,
+  });
+
+function buildSettings(plan: LaunchPlan, wiring: HookWiring) {
+  const hooks = Object.fromEntries(
+    Object.keys(steps).map((event) => [event, [{ hooks: [hookEntry(event, wiring)] }]]),
+  );
+  return mergeSettings(plan.userSettings, { disableAllHooks: false, env: forcedEnv, hooks });
+}
+
+function hookEntry(event: string, wiring: HookWiring) {
+  const { nodePath, clientPath, socketPath, serverPid, maxWaitMs, mode } = wiring;
+  const blocks = mode === 'enforce' && canBlock(event);
+  return {
+    type: 'command',
+    command: '/usr/bin/env',
+    args: [
+      ...clearedForHook.flatMap((name) => ['-u', name]),
+      nodePath,
+      clientPath,
+      'claude',
+      event,
+      socketPath,
+      blocks ? '2' : '0',
+      String(serverPid),
+      String(maxWaitMs),
+    ],
+    timeout: Math.ceil(maxWaitMs / 1000) + timeoutMarginSeconds,
+    ...(blocks ? { onFailure: 'block' } : {}),
+  };
+}
+
+const canBlock = (event: string): boolean => steps[event] === 'proposed' || steps[event] === 'permission';
+
+function decodeEvent(event: string, value: unknown): AgentEvent {
+  if (!isObject(value)) throw inputInvalid('it is not a JSON object');
+  if (value.hook_event_name !== event) throw inputInvalid('it names another event than the hook');
+  const step = claude.stepOf(event);
+  const common = {
+    event,
+    step,
+    cwd: textOrNull(value.cwd),
+    permissionMode: textOrNull(value.permission_mode),
+  };
+  if (step === 'other') {
+    const none = { tool: null, toolUse: null, input: null, command: null };
+    return { ...common, ...none, details: describeOther(event, value) };
+  }
+  const tool = value.tool_name;
+  if (typeof tool !== 'string' || tool === '') throw inputInvalid('it names no tool');
+  if (!Object.hasOwn(value, 'tool_input')) throw inputInvalid('it holds no tool input');
+  const input = value.tool_input;
+  const toolUse = textOrNull(value.tool_use_id);
+  return {
+    ...common,
+    tool,
+    toolUse,
+    input,
+    command: commandOf(tool, input),
+    details: describeCall(step, value),
+  };
+}
+
+/** A shell call whose command is not a string cannot be judged, so it is not let through as "no command". */
+function commandOf(tool: string, input: unknown): string | null {
+  if (tool !== 'Bash') return null;
+  const command = isObject(input) ? input.command : undefined;
+  if (typeof command !== 'string') throw inputInvalid('the command of the shell tool is not text');
+  return command;
+}
+
+function describeCall(step: EventStep, value: Readonly<Record<string, unknown>>) {
+  const from = pick(value, { agentId: 'agent_id', agentType: 'agent_type', mcpServer: 'mcp_server' });
+  if (step === 'completed') {
+    const response = value.tool_response;
+    // What a tool printed is not recorded, only what it looked like.
+    const text = JSON.stringify(response) ?? '';
+    return {
+      ...from,
+      ...pick(value, { durationMs: 'duration_ms' }),
+      outcome: 'completed',
+      responseType: Array.isArray(response) ? 'array' : response === null ? 'null' : typeof response,
+      responseBytes: Buffer.byteLength(text),
+    };
+  }
+  if (step === 'failed') {
+    const error = textOrNull(value.error);
+    return {
+      ...from,
+      ...pick(value, { durationMs: 'duration_ms', isInterrupt: 'is_interrupt' }),
+      outcome: 'failed',
+      error: error === null ? null : error.slice(0, maxErrorLength),
+      errorLength: error?.length ?? 0,
+    };
+  }
+  return from;
+}
+
+/** Conversation text (prompts, last messages, transcripts) is left out on purpose. */
+function describeOther(event: string, value: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const agentSession = pick(value, { agentSession: 'session_id' });
+  switch (event) {
+    case 'SessionStart':
+      return { ...agentSession, ...pick(value, { source: 'source', model: 'model' }) };
+    case 'UserPromptSubmit': {
+      const prompt = textOrNull(value.prompt);
+      return { ...agentSession, promptBytes: prompt === null ? null : Buffer.byteLength(prompt) };
+    }
+    case 'SubagentStart':
+    case 'SubagentStop':
+      return { ...agentSession, ...pick(value, { agentId: 'agent_id', agentType: 'agent_type' }) };
+    case 'ConfigChange':
+      return { ...agentSession, ...pick(value, { source: 'source', file: 'file_path' }) };
+    case 'Elicitation':
+      return { ...agentSession, ...pick(value, { mcpServer: 'mcp_server_name' }) };
+    case 'SessionEnd':
+      return { ...agentSession, ...pick(value, { reason: 'reason' }) };
+    default:
+      return agentSession;
+  }
+}
+
+/** Takes scalar members under our names; anything else in their place is left out. */
+function pick(value: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>) {
+  const picked: Record<string, string | number | boolean> = {};
+  for (const [ours, theirs] of Object.entries(names)) {
+    const member = value[theirs];
+    if (typeof member === 'string') picked[ours] = member.slice(0, maxErrorLength);
+    else if (typeof member === 'number' || typeof member === 'boolean') picked[ours] = member;
+  }
+  return picked;
+}
+
+function encodeAnswer(event: string, answer: Answer) {
+  if (answer.kind === 'silent' || !canBlock(event)) return textReply(0, '', '');
+  if (answer.kind === 'deny') return textReply(2, '', `${answer.reason}\n`);
+  // At a PermissionRequest the user is being asked already.
+  if (event !== 'PreToolUse') return textReply(0, '', '');
+  const hookSpecificOutput = {
+    hookEventName: event,
+    permissionDecision: 'ask',
+    permissionDecisionReason: answer.reason,
+  };
+  return textReply(0, JSON.stringify({ hookSpecificOutput }), '');
+}
+
+const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+const inputInvalid = (why: string): KontextError =>
+  new KontextError('KX_HOOK_INPUT', 'the hook input of claude cannot be read', { why });
