@@ -8,7 +8,7 @@
  * - At most 16 KiB in UTF-8. Text fields have limits of their own ({@link headerLimits}), in UTF-16 code units.
  * - Another format is another `v`; fields are never added to an old one.
  */
-import { KontextError } from '@kontext/errors';
+import { eventInvalid } from './event-invalid.ts';
 import { type EventKind, isEventKind } from './event-kinds.ts';
 import { type Id, isId } from './ids.ts';
 
@@ -69,10 +69,11 @@ export const headerLimits = {
   bytes: 16_384,
 } as const;
 
+// biome-ignore format: one glance shows the order
 const headerKeys = [
   'v', 'org', 'stream', 'seq', 'id', 'kind', 'session', 'user', 'agent', 'tool', 'toolUse', 'decision', 'rule',
   'policyVersion', 'mode', 'occurredAt', 'lineage', 'redaction', 'payloadHash', 'missing',
-] as const satisfies readonly (keyof EventHeader)[]; // biome-ignore format: one glance shows the order
+] as const satisfies readonly (keyof EventHeader)[];
 
 const lineageKeys = [
   'leases',
@@ -144,7 +145,7 @@ const headerChecks: Readonly<Record<keyof EventHeader, Check>> = {
 export function encodeHeader(header: EventHeader): string {
   checkHeader(header);
   const text = spell(header);
-  if (Buffer.byteLength(text) > headerLimits.bytes) throw invalid('the header is over 16 KiB');
+  if (Buffer.byteLength(text) > headerLimits.bytes) throw eventInvalid('the header is over 16 KiB');
   return text;
 }
 
@@ -158,25 +159,25 @@ export function encodeHeader(header: EventHeader): string {
  */
 export function parseHeader(text: string): EventHeader {
   // A code unit is at least one byte of UTF-8, so this bounds the work before anything is parsed.
-  if (text.length > headerLimits.bytes) throw invalid('the header is over 16 KiB');
+  if (text.length > headerLimits.bytes) throw eventInvalid('the header is over 16 KiB');
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw invalid('the header is not JSON', cause);
+    throw eventInvalid('the header is not JSON', cause);
   }
   checkHeader(value);
-  if (spell(value) !== text) throw invalid('the header is not in its canonical spelling');
+  if (spell(value) !== text) throw eventInvalid('the header is not in its canonical spelling');
   return value;
 }
 
 function checkHeader(value: unknown): asserts value is EventHeader {
   const field = firstBadField(value, headerKeys, headerChecks);
   if (field !== null)
-    throw invalid(`the header field "${field}" is absent, unknown, of a wrong type or too long`);
+    throw eventInvalid(`the header field "${field}" is absent, unknown, of a wrong type or too long`);
   const { payloadHash, missing } = value as EventHeader;
   if (payloadHash !== null && missing !== null)
-    throw invalid('the header names a payload and calls it missing');
+    throw eventInvalid('the header names a payload and calls it missing');
 }
 
 /** The name of the first field that is wrong; of the first surplus one when all others are right; or null. */
@@ -208,8 +209,4 @@ function isInstant(value: unknown): boolean {
   if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value)) return false;
   const ms = Date.parse(value);
   return !Number.isNaN(ms) && new Date(ms).toISOString() === value;
-}
-
-function invalid(why: string, cause?: unknown): KontextError {
-  return new KontextError('KX_EVENT_INVALID', 'an audit event is not well formed', { why, cause });
 }

@@ -12,7 +12,7 @@
  * The same values, computed by another program, stand in `testdata/hash-vectors.json`.
  */
 import { createHash } from 'node:crypto';
-import { KontextError } from '@kontext/errors';
+import { eventInvalid } from './event-invalid.ts';
 
 /** Length of every hash and chain value. */
 export const hashBytes = 32;
@@ -71,5 +71,5 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 
 function checkLength(name: string, bytes: Uint8Array, length: number): void {
   if (bytes.length === length) return;
-  throw new KontextError('KX_EVENT_INVALID', `${name} is not ${length} bytes`);
+  throw eventInvalid(`the ${name} is not ${length} bytes`);
 }

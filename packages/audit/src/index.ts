@@ -1,5 +1,14 @@
 /** Event bytes, hash chain, spool lines and the offline verifier of the audit log. */
 export {
+  type BatchEvent,
+  type BatchInput,
+  type BatchVerdict,
+  type CheckedEvent,
+  type ClientStream,
+  checkBatch,
+  maxBatchEvents,
+} from './check-batch.ts';
+export {
   type EventDecision,
   type EventHeader,
   type EventLineage,
@@ -21,6 +30,7 @@ export {
   sealSpoolLine,
   startSpoolSegment,
 } from './spool-line.ts';
+export { deriveColumns, type StoredColumns } from './stored-columns.ts';
 export {
   type ChainedEvent,
   createStreamWriter,
@@ -30,3 +40,14 @@ export {
   type StreamWriter,
   type StreamWriterOptions,
 } from './stream-writer.ts';
+export {
+  type AuditCode,
+  createStreamVerifier,
+  type Finding,
+  type StoredRow,
+  type StoredStream,
+  type StreamVerifier,
+  type VerifyOptions,
+  type VerifyReport,
+  verifyStream,
+} from './verify-stream.ts';

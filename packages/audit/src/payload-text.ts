@@ -1,4 +1,4 @@
-import { KontextError } from '@kontext/errors';
+import { eventInvalid } from './event-invalid.ts';
 
 /** Longest payload in bytes of UTF-8. What the payload holds is capped lower; this leaves room for JSON escapes. */
 export const maxPayloadBytes = 131_072;
@@ -12,9 +12,9 @@ export const maxPayloadBytes = 131_072;
  */
 export function checkPayloadText(payload: string): void {
   if (payload.length > maxPayloadBytes || Buffer.byteLength(payload) > maxPayloadBytes) {
-    throw new KontextError('KX_EVENT_INVALID', 'the payload is over 128 KiB');
+    throw eventInvalid('the payload is over 128 KiB');
   }
   if (/\0|\p{Surrogate}/u.test(payload)) {
-    throw new KontextError('KX_EVENT_INVALID', 'the payload holds NUL or a lone surrogate');
+    throw eventInvalid('the payload holds NUL or a lone surrogate');
   }
 }

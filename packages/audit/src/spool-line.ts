@@ -16,7 +16,7 @@
  * - One key seals at most 2³² lines (NIST SP 800-38D §8.3); 50,000 a session leave room for 85,000 full sessions.
  */
 import { createCipheriv, createDecipheriv, createHash, randomBytes as nodeRandomBytes } from 'node:crypto';
-import { KontextError } from '@kontext/errors';
+import { eventInvalid } from './event-invalid.ts';
 import { isId, type RandomBytes } from './ids.ts';
 import { parseSpoolEntry, type SpoolEntry, type SpoolKind, spellSpoolEntry } from './spool-entry.ts';
 
@@ -69,7 +69,7 @@ const lineShape =
  * @throws KontextError `KX_EVENT_INVALID` when the session id is not one: the sums and AADs rely on its form.
  */
 export function startSpoolSegment(sessionId: string, segment: number): SpoolTail {
-  if (!isId('ses', sessionId)) throw new KontextError('KX_EVENT_INVALID', 'a spool needs a session id');
+  if (!isId('ses', sessionId)) throw eventInvalid('a spool needs a session id');
   const sum = createHash('sha256').update(`kontext-spool-start-v1${sessionId}\n${segment}`).digest();
   return { sessionId, segment, line: 0, sum };
 }

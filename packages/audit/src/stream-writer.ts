@@ -58,6 +58,8 @@ export interface StreamWriterOptions {
   readonly streamId: string;
   /** `{ nonce }` (32 bytes) for a new stream, or `{ head }` to go on after the newest event. */
   readonly from: { readonly nonce: Uint8Array } | { readonly head: StreamHead };
+  /** Who every event of the stream belongs to, unless its own fields say otherwise. */
+  readonly owner?: Pick<EventFields, 'session' | 'user' | 'agent'>;
   /** Default `Date.now`. */
   readonly nowMs?: () => number;
   /** Default that of `node:crypto`. */
@@ -89,7 +91,7 @@ export interface StreamWriter {
  * the head in the same transaction.
  */
 export function createStreamWriter(options: StreamWriterOptions): StreamWriter {
-  const { orgId, streamId, from, nowMs = Date.now, randomBytes = nodeRandomBytes } = options;
+  const { orgId, streamId, from, owner = {}, nowMs = Date.now, randomBytes = nodeRandomBytes } = options;
   let head: StreamHead =
     'head' in from ? from.head : { seq: 0, hash: firstLink(orgId, streamId, from.nonce) };
   let lastReserved = head.seq;
@@ -110,7 +112,7 @@ export function createStreamWriter(options: StreamWriterOptions): StreamWriter {
     const payloadHash = payload === null || salt === null ? null : hashPayload(salt, payload).toString('hex');
     const occurredAt = fields.occurredAt ?? new Date(nowMs()).toISOString();
     const header = encodeHeader(
-      completeHeader(orgId, streamId, reservation, { ...fields, occurredAt }, payloadHash),
+      completeHeader(orgId, streamId, reservation, { ...owner, ...fields, occurredAt }, payloadHash),
     );
     const prev = Buffer.from(head.hash);
     const chain = chainLink(prev, hashEvent(header));

@@ -1,0 +1,24 @@
+import type { EventHeader } from './event-header.ts';
+
+/** The columns a store keeps beside a header to search by; null and the empty string mean the same. */
+export interface StoredColumns {
+  readonly eventId: string | null;
+  readonly kind: string | null;
+  readonly sessionId: string | null;
+  readonly userId: string | null;
+  readonly tool: string | null;
+  readonly decision: string | null;
+}
+
+/** The one way these columns follow from a header: the store fills them with it, the verifier compares with it. */
+export function deriveColumns(header: EventHeader): StoredColumns {
+  const { id, kind, session, user, tool, decision } = header;
+  return { eventId: id, kind, sessionId: session, userId: user, tool, decision };
+}
+
+/** Name of the first column that does not follow from the header, or null. */
+export function findWrongColumn(header: EventHeader, stored: StoredColumns): keyof StoredColumns | null {
+  const derived = deriveColumns(header);
+  const names = Object.keys(derived) as (keyof StoredColumns)[];
+  return names.find((name) => (derived[name] ?? '') !== (stored[name] ?? '')) ?? null;
+}
