@@ -1,0 +1,165 @@
+import type { Agent } from 'node:http';
+import { KontextError } from '@kontext/errors';
+import { createDpopProof } from '@kontext/oauth';
+import { Secret } from '@kontext/redaction';
+import type { Config } from '../config.ts';
+import { type FormAnswer, postForm } from '../rpc/post-form.ts';
+import { loadLogin } from './load-login.ts';
+import { encodeLogin, type Login } from './login-item.ts';
+import { withRefreshLock } from './refresh-lock.ts';
+import type { SecretStore } from './secret-store.ts';
+
+/** The public client every CLI is (RFC 6749 §2.1). */
+export const clientId = 'kontext-cli';
+
+/** Access tokens of the login, in memory only. */
+export interface AccessTokens {
+  readonly login: Login;
+  /**
+   * A token that lives at least 30 s longer, refreshed when needed.
+   *
+   * @param force Refresh also when the one at hand seems alive, because the backend refused it.
+   * @throws KontextError `KX_LOGIN_EXPIRED` when the refresh token is not accepted any more.
+   * @throws KontextError `KX_BACKEND_UNREACHABLE` and its kin; the login stays as it is.
+   */
+  get(force?: boolean): Promise<Secret>;
+}
+
+/** What access tokens are made from. */
+export interface AccessTokensOptions {
+  readonly config: Pick<Config, 'apiUrl' | 'stateDir'>;
+  readonly login: Login;
+  readonly store: SecretStore;
+  readonly agent?: Agent;
+  /** A token at hand already, right after a device login. */
+  readonly first?: { readonly token: Secret; readonly expiresInSeconds: number };
+}
+
+const renewBeforeMs = 30_000;
+/** Monotonic: the wall clock of this machine may be wrong, or be set while we run. */
+const monotonicMs = () => performance.now();
+
+/**
+ * Makes the source of access tokens for one process. Refreshing happens once at a time, in this process and across
+ * processes, and a rotated refresh token is stored before the new access token is used.
+ */
+export function createAccessTokens(options: AccessTokensOptions): AccessTokens {
+  let { login } = options;
+  let current = options.first ? keep(options.first.token, options.first.expiresInSeconds) : null;
+  let running: Promise<Secret> | null = null;
+  const refresh = async () => {
+    const renewed = await refreshLogin({ ...options, login });
+    login = renewed.login;
+    current = keep(renewed.token, renewed.expiresInSeconds);
+    return renewed.token;
+  };
+  return {
+    get login() {
+      return login;
+    },
+    async get(force = false) {
+      if (!force && current && current.expiresAtMs - renewBeforeMs > monotonicMs()) return current.token;
+      running ??= refresh().finally(() => {
+        running = null;
+      });
+      return running;
+    },
+  };
+}
+
+const keep = (token: Secret, expiresInSeconds: number) => ({
+  token,
+  expiresAtMs: monotonicMs() + expiresInSeconds * 1000,
+});
+
+interface RenewedLogin {
+  readonly login: Login;
+  readonly token: Secret;
+  readonly expiresInSeconds: number;
+}
+
+function refreshLogin(options: AccessTokensOptions): Promise<RenewedLogin> {
+  const { config, store } = options;
+  return withRefreshLock(config.stateDir, config.apiUrl, async (hadToWait) => {
+    const login = hadToWait ? await loadLogin(config, store) : options.login;
+    const answer = await requestRefresh(options, login);
+    if (answer.json?.error !== 'invalid_grant') return saveRenewed(options, login, answer);
+    // Another process may have rotated the token between our load and our lock.
+    const stored = await loadLogin(config, store);
+    if (stored.refreshToken.reveal() === login.refreshToken.reveal()) throw expired(answer);
+    return saveRenewed(options, stored, await requestRefresh(options, stored));
+  });
+}
+
+/** RFC 6749 §6 with a DPoP proof (RFC 9449 §5); repeated once when the server asks for its nonce (§8). */
+async function requestRefresh(options: AccessTokensOptions, login: Login): Promise<FormAnswer> {
+  // Our backend is its own authorization server, so its endpoint is known; discovery would cost a round trip.
+  const url = `${login.iss}/token`;
+  const post = async (nonce?: string) =>
+    postForm({
+      url,
+      ...(options.agent ? { agent: options.agent } : {}),
+      headers: {
+        DPoP: await createDpopProof({ key: login.jwk, htm: 'POST', htu: url, nowMs: Date.now(), nonce }),
+      },
+      form: {
+        grant_type: 'refresh_token',
+        client_id: clientId,
+        refresh_token: login.refreshToken.reveal(),
+        resource: options.config.apiUrl,
+      },
+    });
+  const answer = await post();
+  const nonce = answer.headers['dpop-nonce'];
+  const needsNonce = answer.json?.error === 'use_dpop_nonce' && typeof nonce === 'string';
+  return needsNonce ? post(nonce) : answer;
+}
+
+async function saveRenewed(
+  options: AccessTokensOptions,
+  login: Login,
+  answer: FormAnswer,
+): Promise<RenewedLogin> {
+  const { access_token: token, expires_in: expiresIn, refresh_token: rotated } = checkAnswer(login, answer);
+  const renewed =
+    typeof rotated === 'string' && rotated !== login.refreshToken.reveal()
+      ? { ...login, refreshToken: new Secret(rotated) }
+      : login;
+  if (renewed !== login) await options.store.set(options.config.apiUrl, encodeLogin(renewed));
+  return {
+    login: renewed,
+    token: new Secret(String(token)),
+    expiresInSeconds: typeof expiresIn === 'number' ? expiresIn : 60,
+  };
+}
+
+/** RFC 6749 §5.1 and §5.2. Only `invalid_grant` means that the login is over. */
+function checkAnswer(login: Login, answer: FormAnswer): Readonly<Record<string, unknown>> {
+  const { status, json } = answer;
+  if (status === 200 && typeof json?.access_token === 'string') return json;
+  const error = json?.error;
+  if (error === 'invalid_grant') throw expired(answer);
+  const details = { status, ...(typeof error === 'string' ? { oauth_error: error } : {}) };
+  if (status === 429) throw new KontextError('KX_RATE_LIMITED', 'the backend asks to wait', { details });
+  if (status >= 500) {
+    throw new KontextError('KX_TEMPORARY', 'the backend could not refresh the login', {
+      why: `it answered with status ${status}`,
+      details,
+    });
+  }
+  if (typeof error !== 'string') {
+    throw new KontextError('KX_NOT_A_BACKEND', `${new URL(login.iss).origin} is not a kontext backend`, {
+      why: `its token endpoint answered with status ${status}`,
+      details,
+    });
+  }
+  throw new KontextError('KX_LOGIN_EXPIRED', 'the login was refused', {
+    why: `the backend answered ${error}`,
+    details,
+  });
+}
+
+const expired = (answer: FormAnswer) =>
+  new KontextError('KX_LOGIN_EXPIRED', 'the login has expired or was revoked', {
+    details: { status: answer.status, oauth_error: 'invalid_grant' },
+  });

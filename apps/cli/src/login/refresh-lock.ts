@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A refresh takes one request; a lock older than this was left by a process that died. */
+const staleAfterMs = 20_000;
+const pollMs = 25;
+
+/**
+ * Lets one process of this user at a time refresh the login of one backend.
+ *
+ * @param work Told whether another process held the lock meanwhile: then the stored login may be newer.
+ */
+export async function withRefreshLock<T>(
+  stateDir: string,
+  apiUrl: string,
+  work: (hadToWait: boolean) => Promise<T>,
+): Promise<T> {
+  const name = createHash('sha256').update(apiUrl).digest('hex').slice(0, 16);
+  const path = join(stateDir, 'locks', `refresh-${name}.lock`);
+  mkdirSync(join(stateDir, 'locks'), { recursive: true, mode: 0o700 });
+  let hadToWait = false;
+  while (!tryLock(path)) {
+    hadToWait = true;
+    if (isStale(path)) rmSync(path, { force: true });
+    else await sleep(pollMs);
+  }
+  try {
+    return await work(hadToWait);
+  } finally {
+    rmSync(path, { force: true });
+  }
+}
+
+function tryLock(path: string): boolean {
+  try {
+    writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/** By age, not by pid: a pid may belong to another container that shares the directory. */
+function isStale(path: string): boolean {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && Math.abs(Date.now() - stat.mtimeMs) > staleAfterMs;
+}

@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KontextError } from '@kontext/errors';
+import { ConnectionState } from '@kontext/protocol';
+import type { Config } from '../config.ts';
+import { Interrupted } from '../interrupted.ts';
+import { openBrowser } from '../login/open-browser.ts';
+import type { Clients } from '../rpc/clients.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** What to connect. */
+export interface ConnectRequest {
+  readonly clients: Clients;
+  readonly config: Pick<Config, 'hasDisplay' | 'browser' | 'environment'>;
+  readonly terminal: Terminal;
+  readonly provider: string;
+  /** Name of the connection; empty for the default one. */
+  readonly name: string;
+  readonly scopes: readonly string[];
+  readonly browser: boolean;
+  readonly signal: AbortSignal;
+  /** Default 1.5 s. */
+  readonly pollMs?: number;
+}
+
+const longestWaitMs = 600_000;
+
+/**
+ * Begins a connection, shows its link, opens it where there is a display, and returns the wait for it.
+ *
+ * @returns The link, and `wait`, which ends when a person has connected the provider.
+ * @throws KontextError what the backend answers, such as `KX_PROVIDER_UNKNOWN`.
+ */
+export async function beginConnection(
+  request: ConnectRequest,
+): Promise<{ readonly uri: string; wait(): Promise<void> }> {
+  const { clients, config, terminal, provider, signal } = request;
+  const begun = await clients.connections.beginConnection(
+    { provider, name: request.name, scopes: [...request.scopes] },
+    { signal },
+  );
+  const before = await clients.connections.getConnection({ connectionId: begun.connectionId }, { signal });
+  terminal.warn(`open this link to connect ${provider}: ${begun.connectUri}`);
+  if (request.browser && terminal.interactive && config.hasDisplay) openBrowser(begun.connectUri, config);
+  const waitMs = Math.min(begun.expiresIn > 0 ? begun.expiresIn * 1000 : longestWaitMs, longestWaitMs);
+  const connectedBefore = connectedAt(before.connection);
+  return {
+    uri: begun.connectUri,
+    wait: () => waitConnected(request, begun.connectionId, connectedBefore, waitMs),
+  };
+}
+
+/** Polls until the connection is connected, or for one that was before, connected anew. */
+async function waitConnected(
+  request: ConnectRequest,
+  connectionId: string,
+  connectedBefore: string,
+  waitMs: number,
+): Promise<void> {
+  const { clients, terminal, provider, signal } = request;
+  const until = performance.now() + waitMs;
+  try {
+    while (performance.now() < until) {
+      const left = Math.ceil((until - performance.now()) / 1000);
+      terminal.status(
+        `waiting for ${provider} … ${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')} left`,
+      );
+      await sleep(request.pollMs ?? 1_500, undefined, { signal });
+      const { connection } = await clients.connections.getConnection({ connectionId }, { signal });
+      if (connection?.state === ConnectionState.REVOKED) {
+        throw new KontextError('KX_CONNECT_FAILED', `${provider} was not connected`);
+      }
+      const at = connectedAt(connection);
+      if (at !== '' && at !== connectedBefore) return;
+    }
+  } catch (error) {
+    if (signal.aborted) throw new Interrupted();
+    throw error;
+  } finally {
+    terminal.status(null);
+  }
+  throw new KontextError('KX_CONNECT_LINK_EXPIRED', `${provider} was not connected in time`);
+}
+
+/** The instant it was connected as text, empty while it is not. */
+function connectedAt(
+  connection:
+    | { state: ConnectionState; connectedAt?: { seconds: bigint; nanos: number } | undefined }
+    | undefined,
+): string {
+  if (connection?.state !== ConnectionState.CONNECTED) return '';
+  return `${connection.connectedAt?.seconds ?? 0n}.${connection.connectedAt?.nanos ?? 0}`;
+}

@@ -1,0 +1,166 @@
+/**
+ * The one place that writes to the terminal.
+ *
+ * Rules:
+ * - standard output carries results, standard error everything said to a person, prefixed `kontext:`;
+ * - each stream's terminal-ness is looked at alone;
+ * - nobody is asked unless standard input and standard error are terminals and the configuration allows it;
+ * - text that came from elsewhere cannot steer the terminal: control and bidi characters are made visible;
+ * - a status line is drawn on a terminal only and is gone before anything else is written.
+ */
+import type { ReadStream } from 'node:tty';
+import { formatError, KontextError } from '@kontext/errors';
+import type { Config } from './config.ts';
+import { Interrupted } from './interrupted.ts';
+
+/** The streams a terminal is made of; those of the process, or a test's. */
+export interface TerminalStreams {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
+}
+
+/** How commands talk to people and programs. */
+export interface Terminal {
+  /** Whether a person can be asked. */
+  readonly interactive: boolean;
+  /** Whether standard output is a terminal. */
+  readonly stdoutIsTerminal: boolean;
+  /** One line of result on standard output. */
+  out(line: string): void;
+  /** One JSON document on one line of standard output. */
+  json(value: unknown): void;
+  /** One line for a person on standard error; left out by `-q`. */
+  note(line: string): void;
+  /** As {@link Terminal.note}, but never left out. */
+  warn(line: string): void;
+  /** The three lines of an error. */
+  error(error: unknown): void;
+  /** Replaces the status line; null removes it. Shown on a terminal only. */
+  status(text: string | null): void;
+  /** Asks a question and returns the line typed, trimmed. @throws KontextError `KX_INPUT_NEEDED`, {@link Interrupted}. */
+  ask(question: string, signal?: AbortSignal): Promise<string>;
+  /** Asks for a secret; nothing typed is shown. @throws KontextError `KX_INPUT_NEEDED`, {@link Interrupted}. */
+  askHidden(question: string): Promise<string>;
+  /** Reads standard input to its end. @throws KontextError `KX_SECRET_INVALID` beyond `maxBytes`. */
+  readStdin(maxBytes: number): Promise<Buffer>;
+}
+
+/** Makes control and bidi characters visible, tabs and newlines too, so that foreign text stays on its line. */
+const printable = (text: string): string =>
+  text.replace(/\p{Cc}|\p{Bidi_Control}/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** Makes the terminal of a command. */
+export function createTerminal(
+  config: Pick<Config, 'mayAsk' | 'color' | 'quiet'>,
+  streams: TerminalStreams = process,
+): Terminal {
+  const { stdin, stdout, stderr } = streams;
+  const interactive = config.mayAsk && stdin.isTTY === true && stderr.isTTY === true;
+  const colored = config.color ?? stderr.isTTY === true;
+  const paint = (code: number, text: string) => (colored ? `\u001b[${code}m${text}\u001b[0m` : text);
+  let hasStatus = false;
+  const clearStatus = () => {
+    if (hasStatus) stderr.write('\r\u001b[2K');
+    hasStatus = false;
+  };
+  const say = (line: string) => {
+    clearStatus();
+    stderr.write(`${paint(2, 'kontext:')} ${printable(line)}\n`);
+  };
+  const requirePerson = (question: string) => {
+    if (!interactive) throw new KontextError('KX_INPUT_NEEDED', `no answer to: ${question}`);
+    clearStatus();
+  };
+  return {
+    interactive,
+    stdoutIsTerminal: stdout.isTTY === true,
+    out(line) {
+      clearStatus();
+      stdout.write(`${printable(line)}\n`);
+    },
+    json(value) {
+      clearStatus();
+      // What JSON leaves as it is but a terminal may act on is escaped; the document stays the same.
+      stdout.write(`${printable(JSON.stringify(value))}\n`);
+    },
+    note(line) {
+      if (!config.quiet) say(line);
+    },
+    warn: (line) => say(`warning: ${line}`),
+    error(error) {
+      clearStatus();
+      stderr.write(`${formatError(error).replace(/^kontext: error:/, `kontext: ${paint(31, 'error:')}`)}\n`);
+    },
+    status(text) {
+      clearStatus();
+      if (text === null || stderr.isTTY !== true || config.quiet) return;
+      stderr.write(printable(text));
+      hasStatus = true;
+    },
+    ask(question, signal) {
+      requirePerson(question);
+      return askLine(streams, question, signal);
+    },
+    askHidden(question) {
+      requirePerson(question);
+      return readHidden(stdin as ReadStream, stderr, question);
+    },
+    readStdin: (maxBytes) => readAll(stdin, maxBytes),
+  };
+}
+
+async function askLine(streams: TerminalStreams, question: string, signal?: AbortSignal): Promise<string> {
+  const { createInterface } = await import('node:readline');
+  const lines = createInterface({ input: streams.stdin, output: streams.stderr, terminal: true });
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      const interrupt = () => reject(new Interrupted());
+      lines.once('SIGINT', interrupt);
+      lines.once('close', interrupt);
+      signal?.addEventListener('abort', interrupt, { once: true });
+      lines.question(`kontext: ${printable(question)} `, (answer) => resolve(answer.trim()));
+    });
+  } finally {
+    lines.close();
+  }
+}
+
+/** Reads a line in raw mode, so that the terminal echoes nothing. */
+function readHidden(stdin: ReadStream, stderr: NodeJS.WritableStream, question: string): Promise<string> {
+  stderr.write(`kontext: ${printable(question)} (not shown): `);
+  stdin.setRawMode(true);
+  stdin.resume();
+  return new Promise((resolve, reject) => {
+    let typed = '';
+    const finish = (settle: () => void) => {
+      stdin.off('data', onData);
+      stdin.setRawMode(false);
+      stdin.pause();
+      stderr.write('\n');
+      settle();
+    };
+    const onData = (chunk: Buffer | string) => {
+      for (const key of chunk.toString()) {
+        if (key === '\r' || key === '\n' || key === '\u0004') return finish(() => resolve(typed));
+        if (key === '\u0003') return finish(() => reject(new Interrupted()));
+        typed = key === '\u007f' || key === '\b' ? typed.slice(0, -1) : typed + key;
+      }
+    };
+    stdin.on('data', onData);
+  });
+}
+
+async function readAll(stdin: NodeJS.ReadableStream, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stdin) {
+    const bytes = Buffer.from(chunk);
+    length += bytes.length;
+    if (length > maxBytes) {
+      throw new KontextError('KX_SECRET_INVALID', `standard input holds more than ${maxBytes} bytes`);
+    }
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
