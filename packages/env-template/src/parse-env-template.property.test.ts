@@ -99,13 +99,15 @@ const entry = fc
   });
 
 /** Neighbouring literals joined and empty ones dropped, as a parser cannot tell where one ended. */
-const normalise = (parts: readonly unknown[]): unknown[] =>
-  parts.reduce<unknown[]>((done, part) => {
-    if (part === '') return done;
-    const last = done.at(-1);
-    if (typeof part === 'string' && typeof last === 'string') return [...done.slice(0, -1), last + part];
-    return [...done, part];
-  }, []);
+const normalise = (parts: readonly unknown[]): unknown[] => {
+  const joined: unknown[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (typeof part === 'string' && typeof last === 'string') joined[joined.length - 1] = last + part;
+    else if (part !== '') joined.push(part);
+  }
+  return joined;
+};
 
 describe('parseEnvTemplate', () => {
   it('throws nothing but KontextError, whatever the bytes', () => {
