@@ -32,7 +32,9 @@ export interface Terminal {
   json(value: unknown): void;
   /** One line for a person on standard error; left out by `-q`. */
   note(line: string): void;
-  /** As {@link Terminal.note}, but never left out. */
+  /** As {@link Terminal.note}, but never left out: what a person has to act on. */
+  say(line: string): void;
+  /** As {@link Terminal.say}, marked as a warning. */
   warn(line: string): void;
   /** The three lines of an error. */
   error(error: unknown): void;
@@ -87,6 +89,7 @@ export function createTerminal(
     note(line) {
       if (!config.quiet) say(line);
     },
+    say,
     warn: (line) => say(`warning: ${line}`),
     error(error) {
       clearStatus();

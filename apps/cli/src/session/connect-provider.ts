@@ -39,7 +39,7 @@ export async function beginConnection(
     { signal },
   );
   const before = await clients.connections.getConnection({ connectionId: begun.connectionId }, { signal });
-  terminal.warn(`open this link to connect ${provider}: ${begun.connectUri}`);
+  terminal.say(`open this link to connect ${provider}: ${begun.connectUri}`);
   if (request.browser && terminal.interactive && config.hasDisplay) openBrowser(begun.connectUri, config);
   const waitMs = Math.min(begun.expiresIn > 0 ? begun.expiresIn * 1000 : longestWaitMs, longestWaitMs);
   const connectedBefore = connectedAt(before.connection);

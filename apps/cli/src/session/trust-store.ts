@@ -86,9 +86,9 @@ export const describeTemplate = (template: EnvTemplate): string[] =>
 
 async function askTrust({ terminal, path, template, signal }: TrustRequest): Promise<boolean> {
   if (!terminal.interactive) return false;
-  terminal.warn(`${path} is used for the first time; the agent would be given:`);
-  for (const line of describeTemplate(template)) terminal.warn(line);
-  for (const { line, message } of template.problems) terminal.warn(`  line ${line}: ${message}`);
+  terminal.say(`${path} is used for the first time; the agent would be given:`);
+  for (const line of describeTemplate(template)) terminal.say(line);
+  for (const { line, message } of template.problems) terminal.say(`  line ${line}: ${message}`);
   const answer = await terminal.ask('trust it? [y/N]', signal);
   return /^y(es)?$/i.test(answer);
 }

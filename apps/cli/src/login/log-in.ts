@@ -1,0 +1,77 @@
+import { KontextError } from '@kontext/errors';
+import type { Context } from '../context.ts';
+import { type Backend, type FreshLogin, openBackend } from '../rpc/open-backend.ts';
+import { type DeviceLoginOptions, type DeviceTokens, deviceLogin } from './device-login.ts';
+import { encodeLogin, type Login, parseLogin } from './login-item.ts';
+import { openSecretStore } from './open-secret-store.ts';
+import { revokeToken } from './revoke-token.ts';
+import type { SecretStore } from './secret-store.ts';
+
+/**
+ * Logs in: proves the store first, runs the device flow, asks the backend who that was, pins what it says, and
+ * stores the login.
+ *
+ * @returns The backend as the new login sees it; the caller closes it.
+ * @throws KontextError `KX_LOGIN_OTHER_ACCOUNT` when another account is logged in; its login stays, the new one is revoked.
+ * @throws KontextError `KX_KEYRING_UNAVAILABLE`, and what {@link deviceLogin} throws.
+ */
+export async function logIn(context: Context, options: DeviceLoginOptions): Promise<Backend> {
+  const { config, terminal } = context;
+  const store = openSecretStore(config, terminal);
+  // Before a person walks through the approval for nothing.
+  await store.probe();
+  const earlier = await readEarlier(config.apiUrl, store);
+  const tokens = await deviceLogin(context, options);
+  const first = { token: tokens.accessToken, expiresInSeconds: tokens.expiresInSeconds };
+  const known = await identify(context, draftLogin(config.issuer, tokens), store, first);
+  if (earlier && (earlier.sub !== known.sub || earlier.org !== known.org)) {
+    await revokeToken(known, tokens.refreshToken);
+    throw otherAccount(earlier, known);
+  }
+  await store.set(config.apiUrl, encodeLogin(known));
+  terminal.note(`logged in as ${known.name}; the login is kept in ${store.location}`);
+  return openBackend({ config, terminal, fresh: { login: known, store, first } });
+}
+
+/** Asks the backend who logged in, and pins the key that signs its policy. */
+async function identify(
+  { config, terminal, signal }: Context,
+  login: Login,
+  store: SecretStore,
+  first: FreshLogin['first'],
+): Promise<Login> {
+  const backend = await openBackend({ config, terminal, fresh: { login, store, first } });
+  try {
+    const caller = await backend.clients.organisation.getCaller({}, { signal });
+    const { userId: sub, userName: name, orgId: org, policyKeyThumbprint: policyKey } = caller;
+    return { ...login, sub, name, org, policyKey };
+  } finally {
+    backend.close();
+  }
+}
+
+/** An unreadable earlier login says nothing about its account and is replaced. */
+async function readEarlier(apiUrl: string, store: SecretStore): Promise<Login | null> {
+  const text = await store.get(apiUrl);
+  try {
+    return text === null ? null : parseLogin(text);
+  } catch {
+    return null;
+  }
+}
+
+const draftLogin = (iss: string, { refreshToken, jwk }: DeviceTokens): Login => ({
+  refreshToken,
+  jwk,
+  iss,
+  sub: '',
+  name: '',
+  org: '',
+  policyKey: '',
+});
+
+const otherAccount = (earlier: Login, now: Login) =>
+  new KontextError('KX_LOGIN_OTHER_ACCOUNT', `${now.name} logged in, but ${earlier.name} is logged in here`, {
+    why: `the stored login is ${earlier.name} (${earlier.sub}, ${earlier.org}), the new one ${now.name} (${now.sub}, ${now.org})`,
+    hint: `run \`kontext logout\` first to change to ${now.name}, or log in as ${earlier.name}`,
+  });
