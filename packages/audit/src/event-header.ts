@@ -103,7 +103,7 @@ const oneOf =
 const integerFrom =
   (least: number): Check =>
   (value) =>
-    Number.isSafeInteger(value) && (value as number) >= least && !Object.is(value, -0);
+    Number.isSafeInteger(value) && (value as number) >= least;
 const isHexHash: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
 
 const lineageChecks: Readonly<Record<keyof EventLineage, Check>> = {

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
@@ -141,6 +141,28 @@ describe('spool lines', () => {
       [0, 'seal'],
       [0, 'chain'],
       [0, 'chain'],
+    ]);
+  });
+
+  it('stay shut when someone without the key gives them another place or kind and sums them anew', () => {
+    const [, intent] = seal(someEntries(1)) as [Buffer, Buffer];
+    const front = intent.toString().split(',"sum"')[0] as string;
+    const moved = front.replace('"line":2', '"line":1');
+    const renamed = moved.replace('"kind":"intent"', '"kind":"record"');
+    const again = (text: string): Buffer => {
+      const sum = createHash('sha256')
+        .update('kontext-spool-v1')
+        .update(start.sum)
+        .update(text)
+        .digest('base64url');
+      return Buffer.from(`${text},"sum":"${sum}"}\n`);
+    };
+
+    const opened = [moved, renamed].map((text) => openSpoolSegment(again(text), key, start));
+
+    expect(opened.map(({ lines, corrupt }) => [lines.length, corrupt?.reason])).toEqual([
+      [0, 'seal'],
+      [0, 'seal'],
     ]);
   });
 

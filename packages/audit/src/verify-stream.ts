@@ -109,7 +109,7 @@ export function createStreamVerifier(stream: StoredStream, options: VerifyOption
   const notes = createNotes(stream.streamId);
   const start = firstLink(stream.orgId, stream.streamId, stream.nonce);
   let lastSeq = 0;
-  // What the next row may link to: several values after a bad row, none after a gap.
+  // What the next row may link to: several values after a bad row; none, which means unknown, after a gap.
   let links: readonly Uint8Array[] = [start];
 
   const add = (row: StoredRow): void => {
@@ -126,7 +126,7 @@ export function createStreamVerifier(stream: StoredStream, options: VerifyOption
     }
     const wrong = wrongRow(stream, row, header, links) ?? wrongKnown(row, options.known);
     if (wrong !== null) notes.find(wrong);
-    links = linksAfter(row, wrong === null ? [] : links);
+    links = wrong === null ? [row.chain] : linksAfterBadRow(row, header, links);
     lastSeq = row.seq;
   };
 
@@ -138,8 +138,16 @@ export function createStreamVerifier(stream: StoredStream, options: VerifyOption
   return { add, finish };
 }
 
-/** The stored chain value, and what it would be if only that value of a bad row, and not its header, was changed. */
-function linksAfter(row: StoredRow, before: readonly Uint8Array[]): Uint8Array[] {
+/**
+ * The stored chain value, and what it would be if only that value and not the header was changed; nothing when the
+ * event belongs to another place, since then its chain value does too.
+ */
+function linksAfterBadRow(
+  row: StoredRow,
+  header: EventHeader | null,
+  before: readonly Uint8Array[],
+): Uint8Array[] {
+  if (header !== null && header.seq !== row.seq) return [];
   const guessed = before.slice(0, maxLinks - 1).map((link) => chainLink(link, hashEvent(row.header)));
   return [row.chain, ...guessed].filter(isLink);
 }
@@ -198,7 +206,7 @@ function wrongEnd(head: StreamHead, lastSeq: number, links: readonly Uint8Array[
     const seq = head.seq + 1;
     return { code: 'KX_AUDIT_ALTERED', seq, sentence: `event ${seq} stands after the head of the stream` };
   }
-  if (links.some((link) => sameBytes(link, head.hash))) return null;
+  if (links.length === 0 || links.some((link) => sameBytes(link, head.hash))) return null;
   if (lastSeq === 0)
     return { code: 'KX_AUDIT_ALTERED', seq: 0, sentence: 'the head of the empty stream is wrong' };
   const sentence = `the head of the stream names another event ${lastSeq} than is stored`;
