@@ -1,0 +1,81 @@
+import { createStreamWriter, type EventFields, hashEvent, parseHeader } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { appendEvents } from '../store/queries/audit-events.ts';
+import { lockServerStream } from '../store/queries/audit-streams.ts';
+import type { Tx } from '../store/tx.ts';
+import { toNewEvent } from './new-event.ts';
+
+/** Which stream the backend writes to: that of a session, or with null the organisation's admin stream. */
+export interface ServerStream {
+  readonly orgId: string;
+  readonly sessionId: string | null;
+}
+
+/** What happened. `facts` become the payload, as JSON; nothing secret may stand in them. */
+export interface ServerEvent extends Omit<EventFields, 'session' | 'occurredAt'> {
+  readonly facts?: Readonly<Record<string, unknown>>;
+}
+
+/** Where the event stands. */
+export interface ServerEventRef {
+  readonly streamId: string;
+  readonly seq: number;
+  readonly eventId: string;
+  /** 32 bytes; what the next client event carries in `lineage.serverEvent` (as hex). */
+  readonly eventHash: Buffer;
+}
+
+/**
+ * Appends one event to a stream of the backend; see {@link appendServerEvents}.
+ */
+export async function appendServerEvent(
+  tx: Tx,
+  stream: ServerStream,
+  event: ServerEvent,
+  now: Date,
+): Promise<ServerEventRef> {
+  const [ref] = await appendServerEvents(tx, stream, [event], now);
+  if (ref === undefined) throw new KontextError('KX_INTERNAL', 'an audit event was not stored');
+  return ref;
+}
+
+/**
+ * Appends events to a stream of the backend, in the transaction that does the work they are about: both or neither.
+ *
+ * The stream's head stays locked until that transaction ends: call it last, and for one stream per transaction (a session's
+ * before the organisation's where both are needed). Works under the roles `app`, `ingest` and `system`.
+ *
+ * @returns One reference per event, same order.
+ * @throws KontextError `KX_INTERNAL` when the stream does not exist.
+ */
+export async function appendServerEvents(
+  tx: Tx,
+  { orgId, sessionId }: ServerStream,
+  events: readonly ServerEvent[],
+  now: Date,
+): Promise<ServerEventRef[]> {
+  const stream = await lockServerStream(tx, orgId, sessionId);
+  if (stream === null) {
+    throw new KontextError('KX_INTERNAL', 'the audit stream to write to does not exist', {
+      why: sessionId ?? orgId,
+    });
+  }
+  const head = { seq: stream.headSeq, hash: stream.headHash };
+  const nowMs = () => now.getTime();
+  const writer = createStreamWriter({ orgId, streamId: stream.id, from: { head }, nowMs });
+  const written = events.map(({ facts, ...fields }) =>
+    writer.append({ ...fields, session: sessionId }, facts === undefined ? null : JSON.stringify(facts)),
+  );
+  const refs = written.map(({ seq, id, header }) => ({
+    streamId: stream.id,
+    seq,
+    eventId: id,
+    eventHash: hashEvent(header),
+  }));
+  const last = refs.at(-1);
+  if (last === undefined) return [];
+  const rows = written.map((event) => toNewEvent(event, parseHeader(event.header)));
+  const stored = await appendEvents(tx, stream, rows, { eventHash: last.eventHash, late: false, now });
+  if (!stored) throw new KontextError('KX_INTERNAL', 'the head of a locked audit stream moved');
+  return refs;
+}

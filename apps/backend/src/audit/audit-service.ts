@@ -1,0 +1,49 @@
+import type { Caller } from '../caller.ts';
+import type { EventRow } from '../store/queries/audit-events.ts';
+import type { StreamRow } from '../store/queries/audit-streams.ts';
+import type { Store } from '../store/store.ts';
+import { type AppendResult, appendBatch, type Batch } from './append-batch.ts';
+import { type AppendSignal, createAppendSignal } from './append-signal.ts';
+import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
+import { type WatchQuery, watchEvents } from './watch-events.ts';
+
+/** The audit log as its edge uses it. What each function refuses is said where it is written. */
+export interface AuditService {
+  append(caller: Caller, batch: Batch): Promise<AppendResult>;
+  listStreams(
+    caller: Caller,
+    query: { readonly sessionId: string | null; readonly pageSize: number; readonly cursor: string },
+  ): Promise<StreamPage>;
+  readStream(
+    caller: Caller,
+    query: { readonly streamId: string; readonly fromSeq: number; readonly pageSize: number },
+  ): Promise<{ stream: StreamRow; events: EventRow[] }>;
+  watch(caller: Caller, query: WatchQuery, signal: AbortSignal): AsyncGenerator<readonly EventRow[]>;
+}
+
+/** What the audit service needs. */
+export interface AuditServiceDeps {
+  readonly store: Store;
+  /** Default `Date.now`. */
+  readonly nowMs?: () => number;
+  /** Share one among everything that appends, to wake watchers early. */
+  readonly appended?: AppendSignal;
+}
+
+/** Puts the audit log together. */
+export function createAuditService({
+  store,
+  nowMs = Date.now,
+  appended = createAppendSignal(),
+}: AuditServiceDeps): AuditService {
+  return {
+    append: async (caller, batch) => {
+      const result = await appendBatch(store, caller, batch, new Date(nowMs()));
+      if (result.status === 'ok') appended.notify(caller.orgId);
+      return result;
+    },
+    listStreams: (caller, query) => listVisibleStreams(store, caller, query),
+    readStream: (caller, query) => readVisibleStream(store, caller, query),
+    watch: (caller, query, signal) => watchEvents(store, appended, caller, query, signal, { nowMs }),
+  };
+}

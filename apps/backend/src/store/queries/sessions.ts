@@ -1,0 +1,85 @@
+/** Sessions. */
+import { and, asc, desc, eq, isNull, lt } from 'drizzle-orm';
+import { sessions, users } from '../schema.ts';
+import type { Tx } from '../tx.ts';
+
+/** A session as stored. */
+export type SessionRow = typeof sessions.$inferSelect;
+
+/** A session with the name its user is shown by. */
+export interface NamedSession {
+  readonly session: SessionRow;
+  readonly userName: string;
+}
+
+/** Makes a session. */
+export async function insertSession(tx: Tx, session: typeof sessions.$inferInsert): Promise<void> {
+  await tx.insert(sessions).values(session);
+}
+
+/** A session by id. */
+export async function findSession(tx: Tx, id: string): Promise<NamedSession | null> {
+  const [row] = await named(tx).where(eq(sessions.id, id)).limit(1);
+  return row ?? null;
+}
+
+/** A session by id, locked until the transaction ends. */
+export async function lockSession(tx: Tx, id: string): Promise<SessionRow | null> {
+  const [row] = await tx.select().from(sessions).where(eq(sessions.id, id)).limit(1).for('update');
+  return row ?? null;
+}
+
+/** Sessions, newest first, before an id; of one user or, with null, of all. */
+export async function listSessions(
+  tx: Tx,
+  userId: string | null,
+  page: { readonly before: string | null; readonly limit: number },
+): Promise<NamedSession[]> {
+  return named(tx)
+    .where(
+      and(
+        userId === null ? undefined : eq(sessions.userId, userId),
+        page.before === null ? undefined : lt(sessions.id, page.before),
+      ),
+    )
+    .orderBy(desc(sessions.id))
+    .limit(page.limit);
+}
+
+/** Changes some columns of a session. */
+export async function updateSession(
+  tx: Tx,
+  id: string,
+  change: Partial<Pick<SessionRow, 'state' | 'lastHeartbeatAt' | 'hookConfigHash' | 'endedAt' | 'exitCode'>>,
+): Promise<void> {
+  await tx.update(sessions).set(change).where(eq(sessions.id, id));
+}
+
+/** Notes when tampering was first seen. */
+export async function markTampered(tx: Tx, id: string, at: Date): Promise<void> {
+  await tx
+    .update(sessions)
+    .set({ tamperedAt: at })
+    .where(and(eq(sessions.id, id), isNull(sessions.tamperedAt)));
+}
+
+/** Live sessions whose last sign of life is older than an instant; role `system`. */
+export async function listSilentSessions(
+  tx: Tx,
+  before: Date,
+  limit: number,
+): Promise<{ id: string; orgId: string }[]> {
+  return tx
+    .select({ id: sessions.id, orgId: sessions.orgId })
+    .from(sessions)
+    .where(and(eq(sessions.state, 'live'), lt(sessions.lastHeartbeatAt, before)))
+    .orderBy(asc(sessions.lastHeartbeatAt))
+    .limit(limit);
+}
+
+const named = (tx: Tx) =>
+  tx
+    .select({ session: sessions, userName: users.name })
+    .from(sessions)
+    .innerJoin(users, eq(users.id, sessions.userId))
+    .$dynamic();
