@@ -10,6 +10,10 @@ export {
   startModelServer,
   toolResults,
 } from './agents/model-server.ts';
+export { approveDevice, type DeviceApproval, type WalkOptions, walkPages } from './browser/approve-device.ts';
+export { type Browser, createBrowser, type Page } from './browser/browser.ts';
+export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';
+export { findFreePort } from './free-port.ts';
 export { absentKeyringEnv, type Keyring, startKeyring } from './keyring/keyring.ts';
 export { type PartName, type PartState, partState } from './part-state.ts';
 export {
@@ -21,3 +25,6 @@ export {
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
 export { type ScratchHome, scratchHome } from './scratch-home.ts';
+export type { FaultMode } from './upstream/faults.ts';
+export { type StartUpstreamOptions, startUpstream, type Upstream } from './upstream/start-upstream.ts';
+export type { UpstreamStats } from './upstream/upstream-app.ts';
