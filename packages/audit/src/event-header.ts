@@ -198,11 +198,17 @@ function firstBadField<K extends string>(
   );
 }
 
-function spell(header: EventHeader): string {
-  const lineage = Object.fromEntries(lineageKeys.map((key) => [key, header.lineage[key]]));
-  return JSON.stringify(
-    Object.fromEntries(headerKeys.map((key) => [key, key === 'lineage' ? lineage : header[key]])),
-  );
+/** Literals, because this runs for every event on both sides and they are what the engine builds fastest. */
+function spell(h: EventHeader): string {
+  const { leases, connection, approval, serverEvent } = h.lineage;
+  // biome-ignore format: one glance shows the order
+  return JSON.stringify({
+    v: h.v, org: h.org, stream: h.stream, seq: h.seq, id: h.id, kind: h.kind, session: h.session, user: h.user,
+    agent: h.agent, tool: h.tool, toolUse: h.toolUse, decision: h.decision, rule: h.rule,
+    policyVersion: h.policyVersion, mode: h.mode, occurredAt: h.occurredAt,
+    lineage: { leases, connection, approval, serverEvent },
+    redaction: h.redaction, payloadHash: h.payloadHash, missing: h.missing,
+  } satisfies EventHeader);
 }
 
 function isInstant(value: unknown): boolean {

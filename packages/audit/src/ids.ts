@@ -1,7 +1,4 @@
-import { randomBytes as nodeRandomBytes } from 'node:crypto';
-
-/** Where random bytes come from; tests pass their own. */
-export type RandomBytes = (size: number) => Buffer;
+import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 
 /**
  * Prefix of every kind of id: organisation, user, session, audit stream, audit event, connection, lease, policy,
@@ -46,7 +43,7 @@ const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]
 export function createId<P extends IdPrefix>(
   prefix: P,
   nowMs: number = Date.now(),
-  randomBytes: RandomBytes = nodeRandomBytes,
+  randomBytes: RandomBytes = pooledRandomBytes,
 ): Id<P> {
   const time = Math.floor(nowMs).toString(16).padStart(12, '0');
   const random = Buffer.from(randomBytes(10));

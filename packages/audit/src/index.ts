@@ -18,8 +18,9 @@ export {
 } from './event-header.ts';
 export { clientEventKinds, type EventKind, eventKinds, isEventKind } from './event-kinds.ts';
 export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
-export { createId, type Id, type IdPrefix, idPrefixes, isId, type RandomBytes } from './ids.ts';
+export { createId, type Id, type IdPrefix, idPrefixes, isId } from './ids.ts';
 export { checkPayloadText, maxPayloadBytes } from './payload-text.ts';
+export type { RandomBytes } from './random-pool.ts';
 export type { SpoolEntry, SpoolIntent, SpoolKind } from './spool-entry.ts';
 export {
   type OpenedSpoolLine,

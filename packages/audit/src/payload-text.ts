@@ -3,6 +3,9 @@ import { eventInvalid } from './event-invalid.ts';
 /** Longest payload in bytes of UTF-8. What the payload holds is capped lower; this leaves room for JSON escapes. */
 export const maxPayloadBytes = 131_072;
 
+/** In Node since 20, in TypeScript's `lib` only from ES2024. */
+type WellFormable = string & { isWellFormed(): boolean };
+
 /**
  * Checks that a payload can be stored and read back byte for byte.
  *
@@ -14,7 +17,7 @@ export function checkPayloadText(payload: string): void {
   if (payload.length > maxPayloadBytes || Buffer.byteLength(payload) > maxPayloadBytes) {
     throw eventInvalid('the payload is over 128 KiB');
   }
-  if (/\0|\p{Surrogate}/u.test(payload)) {
+  if (payload.includes('\0') || !(payload as WellFormable).isWellFormed()) {
     throw eventInvalid('the payload holds NUL or a lone surrogate');
   }
 }

@@ -15,9 +15,10 @@
  *   Lines lost from the end as whole lines cannot be seen here: the intent of a lost record stands before it.
  * - One key seals at most 2³² lines (NIST SP 800-38D §8.3); 50,000 a session leave room for 85,000 full sessions.
  */
-import { createCipheriv, createDecipheriv, createHash, randomBytes as nodeRandomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
 import { eventInvalid } from './event-invalid.ts';
-import { isId, type RandomBytes } from './ids.ts';
+import { isId } from './ids.ts';
+import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 import { parseSpoolEntry, type SpoolEntry, type SpoolKind, spellSpoolEntry } from './spool-entry.ts';
 
 /** The place in a segment after a line, which the next line is sealed for. */
@@ -85,7 +86,7 @@ export function sealSpoolLine(
   key: Uint8Array,
   tail: SpoolTail,
   entry: SpoolEntry,
-  randomBytes: RandomBytes = nodeRandomBytes,
+  randomBytes: RandomBytes = pooledRandomBytes,
 ): { readonly bytes: Buffer; readonly tail: SpoolTail } {
   const line = tail.line + 1;
   const iv = randomBytes(ivBytes);

@@ -1,9 +1,9 @@
-import { randomBytes as nodeRandomBytes } from 'node:crypto';
 import { KontextError } from '@kontext/errors';
 import { type EventHeader, type EventLineage, encodeHeader } from './event-header.ts';
 import { chainLink, firstLink, hashEvent, hashPayload, saltBytes } from './hashes.ts';
-import { createId, type RandomBytes } from './ids.ts';
+import { createId } from './ids.ts';
 import { checkPayloadText } from './payload-text.ts';
+import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 
 /** The newest event of a stream; seq 0 with the first link while it is empty. */
 export interface StreamHead {
@@ -62,7 +62,7 @@ export interface StreamWriterOptions {
   readonly owner?: Pick<EventFields, 'session' | 'user' | 'agent'>;
   /** Default `Date.now`. */
   readonly nowMs?: () => number;
-  /** Default that of `node:crypto`. */
+  /** Default that of `node:crypto`, pooled. */
   readonly randomBytes?: RandomBytes;
 }
 
@@ -91,7 +91,7 @@ export interface StreamWriter {
  * the head in the same transaction.
  */
 export function createStreamWriter(options: StreamWriterOptions): StreamWriter {
-  const { orgId, streamId, from, owner = {}, nowMs = Date.now, randomBytes = nodeRandomBytes } = options;
+  const { orgId, streamId, from, owner = {}, nowMs = Date.now, randomBytes = pooledRandomBytes } = options;
   let head: StreamHead =
     'head' in from ? from.head : { seq: 0, hash: firstLink(orgId, streamId, from.nonce) };
   let lastReserved = head.seq;
