@@ -1,12 +1,11 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { partState } from '../part-state.ts';
-import { type CommandResult, runCommand } from '../run-command.ts';
 import { type ScratchHome, scratchHome } from '../scratch-home.ts';
-import { claudeEnv } from './claude-env.ts';
-import { claudeVersion, findClaude } from './find-claude.ts';
+import { claudeVersion } from './find-claude.ts';
 import { type ModelServer, startModelServer, toolResults } from './model-server.ts';
+import { runClaude } from './run-claude.ts';
 
 const claude = partState('claude');
 
@@ -21,17 +20,12 @@ describe.skipIf(!claude.available)(`the real Claude Code against the scripted mo
     home.remove();
   });
 
-  function runClaude(args: readonly string[]): Promise<CommandResult> {
-    const configDir = join(home.root, 'claude');
-    mkdirSync(configDir, { recursive: true });
-    const env = { ...home.env, ...claudeEnv({ configDir, modelUrl: model.url }) };
-    return runCommand(findClaude() ?? '', args, { env, cwd: home.workDir });
-  }
+  const run = (...args: string[]) => runClaude({ home, modelUrl: model.url, args });
 
   it('is the pinned version', async () => {
     model = await startModelServer([]);
 
-    const result = await runClaude(['--version']);
+    const result = await run('--version');
 
     expect(result.stdout).toContain(claudeVersion);
   });
@@ -43,7 +37,7 @@ describe.skipIf(!claude.available)(`the real Claude Code against the scripted mo
       { text: 'finished' },
     ]);
 
-    const result = await runClaude(['-p', 'make the file', '--permission-mode', 'bypassPermissions']);
+    const result = await run('-p', 'make the file', '--permission-mode', 'bypassPermissions');
 
     expect({ exitCode: result.exitCode, stdout: result.stdout.trim() }).toEqual({
       exitCode: 0,
@@ -70,7 +64,7 @@ describe.skipIf(!claude.available)(`the real Claude Code against the scripted mo
       },
     ]);
 
-    await runClaude(['-p', 'go', '--permission-mode', 'bypassPermissions', '--settings', settings]);
+    await run('-p', 'go', '--permission-mode', 'bypassPermissions', '--settings', settings);
 
     expect(existsSync(join(home.workDir, 'made.txt'))).toBe(false);
     expect(toolResults(model.turns[1]!).get('toolu_one')?.text).toContain('not today');
@@ -88,7 +82,7 @@ describe.skipIf(!claude.available)(`the real Claude Code against the scripted mo
       },
     ]);
 
-    await runClaude(['-p', 'go', '--permission-mode', 'bypassPermissions']);
+    await run('-p', 'go', '--permission-mode', 'bypassPermissions');
 
     expect(fileAtSecondTurn).toBe(true);
   });

@@ -92,11 +92,16 @@ export async function startUpstream(options: StartUpstreamOptions = {}): Promise
   };
 }
 
-/** From source the entry is bundled on the spot; a built caller finds the built `upstream.js` beside itself. */
+/** From source the entry is bundled on the spot; a built caller (or a chunk of it) has the built one beside or above itself. */
 async function findEntry(): Promise<string> {
   const source = new URL('./main.ts', import.meta.url);
   if (existsSync(source)) return bundleEntry(source, 'upstream');
-  return fileURLToPath(new URL('./upstream.js', import.meta.url));
+  const built = ['./upstream.js', '../upstream.js'].map((path) =>
+    fileURLToPath(new URL(path, import.meta.url)),
+  );
+  const entry = built.find((path) => existsSync(path));
+  if (entry === undefined) throw new Error('no built upstream.js found: run `npm run build`');
+  return entry;
 }
 
 interface ControlState {
