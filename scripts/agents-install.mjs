@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const pinned = JSON.parse(
@@ -55,32 +55,52 @@ function run(file, args, cwd) {
  * @returns the program's path, or why it cannot be had.
  */
 export function installAgent(key) {
-  const agent = pinned[key];
-  const { folder, program, name } = programPath(agent);
+  const { folder, program, name } = programPath(pinned[key]);
   if (isExecutable(program)) return { path: program };
-  mkdirSync(dirname(folder), { recursive: true });
-  // Built beside its place and renamed: a stopped install never looks like a finished one.
-  const scratch = mkdtempSync(join(dirname(folder), '.installing-'));
   try {
-    const flags = ['--ignore-scripts', '--no-save', '--no-package-lock', '--no-audit', '--no-fund'];
-    const args = ['install', '--prefix', scratch, ...flags, '--omit=dev', `${name}@${agent.version}`];
-    const npm = run('npm', args, scratch);
-    if (!npm.ok)
-      return { reason: `npm could not install ${name}@${agent.version}: ${lastLines(npm.output)}` };
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(scratch, folder);
-    const version = run(program, ['--version'], folder);
-    if (!version.ok || !version.output.startsWith(agent.version)) {
-      return { reason: `${program} --version answers: ${lastLines(version.output)}` };
+    mkdirSync(dirname(folder), { recursive: true });
+    // Built beside its place and renamed when it works: a stopped install never looks like a finished one.
+    const scratch = mkdtempSync(join(dirname(folder), '.installing-'));
+    try {
+      const problem = installInto(
+        scratch,
+        name,
+        pinned[key].version,
+        join(scratch, relative(folder, program)),
+      );
+      if (problem !== null) return { reason: problem };
+      rmSync(folder, { recursive: true, force: true });
+      renameSync(scratch, folder);
+      return { path: program };
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
     }
-    return { path: program };
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  } catch (error) {
+    // Two installs at the same moment: the other one's rename came first.
+    return isExecutable(program) ? { path: program } : { reason: error.message };
   }
 }
 
-function lastLines(text) {
-  return text.split('\n').filter(Boolean).slice(-3).join(' | ') || 'nothing';
+function installInto(scratch, name, version, program) {
+  const flags = [
+    '--ignore-scripts',
+    '--no-save',
+    '--no-package-lock',
+    '--no-audit',
+    '--no-fund',
+    '--fetch-retries=1',
+  ];
+  const npm = run('npm', ['install', '--prefix', scratch, ...flags, `${name}@${version}`], scratch);
+  if (!npm.ok) return `npm could not install ${name}@${version}: ${firstLines(npm.output)}`;
+  const answer = run(program, ['--version'], scratch);
+  if (!answer.ok || !answer.output.startsWith(version))
+    return `${name} --version answers: ${firstLines(answer.output)}`;
+  return null;
+}
+
+/** The start of what a program said: npm names the cause first and its log file last. */
+function firstLines(text) {
+  return text.split('\n').filter(Boolean).slice(0, 3).join(' | ') || 'nothing';
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -4,9 +4,10 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { findOnPath } from '../find-on-path.ts';
 import { endProcess, guardOrphans } from '../guard-orphans.ts';
 
-/** A running Secret Service; `env` is what a child needs to reach it (merge it over the child's environment). */
+/** A running Secret Service; `env` (the bus address alone) is what a child needs to reach it. */
 export interface Keyring {
   readonly env: Readonly<Record<string, string>>;
   /** Locks the login collection with what it holds; there is no prompter, so a client's wish to unlock is refused. */
@@ -53,7 +54,8 @@ export async function startKeyring(options: { readonly locked?: boolean } = {}):
     await stop();
     throw error;
   }
-  return { env, lock: () => restart(false), unlock: () => restart(true), stop };
+  const childEnv = { DBUS_SESSION_BUS_ADDRESS: env.DBUS_SESSION_BUS_ADDRESS ?? '' };
+  return { env: childEnv, lock: () => restart(false), unlock: () => restart(true), stop };
 }
 
 /** The environment of a machine without any Secret Service: a bus address that nobody listens on. */
@@ -81,7 +83,7 @@ async function startBus(root: string, env: Readonly<Record<string, string>>): Pr
     `<busconfig><type>session</type><listen>unix:path=${join(root, 'bus')}</listen><auth>EXTERNAL</auth>` +
       `<policy context="default">${policy}</policy></busconfig>`,
   );
-  const bus = spawn('dbus-daemon', [`--config-file=${config}`, '--nofork', '--nopidfile'], {
+  const bus = spawn(requireOnPath('dbus-daemon'), [`--config-file=${config}`, '--nofork', '--nopidfile'], {
     env,
     stdio: 'ignore',
   });
@@ -93,11 +95,20 @@ async function startDaemon(env: Readonly<Record<string, string>>, unlock: boolea
   const control = join(env.XDG_RUNTIME_DIR ?? '', 'keyring');
   rmSync(control, { recursive: true, force: true });
   const args = ['--foreground', '--components=secrets', ...(unlock ? ['--unlock'] : [])];
-  const daemon = spawn('gnome-keyring-daemon', args, { env, stdio: ['pipe', 'ignore', 'ignore'] });
+  const daemon = spawn(requireOnPath('gnome-keyring-daemon'), args, {
+    env,
+    stdio: ['pipe', 'ignore', 'ignore'],
+  });
   daemon.stdin?.on('error', () => undefined);
   daemon.stdin?.end(unlock ? password : '');
   await waitFor(() => existsSync(join(control, 'control')), daemon, 'gnome-keyring-daemon');
   return daemon;
+}
+
+function requireOnPath(program: string): string {
+  const path = findOnPath(program);
+  if (path === null) throw new Error(`${program} is not installed`);
+  return path;
 }
 
 async function waitFor(isReady: () => boolean, child: ChildProcess, name: string): Promise<void> {
