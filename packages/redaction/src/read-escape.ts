@@ -1,0 +1,90 @@
+import { hexValue } from './characters.ts';
+
+/** An escape sequence and what it stands for. */
+export interface Escape {
+  /** Length of the sequence in code units; never less than the number of `codes`. */
+  readonly length: number;
+  /** The code units it stands for. */
+  readonly codes: readonly number[];
+}
+
+const BACKSLASH = 0x5c;
+const PERCENT = 0x25;
+
+/** RFC 8259 §7, and the quotes of JavaScript and shells. */
+const shortEscapes = new Map(
+  Object.entries({
+    n: '\n',
+    r: '\r',
+    t: '\t',
+    b: '\b',
+    f: '\f',
+    '"': '"',
+    "'": "'",
+    '`': '`',
+    '/': '/',
+    '\\': '\\',
+  }).map(([char, meant]) => [char.charCodeAt(0), meant.charCodeAt(0)]),
+);
+
+/**
+ * Reads one escape sequence: `\n`, `\"`, `\x41`, `\u0041`, `\u{41}`, `%41` and percent-encoded UTF-8.
+ *
+ * @param codes Code units of a text; negative ones belong to no sequence.
+ * @returns Undefined when no sequence begins at `at`.
+ */
+export function readEscape(codes: Int32Array, at: number): Escape | undefined {
+  if (codes[at] === PERCENT) return readPercent(codes, at);
+  if (codes[at] !== BACKSLASH) return undefined;
+  const kind = codes[at + 1] ?? -1;
+  if (kind === 0x75) return readUnicode(codes, at);
+  if (kind === 0x78) return readFixed(codes, at, 2);
+  const meant = shortEscapes.get(kind);
+  return meant === undefined ? undefined : { length: 2, codes: [meant] };
+}
+
+function readUnicode(codes: Int32Array, at: number): Escape | undefined {
+  if (codes[at + 2] !== 0x7b) return readFixed(codes, at, 4);
+  for (let digits = 1, value = 0; digits <= 6; digits += 1) {
+    const digit = hexValue(codes[at + 2 + digits] ?? -1);
+    if (digit < 0) return undefined;
+    value = value * 16 + digit;
+    if (value > 0x10ffff) return undefined;
+    if (codes[at + 3 + digits] !== 0x7d) continue;
+    const char = String.fromCodePoint(value);
+    return { length: digits + 4, codes: codeUnits(char) };
+  }
+  return undefined;
+}
+
+function readFixed(codes: Int32Array, at: number, digits: number): Escape | undefined {
+  let value = 0;
+  for (let i = at + 2; i < at + 2 + digits; i += 1) {
+    const digit = hexValue(codes[i] ?? -1);
+    if (digit < 0) return undefined;
+    value = value * 16 + digit;
+  }
+  return { length: 2 + digits, codes: [value] };
+}
+
+/** A percent-encoded character, of up to four UTF-8 bytes (RFC 3986 §2.1). */
+function readPercent(codes: Int32Array, at: number): Escape | undefined {
+  const first = percentByte(codes, at);
+  if (first < 0) return undefined;
+  if (first < 0x80) return { length: 3, codes: [first] };
+  const count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  const bytes = Array.from({ length: count }, (_, i) => percentByte(codes, at + 3 * i));
+  if (bytes.some((byte) => byte < 0)) return undefined;
+  const char = Buffer.from(bytes).toString('utf8');
+  return char.includes('\ufffd') ? undefined : { length: 3 * count, codes: codeUnits(char) };
+}
+
+function percentByte(codes: Int32Array, at: number): number {
+  if (codes[at] !== PERCENT) return -1;
+  const high = hexValue(codes[at + 1] ?? -1);
+  const low = hexValue(codes[at + 2] ?? -1);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+const codeUnits = (text: string): number[] =>
+  Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
