@@ -107,14 +107,24 @@ function readSurroundings(flags: Flags, env: Readonly<Record<string, string>>, s
   const debug = oneOf('KONTEXT_LOG', env.KONTEXT_LOG || undefined, ['off', 'debug']) === 'debug';
   return {
     mayAsk: flags.input !== false && !isOn('KONTEXT_NO_INPUT') && !isOn('CI') && !inAgent,
-    color:
-      flags.color ?? (env.NO_COLOR ? false : isOn('FORCE_COLOR') ? true : env.TERM === 'dumb' ? false : null),
+    color: flags.color ?? readColor(env),
     quiet: flags.quiet ?? false,
     hasDisplay: process.platform === 'darwin' || Boolean(env.DISPLAY || env.WAYLAND_DISPLAY),
     browser: env.BROWSER || null,
     sessionId: env.KONTEXT_SESSION_ID || null,
     logFile: debug ? env.KONTEXT_LOG_FILE || join(stateDir, 'kontext.log') : null,
   };
+}
+
+/**
+ * What the environment says about colours, also where the rest of it could not be read.
+ *
+ * @returns Null: colours where the stream is a terminal.
+ */
+export function readColor(env: Values = process.env): boolean | null {
+  if (env.NO_COLOR) return false;
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return true;
+  return env.TERM === 'dumb' ? false : null;
 }
 
 /** XDG Base Directory Specification: relative values are invalid and ignored. */

@@ -24,10 +24,12 @@ export interface TerminalStreams {
 export interface Terminal {
   /** Whether a person can be asked. */
   readonly interactive: boolean;
-  /** Whether standard output is a terminal. */
+  readonly stdinIsTerminal: boolean;
   readonly stdoutIsTerminal: boolean;
   /** One line of result on standard output. */
   out(line: string): void;
+  /** Rows of result: aligned under a head on a terminal, else separated by tabs and without head. */
+  table(head: readonly string[], rows: readonly (readonly string[])[]): void;
   /** One JSON document on one line of standard output. */
   json(value: unknown): void;
   /** One line for a person on standard error; left out by `-q`. */
@@ -76,10 +78,17 @@ export function createTerminal(
   };
   return {
     interactive,
+    stdinIsTerminal: stdin.isTTY === true,
     stdoutIsTerminal: stdout.isTTY === true,
     out(line) {
       clearStatus();
       stdout.write(`${printable(line)}\n`);
+    },
+    table(head, rows) {
+      clearStatus();
+      for (const line of stdout.isTTY === true ? alignRows([head, ...rows]) : rows.map(joinTabs)) {
+        stdout.write(`${line}\n`);
+      }
     },
     json(value) {
       clearStatus();
@@ -111,6 +120,19 @@ export function createTerminal(
     },
     readStdin: (maxBytes) => readAll(stdin, maxBytes),
   };
+}
+
+const joinTabs = (cells: readonly string[]): string => cells.map(printable).join('\t');
+
+function alignRows(rows: readonly (readonly string[])[]): string[] {
+  const shown = rows.map((cells) => cells.map(printable));
+  const widths = (shown[0] ?? []).map((_, at) => Math.max(...shown.map((cells) => cells[at]?.length ?? 0)));
+  return shown.map((cells) =>
+    cells
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 async function askLine(streams: TerminalStreams, question: string, signal?: AbortSignal): Promise<string> {

@@ -50,7 +50,7 @@ export function createDpopInterceptor(options: DpopOptions): Interceptor {
         await sign(req, force);
         const answer = await next(req);
         listen(answer.header);
-        return answer;
+        return answer.stream ? { ...answer, message: explained(answer.message, options) } : answer;
       } catch (error) {
         const code = error instanceof ConnectError ? errorDetail(error)?.code : undefined;
         if (error instanceof ConnectError) listen(error.metadata);
@@ -62,6 +62,15 @@ export function createDpopInterceptor(options: DpopOptions): Interceptor {
       }
     }
   };
+}
+
+/** The messages of a stream, with failures on the way turned into our errors. */
+async function* explained<T>(messages: AsyncIterable<T>, { apiUrl, clock }: DpopOptions): AsyncGenerator<T> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw explain(rpcError(error, apiUrl), clock);
+  }
 }
 
 /** A refusal by a backend whose clock is far from ours has that reason, whatever it says. */

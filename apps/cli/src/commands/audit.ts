@@ -1,0 +1,99 @@
+import { KontextError } from '@kontext/errors';
+import type { Command } from 'commander';
+import type { Context, RunCommand } from '../context.ts';
+import { followEvents } from '../rpc/follow-events.ts';
+import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import { describeEvent, eventLine } from '../session/describe-event.ts';
+import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
+
+interface TailOptions {
+  readonly session?: string;
+  readonly since?: string;
+  readonly json?: boolean;
+}
+
+/** `kontext audit tail|verify` */
+export function define(command: Command, run: RunCommand): void {
+  command
+    .command('tail')
+    .description('follow events as they are stored')
+    .option('--session <id>', 'of one session only')
+    .option('--since <seconds>', 'begin with the events of the last so many seconds, at most 86400', '3600')
+    .option('--json', 'JSON Lines')
+    .action((options: TailOptions) =>
+      run({}, (context) => withBackend(context, (backend) => tail(context, backend, options))),
+    );
+  command
+    .command('verify [session]')
+    .description('read the raw rows of a session, or of everything you may see, and check every hash')
+    .option('--json', 'as JSON')
+    .action((session: string | undefined, options: { json?: boolean }) =>
+      run({}, (context) =>
+        withBackend(context, (backend) => verify(context, backend, session ?? '', options.json ?? false)),
+      ),
+    );
+}
+
+async function tail(
+  { terminal, signal }: Context,
+  { clients }: Backend,
+  options: TailOptions,
+): Promise<number> {
+  const sinceSeconds = parseSince(options.since ?? '0');
+  const events = followEvents(clients, { sessionId: options.session ?? '', sinceSeconds, signal }, (error) =>
+    terminal.warn(`the live view was cut (${error.message}); trying again`),
+  );
+  for await (const stored of events) {
+    if (options.json) terminal.json(describeEvent(stored));
+    else terminal.out(eventLine(describeEvent(stored)));
+  }
+  return 0;
+}
+
+function parseSince(text: string): number {
+  const seconds = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds <= 86_400) return seconds;
+  throw new KontextError('KX_USAGE', '--since cannot be used', {
+    why: 'it is not a number of seconds up to 86400',
+  });
+}
+
+async function verify(
+  { terminal, signal }: Context,
+  { clients }: Backend,
+  sessionId: string,
+  json: boolean,
+): Promise<number> {
+  const reports = await verifyStreams(clients, sessionId, signal);
+  if (reports.length === 0) throw new KontextError('KX_NOT_FOUND', 'there is no audit stream to verify');
+  const bad = reports.filter(({ ok }) => !ok);
+  if (json) terminal.json({ ok: bad.length === 0, streams: reports });
+  else for (const line of reports.flatMap(reportLines)) terminal.out(line);
+  const events = reports.reduce((sum, report) => sum + report.events, 0);
+  if (bad.length === 0)
+    terminal.note(`${events} events in ${reports.length} streams verified: nothing is missing or changed`);
+  else terminal.warn(`${bad.length} of ${reports.length} streams do not verify`);
+  return bad[0]?.exitCode ?? 0;
+}
+
+function reportLines(report: StreamReport): string[] {
+  const { kind, streamId, events, ok, findings, withheld, missing } = report;
+  const notes = [
+    ...(withheld > 0 ? [`${withheld} payloads withheld or erased`] : []),
+    ...(missing > 0 ? [`${missing} written without payload`] : []),
+  ];
+  const tailText = notes.length > 0 ? ` (${notes.join(', ')})` : '';
+  return [
+    `${ok ? 'ok ' : 'BAD'}  ${kind.padEnd(6)}  ${streamId}  ${events} events${tailText}`,
+    ...findings.map(({ code, seq, sentence }) => `     seq ${seq}: ${sentence} (${code})`),
+  ];
+}
+
+async function withBackend(context: Context, work: (backend: Backend) => Promise<number>): Promise<number> {
+  const backend = await openBackend(context);
+  try {
+    return await work(backend);
+  } finally {
+    backend.close();
+  }
+}

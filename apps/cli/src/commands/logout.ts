@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import type { Context, RunCommand } from '../context.ts';
+import { type Login, parseLogin } from '../login/login-item.ts';
+import { openSecretStore } from '../login/open-secret-store.ts';
+import { revokeToken } from '../login/revoke-token.ts';
+import { refuseNested } from '../session/refuse-nested.ts';
+
+/** `kontext logout` */
+export function define(command: Command, run: RunCommand): void {
+  command.action(() => run({}, logOut));
+}
+
+/**
+ * Revokes the login at the backend and wipes it here. The wipe works offline; what could not be done is said.
+ *
+ * @throws KontextError `KX_SESSION_NESTED`, `KX_KEYRING_UNAVAILABLE`.
+ */
+export async function logOut({ config, terminal }: Context): Promise<number> {
+  refuseNested(config, 'logout');
+  const store = openSecretStore(config, terminal);
+  const text = await store.get(config.apiUrl);
+  if (text === null) {
+    terminal.note(`nobody is logged in at ${config.apiUrl}`);
+    return 0;
+  }
+  const login = readable(text);
+  // Wiped first: whatever the network does, the login is gone from this machine.
+  await store.delete(config.apiUrl);
+  const failure = login ? await revokeToken(login, login.refreshToken) : 'the stored login could not be read';
+  terminal.note(`logged out${login ? ` ${login.name}` : ''}; the login is gone from ${store.location}`);
+  if (failure !== null) {
+    terminal.warn(`the login could not be revoked at the backend: ${failure}`);
+    terminal.warn('it ends there by itself; an administrator can end it at once');
+  }
+  return 0;
+}
+
+function readable(text: string): Login | null {
+  try {
+    return parseLogin(text);
+  } catch {
+    return null;
+  }
+}

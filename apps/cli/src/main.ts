@@ -1,0 +1,181 @@
+#!/usr/bin/env node
+/**
+ * The process edge: finds the command, runs it, turns its end into an exit code.
+ *
+ * Nothing is imported before it is needed. `kontext hook` runs on every tool call and loads node built-ins only; any
+ * other command loads commander and its own module.
+ */
+import type { Command } from 'commander';
+import type { Flags } from './config.ts';
+import type { Context, RunCommand } from './context.ts';
+
+interface CommandModule {
+  define(command: Command, run: RunCommand): void;
+}
+
+interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+const entry = (summary: string, load: CommandEntry['load']): CommandEntry => ({ summary, load });
+
+/** Every command, in the order help lists them. */
+const commands: Readonly<Record<string, CommandEntry>> = {
+  start: entry('run a coding agent with credentials, policy and audit', () => import('./commands/start.ts')),
+  run: entry('run any command with the same credentials, without hooks', () => import('./commands/run.ts')),
+  login: entry('log in', () => import('./commands/login.ts')),
+  logout: entry('log out, here and at the backend', () => import('./commands/logout.ts')),
+  status: entry('show account, backend and what waits to be sent', () => import('./commands/status.ts')),
+  connect: entry('connect a provider', () => import('./commands/connect.ts')),
+  connections: entry('list and revoke connections', () => import('./commands/connections.ts')),
+  secrets: entry('store a static key', () => import('./commands/secrets.ts')),
+  providers: entry('manage providers (administrators)', () => import('./commands/providers.ts')),
+  trust: entry('trust an env template', () => import('./commands/trust.ts')),
+  audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),
+  serve: entry('run the backend on this machine', () => import('./commands/serve.ts')),
+  version: entry('show versions', () => import('./commands/version.ts')),
+};
+
+/** Whoever is interrupted gets this long to end what it began, such as a session. */
+const graceMs = 3_000;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const { globals, name } = readGlobals(argv);
+  const outcome = { code: 0 };
+  const run = createRunner(globals, outcome);
+  if (argv.length === 0 && process.stdin.isTTY && process.stdout.isTTY) {
+    const { showOverview } = await import('./commands/overview.ts');
+    await run({}, showOverview);
+    return outcome.code;
+  }
+  const program = await createProgram();
+  for (const [known, { summary, load }] of Object.entries(commands)) {
+    const command = program.command(known).description(summary);
+    if (known === name) (await load()).define(command, run);
+  }
+  await parse(program, argv);
+  return outcome.code;
+}
+
+async function createProgram(): Promise<Command> {
+  const [{ Command }, { cliVersion }] = await Promise.all([import('commander'), import('./version.ts')]);
+  return new Command('kontext')
+    .description('credentials, policy and audit for AI coding agents')
+    .version(cliVersion, '-V, --version')
+    .option('--api-url <url>', 'URL of the backend')
+    .option('--no-input', 'never ask')
+    .option('--color', 'colours also without a terminal')
+    .option('--no-color', 'no colours')
+    .option('-q, --quiet', 'say less')
+    .configureOutput({ outputError: () => undefined })
+    .showHelpAfterError(false)
+    .exitOverride();
+}
+
+/** Runs commander; its complaints become `KX_USAGE` (64), help and version become 0. */
+async function parse(program: Command, argv: readonly string[]): Promise<void> {
+  const { CommanderError } = await import('commander');
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return;
+    const { KontextError } = await import('@kontext/errors');
+    const why = error.message.replace(/^error: /, '').replace(/\.$/, '');
+    const message = error.code === 'commander.help' ? 'a command is missing' : 'the command line is wrong';
+    throw new KontextError('KX_USAGE', message, error.code === 'commander.help' ? {} : { why });
+  }
+}
+
+/** Global flags may stand before or after the command's name; the first other word is the name. */
+function readGlobals(argv: readonly string[]): {
+  readonly globals: Flags;
+  readonly name: string | undefined;
+} {
+  const end = argv.indexOf('--');
+  const words = end === -1 ? argv : argv.slice(0, end);
+  const has = (...spellings: string[]) => words.some((word) => spellings.includes(word));
+  const urlAt = words.findIndex((word) => word === '--api-url' || word.startsWith('--api-url='));
+  const url = words[urlAt];
+  const globals: Flags = {
+    apiUrl: url?.includes('=') ? url.slice('--api-url='.length) : urlAt === -1 ? undefined : words[urlAt + 1],
+    input: has('--no-input') ? false : undefined,
+    color: has('--no-color') ? false : has('--color') ? true : undefined,
+    quiet: has('-q', '--quiet') ? true : undefined,
+  };
+  const name = words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--api-url');
+  return { globals, name };
+}
+
+function createRunner(globals: Flags, outcome: { code: number }): RunCommand {
+  return async (flags, work) => {
+    const [{ loadConfig }, { createTerminal }] = await Promise.all([
+      import('./config.ts'),
+      import('./terminal.ts'),
+    ]);
+    const config = loadConfig({ ...globals, ...flags });
+    const signals = catchSignals();
+    const context: Context = {
+      config,
+      terminal: createTerminal(config),
+      signal: signals.signal,
+      releaseSignals: signals.release,
+    };
+    outcome.code = await Promise.race([work(context), signals.overdue]);
+    if (signals.exitCode() !== null) outcome.code = signals.exitCode() ?? outcome.code;
+  };
+}
+
+/** Turns the first signal into an abort; a second one, or a work that does not end in time, ends the process. */
+function catchSignals() {
+  const controller = new AbortController();
+  const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+  let caught: number | null = null;
+  let giveUp: (code: number) => void = () => undefined;
+  const overdue = new Promise<number>((resolve) => {
+    giveUp = resolve;
+  });
+  const onSignal = (signal: NodeJS.Signals) => {
+    const code = codes[signal as keyof typeof codes];
+    if (caught !== null) process.exit(code);
+    caught = code;
+    controller.abort();
+    setTimeout(() => giveUp(code), graceMs).unref();
+  };
+  for (const signal of Object.keys(codes)) process.on(signal, onSignal);
+  return {
+    signal: controller.signal,
+    overdue,
+    exitCode: () => caught,
+    release: () => {
+      for (const signal of Object.keys(codes)) process.off(signal, onSignal);
+    },
+  };
+}
+
+/** Shows an error and returns its exit code. */
+async function fail(error: unknown): Promise<number> {
+  const [{ readColor }, { Interrupted }, { KontextError }, { createTerminal }] = await Promise.all([
+    import('./config.ts'),
+    import('./interrupted.ts'),
+    import('@kontext/errors'),
+    import('./terminal.ts'),
+  ]);
+  if (error instanceof Interrupted) return error.exitCode;
+  createTerminal({ mayAsk: false, color: readColor(), quiet: false }).error(error);
+  return error instanceof KontextError ? error.spec.exitCode : 1;
+}
+
+async function runProcess(): Promise<void> {
+  // A reader that went away, as in `kontext audit tail | head`, is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+  const code = await main(process.argv.slice(2)).catch(fail);
+  process.stdout.write('', () => process.exit(code));
+}
+
+if (process.argv[2] === 'hook') {
+  import('./commands/hook.ts').then(({ runHook }) => runHook(process.argv.slice(3)));
+} else {
+  void runProcess();
+}

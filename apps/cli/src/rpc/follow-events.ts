@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KontextError } from '@kontext/errors';
+import type { StoredEvent } from '@kontext/protocol';
+import type { Clients } from './clients.ts';
+
+/** What to follow. */
+export interface FollowRequest {
+  /** Empty: all the caller may see. */
+  readonly sessionId: string;
+  readonly sinceSeconds: number;
+  readonly signal: AbortSignal;
+  /** Wait before a cut stream is opened again; default 1 s. */
+  readonly retryMs?: number;
+}
+
+/** After a cut this much is asked for again; what was shown already is left out. */
+const overlapSeconds = 300;
+const temporary = ['KX_BACKEND_UNREACHABLE', 'KX_TEMPORARY', 'KX_RATE_LIMITED'];
+
+/**
+ * Follows events as they are stored, over cuts of the connection. Ends with the signal.
+ *
+ * @param onCut Called when the stream broke off and will be opened again.
+ * @throws KontextError what the backend answers for good, such as `KX_NOT_FOUND`.
+ */
+export async function* followEvents(
+  clients: Clients,
+  request: FollowRequest,
+  onCut: (error: Error) => void,
+): AsyncGenerator<StoredEvent> {
+  const { sessionId, signal } = request;
+  const shown = new Map<string, bigint>();
+  let { sinceSeconds } = request;
+  // A unary call first: it settles token and nonce, and a stream cannot be repeated.
+  await clients.organisation.getCaller({}, { signal });
+  while (!signal.aborted) {
+    try {
+      // No deadline: the stream lives as long as somebody looks.
+      const answers = clients.audit.watchEvents({ sessionId, sinceSeconds }, { signal, timeoutMs: 0 });
+      for await (const { events } of answers) {
+        for (const event of events) if (isNew(shown, event)) yield event;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof KontextError) || !temporary.includes(error.code)) throw error;
+      onCut(error);
+    }
+    sinceSeconds = overlapSeconds;
+    await sleep(request.retryMs ?? 1_000, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Within a stream, order is seq; between streams there is none. */
+function isNew(shown: Map<string, bigint>, { streamId, event }: StoredEvent): boolean {
+  const seq = event?.seq ?? 0n;
+  if (seq <= (shown.get(streamId) ?? 0n)) return false;
+  shown.set(streamId, seq);
+  return true;
+}

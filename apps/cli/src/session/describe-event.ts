@@ -1,0 +1,84 @@
+import type { StoredEvent } from '@kontext/protocol';
+
+/** A stored event as `kontext audit tail --json` prints it. Key set pinned by a test. */
+export interface DescribedEvent {
+  readonly streamId: string;
+  readonly seq: number;
+  readonly id: string;
+  readonly kind: string;
+  readonly session: string;
+  readonly user: string;
+  readonly userName: string;
+  readonly tool: string;
+  readonly decision: string;
+  readonly occurredAt: string | null;
+  readonly receivedAt: string | null;
+  readonly late: boolean;
+  /** The exact header text that is hashed. */
+  readonly header: string;
+  /** The exact payload text, null when it is not there. */
+  readonly payload: string | null;
+}
+
+const maxCommandLength = 100;
+
+/** Takes the wire form apart. Nothing is verified here: `kontext audit verify` does. */
+export function describeEvent(stored: StoredEvent): DescribedEvent {
+  const header = stored.event?.header ?? '';
+  const occurredAt = field(header, 'occurredAt');
+  const received = stored.receivedAt;
+  return {
+    streamId: stored.streamId,
+    seq: Number(stored.event?.seq ?? 0),
+    id: stored.eventId,
+    kind: stored.kind,
+    session: stored.sessionId,
+    user: stored.userId,
+    userName: stored.userName,
+    tool: stored.tool,
+    decision: stored.decision,
+    occurredAt: typeof occurredAt === 'string' ? occurredAt : null,
+    receivedAt: received
+      ? new Date(Number(received.seconds) * 1000 + received.nanos / 1e6).toISOString()
+      : null,
+    late: stored.late,
+    header,
+    payload: stored.event?.payload ?? null,
+  };
+}
+
+/** One line for a person: time, who, what, tool and decision, command where there is one. */
+export function eventLine(event: DescribedEvent): string {
+  const time = (event.occurredAt ?? event.receivedAt ?? '').slice(11, 19);
+  const parts = [
+    time,
+    event.userName || event.user,
+    event.kind,
+    event.tool,
+    event.decision === '' ? '' : decisionText(event),
+    commandOf(event.payload),
+    event.session,
+  ];
+  return parts.filter((part) => part !== '').join('  ');
+}
+
+/** In observe mode a deny is recorded and not carried out: the line must not claim that it was. */
+function decisionText({ decision, header }: DescribedEvent): string {
+  return decision === 'deny' && field(header, 'mode') === 'observe' ? 'would deny' : decision;
+}
+
+function commandOf(payload: string | null): string {
+  const call = field(payload ?? '', 'call');
+  const command = typeof call === 'object' && call !== null && 'command' in call ? call.command : null;
+  if (typeof command !== 'string') return '';
+  return command.length > maxCommandLength ? `${command.slice(0, maxCommandLength)}…` : command;
+}
+
+/** A top-level field of a JSON text, undefined when there is none: the text comes from elsewhere. */
+function field(text: string, name: string): unknown {
+  try {
+    return (JSON.parse(text) as Record<string, unknown> | null)?.[name];
+  } catch {
+    return undefined;
+  }
+}
