@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import * as cedar from '@cedar-policy/cedar-wasm/web';
 import { KontextError } from '@kontext/errors';
 
@@ -25,6 +26,7 @@ const wasmName = 'cedar_wasm_bg.wasm';
  */
 export async function loadCedar(wasmPath?: string): Promise<Cedar> {
   try {
+    keepCallsOutOfLine();
     const bytes = await readFile(wasmPath ?? findWasm());
     cedar.initSync({ module: bytes });
     return cedar;
@@ -35,6 +37,17 @@ export async function loadCedar(wasmPath?: string): Promise<Cedar> {
       cause,
     });
   }
+}
+
+/**
+ * Works around a crash of Node 20 (V8 11.3), gone in 22 and 24.
+ *
+ * When a hot function with a call into WebAssembly inlined is deoptimised during that call, and the call returns a
+ * JavaScript value as all of Cedar's do, V8 ends the process ("unreachable code" in the deoptimizer). Loading a
+ * thousand rules, then parsing a few more, is enough. Without inlining a call costs some nanoseconds more.
+ */
+function keepCallsOutOfLine(): void {
+  if (process.versions.v8.startsWith('11.')) setFlagsFromString('--no-turbo-inline-js-wasm-calls');
 }
 
 function findWasm(): string {
