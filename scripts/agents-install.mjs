@@ -100,7 +100,13 @@ function installInto(scratch, name, version, program) {
 
 /** The start of what a program said: npm names the cause first and its log file last. */
 function firstLines(text) {
-  return text.split('\n').filter(Boolean).slice(0, 3).join(' | ') || 'nothing';
+  return (
+    text
+      .split('\n')
+      .filter((line) => line && !line.startsWith('npm warn'))
+      .slice(0, 3)
+      .join(' | ') || 'nothing'
+  );
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,10 +1,8 @@
 /** Real parts for tests: database, keyring, upstream provider, model server, agent, browser-like approval. */
 export { type ClaudeEnvOptions, claudeEnv } from './agents/claude-env.ts';
 export { claudeVersion, findClaude } from './agents/find-claude.ts';
-export type { ModelTurn, ToolUse } from './agents/model-messages.ts';
+export type { ModelRequest, ModelRequestBody, ModelTurn, ToolUse } from './agents/model-messages.ts';
 export {
-  type ModelRequest,
-  type ModelRequestBody,
   type ModelScript,
   type ModelServer,
   startModelServer,

@@ -1,5 +1,23 @@
 import { randomBytes } from 'node:crypto';
-import type { ModelRequest } from './model-server.ts';
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** One request that the model server got; `body` is the parsed JSON, or null. */
+export interface ModelRequest {
+  readonly method: string;
+  /** With the query string. */
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: ModelRequestBody | null;
+}
+
+/** The part of a Messages API request that scripts and tests look at. */
+export interface ModelRequestBody {
+  readonly model?: string;
+  readonly stream?: boolean;
+  readonly system?: unknown;
+  readonly messages?: readonly { readonly role: string; readonly content: unknown }[];
+  readonly tools?: readonly { readonly name: string }[];
+}
 
 /** A tool that the model asks the agent to use. `id` becomes `tool_use_id`; made up when absent. */
 export interface ToolUse {

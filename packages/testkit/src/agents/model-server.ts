@@ -1,24 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { encodeMessageJson, encodeMessageStream, type ModelTurn } from './model-messages.ts';
-
-/** One request that the model server got; `body` is the parsed JSON, or null. */
-export interface ModelRequest {
-  readonly method: string;
-  /** With the query string. */
-  readonly path: string;
-  readonly headers: IncomingMessage['headers'];
-  readonly body: ModelRequestBody | null;
-}
-
-/** The part of a Messages API request that scripts and tests look at. */
-export interface ModelRequestBody {
-  readonly model?: string;
-  readonly stream?: boolean;
-  readonly system?: unknown;
-  readonly messages?: readonly { readonly role: string; readonly content: unknown }[];
-  readonly tools?: readonly { readonly name: string }[];
-}
+import {
+  encodeMessageJson,
+  encodeMessageStream,
+  type ModelRequest,
+  type ModelRequestBody,
+  type ModelTurn,
+} from './model-messages.ts';
 
 /** What the model answers: a list of turns in order, or a function that looks at the request. */
 export type ModelScript =
