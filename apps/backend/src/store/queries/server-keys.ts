@@ -2,6 +2,7 @@
 import { and, asc, eq, isNull, sql } from 'drizzle-orm';
 import { secrets, signingKeys } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { insertSecret, type SecretRow } from './secrets.ts';
 
 /** What a key of the whole backend is for. */
 export type ServerKeyPurpose = 'oidc' | 'cookie';
@@ -14,11 +15,7 @@ export interface ServerKeyRow {
   /** JSON text; null for a symmetric key. */
   readonly publicJwk: string | null;
   readonly active: boolean;
-  readonly format: number;
-  readonly kekId: string;
-  readonly wrappedDek: Buffer;
-  readonly iv: Buffer;
-  readonly ciphertext: Buffer;
+  readonly secret: SecretRow;
 }
 
 /** Keys in use, the active one first, then by age. */
@@ -29,11 +26,7 @@ export async function listServerKeys(tx: Tx, purpose: ServerKeyPurpose): Promise
       alg: signingKeys.alg,
       publicJwk: signingKeys.publicJwk,
       active: signingKeys.active,
-      format: secrets.format,
-      kekId: secrets.kekId,
-      wrappedDek: secrets.wrappedDek,
-      iv: secrets.iv,
-      ciphertext: secrets.ciphertext,
+      secret: secrets,
     })
     .from(signingKeys)
     .innerJoin(secrets, eq(secrets.id, signingKeys.secretId))
@@ -47,32 +40,9 @@ export async function lockServerKeys(tx: Tx): Promise<void> {
   await tx.execute(sql`SELECT pg_advisory_xact_lock(hashtextextended('kontext.server-keys', 0))`);
 }
 
-/** Stores a key; its secret half is sealed under purpose `signing-key`, organisation `system`, the kid, version 1. */
-export async function insertServerKey(
-  tx: Tx,
-  row: ServerKeyRow & { readonly secretId: string; readonly now: Date },
-): Promise<void> {
-  await tx.insert(secrets).values({
-    id: row.secretId,
-    orgId: null,
-    purpose: 'signing-key',
-    subjectId: row.kid,
-    version: 1,
-    format: row.format,
-    kekId: row.kekId,
-    wrappedDek: row.wrappedDek,
-    iv: row.iv,
-    ciphertext: row.ciphertext,
-    createdAt: row.now,
-  });
-  await tx.insert(signingKeys).values({
-    kid: row.kid,
-    orgId: null,
-    purpose: row.purpose,
-    alg: row.alg,
-    publicJwk: row.publicJwk,
-    secretId: row.secretId,
-    active: row.active,
-    createdAt: row.now,
-  });
+/** Stores a key and its sealed secret half. */
+export async function insertServerKey(tx: Tx, row: ServerKeyRow, now: Date): Promise<void> {
+  const { secret, ...key } = row;
+  await insertSecret(tx, secret);
+  await tx.insert(signingKeys).values({ ...key, orgId: null, secretId: secret.id, createdAt: now });
 }

@@ -1,0 +1,202 @@
+import { createNonceIssuer, type NonceIssuer } from '@kontext/oauth';
+import type { Kms } from '@kontext/vault';
+import type { FastifyInstance } from 'fastify';
+import type { Provider } from 'oidc-provider';
+import type { Config } from './config.ts';
+import { registerActivate } from './http/activate.ts';
+import { registerHealth } from './http/health.ts';
+import { registerLogin } from './http/login.ts';
+import { addDeviceFlowRules, defaultIntervalSeconds } from './http/oauth/device-flow.ts';
+import { mountOAuth } from './http/oauth/mount.ts';
+import { createProvider, issuerOf } from './http/oauth/provider.ts';
+import { registerTokenExchange, type TokenExchangeHandler } from './http/oauth/token-exchange-grant.ts';
+import { createPageKit, type PageKit } from './http/page-kit.ts';
+import { registerSecurityHeaders } from './http/security-headers.ts';
+import { createServer } from './http/server.ts';
+import type { Logger } from './log.ts';
+import { createBrowserLogins } from './login/browser-logins.ts';
+import { createBrowserSessions } from './login/browser-sessions.ts';
+import { type Callers, createCallers } from './login/callers.ts';
+import { createDeviceApprovals } from './login/device-approvals.ts';
+import { loadActiveMember } from './login/local-accounts.ts';
+import { createLocalLogins } from './login/local-login.ts';
+import type { RecordLogin } from './login/login-events.ts';
+import { createOidcAdapters, type OidcAdapters } from './login/oidc-adapter.ts';
+import { createRateLimiter, type RateLimiter } from './login/rate-limiter.ts';
+import { createRecordLogin } from './login/record-login.ts';
+import { loadServerKeys, type ServerKeys } from './login/server-keys.ts';
+import { type RpcRoutes, registerRpc } from './rpc/router.ts';
+import type { Store } from './store/store.ts';
+
+/** What the app is made from; all of it is open already, and closed by whoever opened it. */
+export interface AppDeps {
+  readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'>;
+  /** Migrated and maintained. */
+  readonly store: Store;
+  readonly kms: Kms;
+  readonly logger: Logger;
+  /** Everything beyond login: `wire` of `wiring.ts`; tests may leave it out. */
+  readonly wire?: (parts: AppParts) => Wiring;
+  /** Clock; default `Date.now`. */
+  readonly nowMs?: () => number;
+  /** Seconds between polls of the device flow; default 2. */
+  readonly deviceIntervalSeconds?: number;
+  /** How often a running stream looks whether its grant still lives; default 1,000 ms. */
+  readonly livenessIntervalMs?: number;
+}
+
+/** What the rooms behind the edges are wired from. */
+export interface AppParts {
+  readonly apiUrl: string;
+  readonly issuer: string;
+  readonly local: boolean;
+  readonly store: Store;
+  readonly kms: Kms;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+  readonly keys: ServerKeys;
+  readonly callers: Callers;
+  readonly nonces: NonceIssuer;
+  readonly limiter: RateLimiter;
+  /** For server-rendered pages: browser session, login, CSRF. */
+  readonly kit: PageKit;
+  readonly recordLogin: RecordLogin;
+}
+
+/** What the rooms give back. */
+export interface Wiring {
+  readonly services?: readonly RpcRoutes[];
+  /** Registers pages or other routes; called once, before the app is ready. */
+  readonly pages?: readonly ((app: FastifyInstance) => Promise<void>)[];
+  readonly tokenExchange?: TokenExchangeHandler;
+  /** Background work; each starts when the app listens and stops when it closes. */
+  readonly tasks?: readonly BackgroundTask[];
+}
+
+/** Something done again and again. A failure is logged once each way. */
+export interface BackgroundTask {
+  readonly name: string;
+  readonly intervalMs: number;
+  readonly run: () => Promise<void>;
+}
+
+const hourMs = 3_600_000;
+
+/**
+ * Builds the whole app and listens to nothing.
+ *
+ * @throws KontextError `KX_VAULT_OPEN` when the stored keys do not open with this key-encryption key.
+ */
+export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
+  const { config, store, logger } = deps;
+  const { parts, adapters } = await createParts(deps);
+  const findMember = (userId: string) => loadActiveMember(store, userId);
+  const provider = createProvider({ ...parts, adapters, findMember });
+  const intervalSeconds = deps.deviceIntervalSeconds ?? defaultIntervalSeconds;
+  addDeviceFlowRules(provider, { ...parts, adapters, intervalSeconds });
+  recordLogouts(provider, parts, findMember);
+  const wiring = deps.wire?.(parts) ?? {};
+  if (wiring.tokenExchange) registerTokenExchange(provider, wiring.tokenExchange, parts);
+
+  const app = createServer({ logger, tls: config.tls, trustedProxies: config.trustedProxies });
+  registerSecurityHeaders(app, config.apiUrl.startsWith('https:'));
+  registerHealth(app, () => store.ping());
+  await mountOAuth(app, provider, parts);
+  await registerLogin(app, parts.kit, config.local ? createLocalLogins(store, parts.limiter) : null);
+  const approvals = createDeviceApprovals(provider, adapters, parts.apiUrl, parts.nowMs);
+  await registerActivate(app, { ...parts, approvals, findMember });
+  for (const register of wiring.pages ?? []) await register(app);
+  const { livenessIntervalMs } = deps;
+  await registerRpc(app, wiring.services ?? [], {
+    ...parts,
+    ...(livenessIntervalMs === undefined ? {} : { livenessIntervalMs }),
+  });
+  const maintenance = {
+    name: 'maintenance',
+    intervalMs: hourMs,
+    run: () => store.maintain(new Date(parts.nowMs())),
+  };
+  runTasks(app, [maintenance, ...(wiring.tasks ?? [])]);
+  return app;
+}
+
+async function createParts(
+  deps: AppDeps,
+): Promise<{ readonly parts: AppParts; readonly adapters: OidcAdapters }> {
+  const { config, store, kms, logger, nowMs = Date.now } = deps;
+  const keys = await loadServerKeys(store, kms, nowMs());
+  const sessions = createBrowserSessions(keys.derive('browser')[0], createBrowserLogins(store, nowMs), nowMs);
+  const parts: AppParts = {
+    apiUrl: config.apiUrl,
+    issuer: issuerOf(config.apiUrl),
+    local: config.local,
+    store,
+    kms,
+    logger,
+    nowMs,
+    keys,
+    callers: createCallers(store, nowMs),
+    nonces: createNonceIssuer(keys.derive('dpop-nonce')[0]),
+    limiter: createRateLimiter(store, nowMs),
+    kit: createPageKit(config.apiUrl, sessions, nowMs),
+    recordLogin: createRecordLogin(store, logger, nowMs),
+  };
+  return { parts, adapters: createOidcAdapters(store, keys.derive('user-code')[0], nowMs) };
+}
+
+function recordLogouts(
+  provider: Provider,
+  { recordLogin }: AppParts,
+  findMember: (userId: string) => Promise<{ readonly orgId: string } | null>,
+): void {
+  provider.on('grant.revoked', (ctx) => {
+    const { accountId, clientId } = ctx.oidc.entities.RefreshToken ?? {};
+    if (accountId === undefined) return;
+    void findMember(accountId).then((member) =>
+      member
+        ? recordLogin({
+            kind: 'login.ended',
+            orgId: member.orgId,
+            userId: accountId,
+            clientId: clientId ?? '',
+            machine: null,
+            address: ctx.ip,
+            reason: null,
+          })
+        : undefined,
+    );
+  });
+}
+
+function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[]): void {
+  const stops: (() => Promise<void>)[] = [];
+  app.addHook('onListen', async () => {
+    for (const task of tasks) stops.push(startTask(app, task));
+  });
+  app.addHook('onClose', async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  });
+}
+
+function startTask(app: FastifyInstance, { name, intervalMs, run }: BackgroundTask): () => Promise<void> {
+  let failing = false;
+  let running: Promise<void> = Promise.resolve();
+  const once = async (): Promise<void> => {
+    try {
+      await run();
+      if (failing) app.log.info({ task: name }, 'background work succeeds again');
+      failing = false;
+    } catch (err) {
+      if (!failing) app.log.error({ err, task: name }, 'background work fails');
+      failing = true;
+    }
+  };
+  const timer = setInterval(() => {
+    running = running.then(once);
+  }, intervalMs);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
+}

@@ -1,0 +1,182 @@
+import { KontextError } from '@kontext/errors';
+import { type Configuration, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Logger } from '../../log.ts';
+import type { OidcAdapters } from '../../login/oidc-adapter.ts';
+import type { ServerKeys } from '../../login/server-keys.ts';
+import { renderPage } from '../pages/layout.ts';
+import { messagePage } from '../pages/message-page.ts';
+
+/** The public client of the command line. */
+export const cliClientId = 'kontext-cli';
+/** Grant type URN of RFC 8693 §2.1. */
+export const tokenExchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
+/** Grant type URN of RFC 8628 §3.4. */
+export const deviceCodeGrant = 'urn:ietf:params:oauth:grant-type:device_code';
+/** The scope of our API. */
+export const apiScope = 'kontext';
+
+const daySeconds = 86_400;
+/** Life of an access token: it outlives a revocation nowhere but at third parties (identity.md G5). */
+export const accessTokenSeconds = 300;
+/** A user code's life (identity.md §2). */
+export const deviceCodeSeconds = 600;
+/** A login that is not used for so long is gone. */
+const idleSeconds = 30 * daySeconds;
+/** A login is gone after so long, used or not. */
+const absoluteSeconds = 90 * daySeconds;
+
+/** What the authorization server is made from. */
+export interface OAuthParts {
+  /** Our origin; audience of access tokens. The issuer is this plus `/oauth`. */
+  readonly apiUrl: string;
+  readonly keys: ServerKeys;
+  readonly adapters: OidcAdapters;
+  /** The organisation of a user who may log in; null for a disabled or unknown one. */
+  readonly findMember: (userId: string) => Promise<{ readonly orgId: string } | null>;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+}
+
+/** The issuer that belongs to an origin. */
+export const issuerOf = (apiUrl: string): string => `${apiUrl}/oauth`;
+
+/**
+ * Creates the authorization server. Not yet reachable: `mountOAuth` puts it under `/oauth`.
+ *
+ * Its own pages are all replaced, implicit and hybrid responses are off (G9), and its device verification route is not
+ * mounted: the approval page is ours (`../activate.ts`).
+ */
+export function createProvider(parts: OAuthParts): Provider {
+  const provider = new Provider(issuerOf(parts.apiUrl), configure(parts));
+  // Origin and address come from our configuration: mountOAuth overwrites the forwarding headers it then reads.
+  provider.proxy = true;
+  provider.on('server_error', (_ctx, err) => parts.logger.error({ err }, 'the authorization server failed'));
+  return provider;
+}
+
+function configure(parts: OAuthParts): Configuration {
+  const resourceServer = {
+    scope: apiScope,
+    audience: parts.apiUrl,
+    accessTokenTTL: accessTokenSeconds,
+    accessTokenFormat: 'jwt' as const,
+    jwt: { sign: { alg: 'ES256' as const } },
+  };
+  return {
+    adapter: parts.adapters.factory,
+    clients: [cliClient],
+    jwks: { keys: parts.keys.signing.map((key) => ({ ...key })) },
+    cookies: cookieNames(parts),
+    scopes: ['openid', 'offline_access'],
+    responseTypes: ['code'],
+    clientAuthMethods: ['none'],
+    pkce: { required: () => true },
+    enabledJWA: { idTokenSigningAlgValues: ['ES256'], dPoPSigningAlgValues: ['ES256'] },
+    features: {
+      devInteractions: { enabled: false },
+      deviceFlow: { enabled: true, charset: 'base-20', mask: '****-****', deviceInfo: describeDevice },
+      dPoP: { enabled: true, nonceSecret: parts.keys.derive('oidc-dpop-nonce')[0] },
+      pushedAuthorizationRequests: { enabled: false },
+      revocation: { enabled: true },
+      rpInitiatedLogout: { enabled: false },
+      userinfo: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (_ctx, _client, oneOf) => oneOf ?? parts.apiUrl,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (_ctx, resource) => {
+          if (resource !== parts.apiUrl) throw new errors.InvalidTarget();
+          return resourceServer;
+        },
+      },
+    },
+    clientBasedCORS: () => false,
+    extraTokenClaims: (_ctx, token) => claimsOf(parts, token as unknown as GrantedToken),
+    findAccount: (_ctx, sub) => findAccount(parts, sub),
+    rotateRefreshToken: (ctx) => rotate(parts.adapters, ctx),
+    renderError,
+    ttl: {
+      AccessToken: accessTokenSeconds,
+      DeviceCode: deviceCodeSeconds,
+      Grant: absoluteSeconds,
+      IdToken: 300,
+      Interaction: 600,
+      Session: 600,
+      RefreshToken: (_ctx, token) => {
+        const ageSeconds =
+          Math.floor(parts.nowMs() / 1000) - (token.iiat ?? Math.floor(parts.nowMs() / 1000));
+        return Math.max(1, Math.min(idleSeconds, absoluteSeconds - ageSeconds));
+      },
+    },
+  };
+}
+
+const cliClient = {
+  client_id: cliClientId,
+  client_name: 'kontext command line',
+  application_type: 'native' as const,
+  token_endpoint_auth_method: 'none' as const,
+  grant_types: [deviceCodeGrant, 'refresh_token', tokenExchangeGrant],
+  response_types: [],
+  redirect_uris: [],
+  scope: 'openid offline_access',
+  id_token_signed_response_alg: 'ES256' as const,
+  dpop_bound_access_tokens: true,
+};
+
+function cookieNames(parts: OAuthParts): NonNullable<Configuration['cookies']> {
+  const options = { httpOnly: true, sameSite: 'lax', signed: true, path: '/oauth' } as const;
+  return {
+    keys: parts.keys.derive('oidc-cookies').map((key) => key.toString('base64url')),
+    names: {
+      session: 'kontext_oidc',
+      interaction: 'kontext_oidc_interaction',
+      resume: 'kontext_oidc_resume',
+    },
+    long: options,
+    short: options,
+  };
+}
+
+/** Kept with a device code, shown on the approval page; both values come from outside. */
+function describeDevice(ctx: KoaContextWithOIDC): { ip: string; ua: string } {
+  return { ip: ctx.ip, ua: ctx.get('user-agent').slice(0, 512) };
+}
+
+interface GrantedToken {
+  readonly accountId?: string;
+  readonly grantId?: string;
+}
+
+async function claimsOf(parts: OAuthParts, token: GrantedToken): Promise<{ org: string; gid: string }> {
+  const member = token.accountId === undefined ? null : await parts.findMember(token.accountId);
+  if (!member || token.grantId === undefined) throw new errors.InvalidGrant('the account is not available');
+  return { org: member.orgId, gid: token.grantId };
+}
+
+async function findAccount(parts: OAuthParts, sub: string) {
+  if ((await parts.findMember(sub)) === null) return undefined;
+  return { accountId: sub, claims: () => ({ sub }) };
+}
+
+/**
+ * Whether this refresh replaces the token: at 70 % of its life, when less than its absolute life is used up, and when no
+ * parallel request does it already (identity.md G2). The losers get the winner's successor (`device-flow.ts`).
+ */
+async function rotate(adapters: OidcAdapters, ctx: KoaContextWithOIDC): Promise<boolean> {
+  const token = ctx.oidc.entities.RefreshToken;
+  if (!token || token.ttlPercentagePassed() < 70 || token.totalLifetime() >= absoluteSeconds) return false;
+  return adapters.claimRotation(token.jti);
+}
+
+const renderError: NonNullable<Configuration['renderError']> = (ctx, out) => {
+  const error = new KontextError('KX_REQUEST_INVALID', out.error_description ?? out.error);
+  ctx.type = 'html';
+  ctx.body = renderPage(
+    messagePage({
+      title: 'That did not work',
+      text: `${error.message} (${out.error})`,
+      next: 'go back to your terminal and start again',
+    }),
+  );
+};

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:http';
+import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import { KontextError } from '@kontext/errors';
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { Logger } from '../log.ts';
+
+/** What the bare server is made from. */
+export interface ServerOptions {
+  readonly logger: Logger;
+  /** Certificate and key: then one port speaks HTTP/2 and HTTP/1.1, chosen by ALPN. Null: HTTP/1.1 in clear. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
+  /** Proxies whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[];
+}
+
+/** Longest a client may take for its headers, and for its whole request. */
+const headersTimeoutMs = 10_000;
+const requestTimeoutMs = 30_000;
+/** Node's HTTP/2 server has no header timeout: a session that opens no stream for so long is closed. */
+const idleSessionMs = 10_000;
+/** For whatever reads its body through Fastify; the RPCs and the authorization server have limits of their own. */
+const maxBodyBytes = 64 * 1024;
+
+/** Creates the bare server: limits, request log, error answers. It listens to nothing. */
+export function createServer(options: ServerOptions): FastifyInstance {
+  const common = {
+    loggerInstance: options.logger as FastifyBaseLogger,
+    disableRequestLogging: true,
+    genReqId: () => randomUUID(),
+    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
+    bodyLimit: maxBodyBytes,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: 65_000,
+    routerOptions: { maxParamLength: 512 },
+  };
+  const app = options.tls
+    ? (fastify({
+        ...common,
+        http2: true,
+        https: { allowHTTP1: true, ...options.tls },
+      }) as unknown as FastifyInstance)
+    : fastify(common);
+  // Both kinds have the property; the types know it of one.
+  (app.server as Server).headersTimeout = headersTimeoutMs;
+  if (options.tls) closeIdleSessions(app);
+
+  app.addHook('onResponse', async (request, reply) => {
+    const { id, method, originalUrl: url, ip, headers } = request;
+    const ms = Math.round(reply.elapsedTime);
+    const status = reply.raw.statusCode;
+    request.log.info({ req: { id, method, url, ip, headers }, status, ms }, 'request');
+  });
+  app.setNotFoundHandler((_request, reply) => reply.code(404).send({ error: 'not_found' }));
+  app.setErrorHandler((err, request, reply) => {
+    const status = err instanceof Error && 'statusCode' in err ? Number(err.statusCode) : 500;
+    if (err instanceof KontextError) return reply.code(500).send({ error: err.code });
+    if (status >= 400 && status < 500) return reply.code(status).send({ error: 'bad_request' });
+    request.log.error({ err }, 'a request failed');
+    return reply.code(500).send({ error: 'internal' });
+  });
+  return app;
+}
+
+function closeIdleSessions(app: FastifyInstance): void {
+  const server = app.server as unknown as Http2SecureServer;
+  const sessions = new Set<ServerHttp2Session>();
+  server.on('session', (session) => {
+    sessions.add(session);
+    const timer = setTimeout(() => session.destroy(), idleSessionMs);
+    timer.unref();
+    session.once('stream', () => clearTimeout(timer));
+    session.on('error', () => undefined);
+    session.once('close', () => {
+      clearTimeout(timer);
+      sessions.delete(session);
+    });
+  });
+  app.addHook('preClose', async () => {
+    for (const session of sessions) session.close();
+  });
+}

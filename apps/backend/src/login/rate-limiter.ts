@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import { countUp, readCount } from '../store/queries/rate-limits.ts';
+import type { Store } from '../store/store.ts';
+
+/** One limit: so many events within a window. */
+export interface RateLimit {
+  /** Stable name, part of the counter's key. */
+  readonly name: string;
+  readonly limit: number;
+  readonly windowSeconds: number;
+}
+
+/** What a limiter says. */
+export interface RateVerdict {
+  readonly allowed: boolean;
+  /** Seconds until the window ends, at least 1. */
+  readonly retryAfterSeconds: number;
+}
+
+/** Counts events in fixed windows, in the store, so that replicas and restarts share the counts. */
+export interface RateLimiter {
+  /** Counts one event. Allowed while the count, this one included, is within the limit. */
+  count(limit: RateLimit, subject: string): Promise<RateVerdict>;
+  /** Looks without counting. Allowed while another event would be within the limit. */
+  check(limit: RateLimit, subject: string): Promise<RateVerdict>;
+}
+
+/** Wrong user codes: 5 for one browser and one address each, then 429 (identity.md §2). */
+export const wrongUserCode: RateLimit = { name: 'user-code', limit: 5, windowSeconds: 600 };
+/** Wrong passcodes of one account. Its 60 bits cannot be guessed; this keeps scrypt from being a burden. */
+export const wrongPasscode: RateLimit = { name: 'passcode', limit: 10, windowSeconds: 900 };
+/** Device authorization requests of one address. */
+export const deviceRequests: RateLimit = { name: 'device', limit: 60, windowSeconds: 60 };
+
+/**
+ * Creates a limiter.
+ *
+ * @param nowMs Clock.
+ */
+export function createRateLimiter(store: Store, nowMs: () => number): RateLimiter {
+  const windowOf = (limit: RateLimit, subject: string) => {
+    const windowMs = limit.windowSeconds * 1000;
+    const start = Math.floor(nowMs() / windowMs) * windowMs;
+    return {
+      key: `${limit.name}:${createHash('sha256').update(subject).digest('base64url')}`,
+      windowStart: new Date(start),
+      expiresAt: new Date(start + windowMs),
+    };
+  };
+  const verdict = (allowed: boolean, expiresAt: Date): RateVerdict => ({
+    allowed,
+    retryAfterSeconds: Math.max(1, Math.ceil((expiresAt.getTime() - nowMs()) / 1000)),
+  });
+  const scope = { role: 'system', orgId: null } as const;
+  return {
+    count: async (limit, subject) => {
+      const window = windowOf(limit, subject);
+      const count = await store.transaction(scope, (tx) => countUp(tx, window));
+      return verdict(count <= limit.limit, window.expiresAt);
+    },
+    check: async (limit, subject) => {
+      const { key, windowStart, expiresAt } = windowOf(limit, subject);
+      const count = await store.transaction(scope, (tx) => readCount(tx, key, windowStart));
+      return verdict(count < limit.limit, expiresAt);
+    },
+  };
+}

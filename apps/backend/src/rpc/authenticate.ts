@@ -1,0 +1,160 @@
+import {
+  type ConnectError,
+  createContextKey,
+  type HandlerContext,
+  type Interceptor,
+} from '@connectrpc/connect';
+import { KontextError } from '@kontext/errors';
+import { type NonceIssuer, unauthenticated, verifyAccessToken, verifyDpopProof } from '@kontext/oauth';
+import type { Caller } from '../caller.ts';
+import type { Callers } from '../login/callers.ts';
+import type { ServerKeys } from '../login/server-keys.ts';
+import { boundStream } from './bound-stream.ts';
+import { toConnectError } from './connect-error.ts';
+
+/** Whoever called, with what the token said. */
+export interface AuthenticatedCaller extends Caller {
+  readonly orgName: string;
+  readonly groups: readonly string[];
+  /** OAuth client of the login. */
+  readonly clientId: string;
+  /** Thumbprint of the key the token is bound to. */
+  readonly jkt: string;
+  /** Space-separated scope of the token. */
+  readonly scope: string;
+  /** When the token, and with it a stream, ends. */
+  readonly tokenExpiresAtMs: number;
+}
+
+/** Where an RPC finds its caller; prefer {@link callerOf}. */
+export const callerKey = createContextKey<AuthenticatedCaller | null>(null, {
+  description: 'authenticated caller',
+});
+
+/**
+ * The caller of an RPC.
+ *
+ * @throws KontextError `KX_UNAUTHENTICATED` when the call did not pass {@link createAuthentication}: a mistake of ours.
+ */
+export function callerOf(context: Pick<HandlerContext, 'values'>): AuthenticatedCaller {
+  const caller = context.values.get(callerKey);
+  if (!caller) throw new KontextError('KX_UNAUTHENTICATED', 'the call was not authenticated');
+  return caller;
+}
+
+/** What authentication needs. */
+export interface AuthenticationParts {
+  readonly apiUrl: string;
+  readonly issuer: string;
+  readonly keys: Pick<ServerKeys, 'publicJwks'>;
+  readonly nonces: NonceIssuer;
+  readonly callers: Callers;
+  readonly nowMs: () => number;
+  /** How often a running stream looks whether its grant still lives; default 1,000 ms. */
+  readonly livenessIntervalMs?: number;
+}
+
+/** The parts of a request that are judged. */
+export interface AuthenticationInput {
+  readonly authorization: string | null;
+  readonly dpop: string | null;
+  readonly method: string;
+  /** URL as received; only its path counts, the origin is ours. */
+  readonly url: string;
+}
+
+/**
+ * Authenticates one request, in this order: scheme, access token (RFC 9068 §4), proof (RFC 9449 §4.3, §7), key, then in
+ * one statement replay, membership, user, grant.
+ *
+ * @throws KontextError `KX_UNAUTHENTICATED`, or `KX_DPOP_NONCE_NEEDED` when a nonce would help.
+ */
+export async function authenticate(
+  parts: AuthenticationParts,
+  input: AuthenticationInput,
+): Promise<AuthenticatedCaller> {
+  const nowMs = parts.nowMs();
+  const token = /^DPoP +([A-Za-z0-9._~+/-]+=*)$/i.exec(input.authorization ?? '')?.[1];
+  if (token === undefined) throw refuse('the request carries no DPoP access token', 'RFC 9449 §7.1');
+  const { apiUrl: audience, issuer } = parts;
+  const claims = await verifyAccessToken({ token, issuer, audience, jwks: parts.keys.publicJwks, nowMs });
+  const proof = await verifyDpopProof({
+    proof: input.dpop ?? undefined,
+    htm: input.method,
+    htu: `${parts.apiUrl}${new URL(input.url, parts.apiUrl).pathname}`,
+    accessToken: token,
+    nowMs,
+    isNonceValid: (nonce) => parts.nonces.isValid(nonce, nowMs),
+  });
+  if (proof.jkt !== claims.jkt) throw refuse('the access token is bound to another key', 'RFC 9449 §7.1');
+  const { sub: userId, org: orgId, grantId } = claims;
+  const facts = await parts.callers.load({ userId, orgId, grantId, jkt: proof.jkt, proofId: proof.jti });
+  if (!facts) throw refuse('the user is not a member of the organisation', 'RFC 9068 §4');
+  if (!facts.proofIsNew)
+    throw unauthenticated('invalid_dpop_proof', 'RFC 9449 §11.1', 'the DPoP proof was used before');
+  if (facts.userDisabled) throw refuse('the user is disabled', 'RFC 9068 §4');
+  if (!facts.grantIsLive) throw refuse('the login was revoked', 'RFC 9068 §4');
+  const { userName, orgName, role, groups } = facts;
+  const { clientId, jkt, scope, exp } = claims;
+  return {
+    userId,
+    userName,
+    orgId,
+    orgName,
+    role,
+    groups,
+    grantId,
+    clientId,
+    jkt,
+    scope,
+    tokenExpiresAtMs: exp * 1000,
+  };
+}
+
+/**
+ * The interceptor in front of every RPC. It puts the caller into the context values, maps errors, hands out nonces, and
+ * ends a stream when its token expires or its grant is revoked.
+ *
+ * @param onUnexpected Told about errors that are not ours, with the method's name.
+ */
+export function createAuthentication(
+  parts: AuthenticationParts,
+  onUnexpected: (err: unknown, method: string) => void,
+): Interceptor {
+  return (next) => async (request) => {
+    const fail = (error: unknown): ConnectError => {
+      const mapped = toConnectError(error);
+      if (!(error instanceof KontextError) && mapped !== error) onUnexpected(error, request.method.name);
+      addChallenge(mapped.metadata, error, parts);
+      return mapped;
+    };
+    try {
+      const { header, requestMethod: method, url } = request;
+      const input = { authorization: header.get('authorization'), dpop: header.get('dpop'), method, url };
+      const caller = await authenticate(parts, input);
+      request.contextValues.set(callerKey, caller);
+      const response = await next(request);
+      response.header.set('dpop-nonce', parts.nonces.issue(parts.nowMs()));
+      response.header.set('cache-control', 'no-store');
+      if (!response.stream) return response;
+      return { ...response, message: boundStream(response.message, caller, parts, fail) };
+    } catch (error) {
+      throw fail(error);
+    }
+  };
+}
+
+/** RFC 9449 §7.1, §9: what the client has to do better. */
+function addChallenge(metadata: Headers, error: unknown, parts: AuthenticationParts): void {
+  metadata.set('dpop-nonce', parts.nonces.issue(parts.nowMs()));
+  const name = error instanceof KontextError ? error.details.oauth_error : undefined;
+  if (error instanceof KontextError && error.spec.rpcCode === 'unauthenticated') {
+    metadata.set(
+      'www-authenticate',
+      `DPoP algs="ES256"${name === undefined ? '' : `, error="${String(name)}"`}`,
+    );
+  }
+}
+
+const refuse = (message: string, section: string): KontextError =>
+  unauthenticated('invalid_token', section, message);

@@ -1,0 +1,56 @@
+import type { ConnectRouter } from '@connectrpc/connect';
+import { errorToJson } from '@connectrpc/connect/protocol-connect';
+import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
+import { unauthenticated } from '@kontext/oauth';
+import type { FastifyInstance } from 'fastify';
+import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
+import { toConnectError } from './connect-error.ts';
+
+/** Adds one service to the router: `(router) => router.service(SessionService, { … })`. */
+export type RpcRoutes = (router: ConnectRouter) => void;
+
+/** Largest message in bytes, after decompression: a batch of 500 audit events with 8 KiB each fits. */
+const maxMessageBytes = 4 * 1024 * 1024;
+/** Longest a client may ask a unary call to run. */
+const maxTimeoutMs = 60 * 60_000;
+
+/**
+ * Mounts the services: Connect protocol, binary and JSON; gRPC and gRPC-Web are off. Every one is authenticated.
+ *
+ * A request without `Authorization: DPoP` is refused before its body is read.
+ */
+export async function registerRpc(
+  app: FastifyInstance,
+  services: readonly RpcRoutes[],
+  authentication: AuthenticationParts,
+): Promise<void> {
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', async (request, reply) => {
+      if (/^dpop /i.test(request.headers.authorization ?? '')) return;
+      await reply
+        .code(401)
+        .header('www-authenticate', 'DPoP algs="ES256"')
+        .header('dpop-nonce', authentication.nonces.issue(authentication.nowMs()))
+        .type('application/json')
+        .send(JSON.stringify(errorToJson(toConnectError(noToken()), undefined)));
+    });
+    const interceptor = createAuthentication(authentication, (err, method) =>
+      app.log.error({ err, method }, 'a remote procedure failed'),
+    );
+    await scope.register(fastifyConnectPlugin, {
+      routes: (router: ConnectRouter) => {
+        for (const add of services) add(router);
+      },
+      interceptors: [interceptor],
+      grpc: false,
+      grpcWeb: false,
+      readMaxBytes: maxMessageBytes,
+      writeMaxBytes: 64 * 1024 * 1024,
+      maxTimeoutMs,
+      shutdownTimeoutMs: 2000,
+    });
+  });
+}
+
+const noToken = () =>
+  unauthenticated('invalid_token', 'RFC 9449 §7.1', 'the request carries no DPoP access token');
