@@ -57,14 +57,18 @@ export function policyMap(policies: readonly PolicyText[]): Record<string, strin
  */
 export function validatePolicies(cedar: Cedar, policies: readonly PolicyText[]): void {
   const staticPolicies = policyMap(policies);
+  // One by one first: an error over the whole set does not say where it is.
+  const parsed = policies.map((policy) => ({
+    id: policy.id,
+    json: JSON.stringify(policyJson(cedar, policy)),
+  }));
   const answer = cedar.validate({ schema: cedarSchema, policies: { staticPolicies } });
   if (answer.type === 'failure') throw invalid('the policy', '', answer.errors[0]);
   const first = answer.validationErrors[0];
   if (first) throw invalid(`the policy ${first.policyId}`, staticPolicies[first.policyId] ?? '', first.error);
-  for (const policy of policies) {
-    const json = JSON.stringify(policyJson(cedar, policy));
+  for (const { id, json } of parsed) {
     const named = reservedActions.find((action) => json.includes(`{"type":"Action","id":"${action}"}`));
-    if (named) throw invalid(`the policy ${policy.id}`, '', `nothing evaluates the action ${named} yet`);
+    if (named) throw invalid(`the policy ${id}`, '', `nothing evaluates the action ${named} yet`);
   }
 }
 
@@ -80,9 +84,10 @@ export function policyJson(cedar: Cedar, { id, text }: PolicyText): PolicyJson {
 }
 
 /** What a person reads when a rule decides: its `@reason("…")`, else its id. One line. */
-export function reasonOf(id: string, json: PolicyJson): string {
-  const reason = json.annotations?.reason?.replace(/\s+/g, ' ').trim().slice(0, maxReasonLength);
-  return reason || `rule ${id} forbids it`;
+export function reasonOf(cedar: Cedar, policy: PolicyText): string {
+  const annotation = policyJson(cedar, policy).annotations?.reason;
+  const reason = annotation?.replace(/\s+/g, ' ').trim().slice(0, maxReasonLength);
+  return reason || `rule ${policy.id} forbids it`;
 }
 
 /** The error for a policy: what Cedar says, and where, counted from 1 in the text of that policy. */

@@ -266,13 +266,13 @@ describe('decide when the engine fails', () => {
   });
 
   it('denies when the policies are not known to Cedar', () => {
-    failure(engine.decide({ version: 1, hash: 'unknown', reasons: new Map() }, call(), 'enforce'));
+    failure(engine.decide({ version: 1, hash: 'unknown', texts: new Map() }, call(), 'enforce'));
   });
 
   it('denies when Cedar denies without a rule of the set', () => {
     const loaded = load({ id: 'rule', text: forbid('true') });
 
-    failure(engine.decide({ ...loaded, reasons: new Map() }, call(), 'enforce'));
+    failure(engine.decide({ ...loaded, texts: new Map() }, call(), 'enforce'));
   });
 
   it.each([

@@ -18,8 +18,8 @@ export interface LoadedPolicy {
   readonly version: number;
   /** {@link hashPolicies} of the set, which is also the name Cedar keeps the parsed set under. */
   readonly hash: string;
-  /** What to tell a person, per rule, in the order of the set. */
-  readonly reasons: ReadonlyMap<string, string>;
+  /** Text per rule id, in the order of the set. */
+  readonly texts: ReadonlyMap<string, string>;
 }
 
 /** How much of a set to check when it is loaded. */
@@ -66,7 +66,10 @@ export async function createPolicyEngine(
   const decide: PolicyEngine['decide'] = (loaded, call, mode) => {
     const stamp = { policyVersion: loaded.version, mode };
     try {
-      return { ...read(cedar.statefulIsAuthorized(cedarRequest(call, loaded.hash)), loaded), ...stamp };
+      return {
+        ...read(cedar, cedar.statefulIsAuthorized(cedarRequest(call, loaded.hash)), loaded),
+        ...stamp,
+      };
     } catch (error) {
       return { ...failed(error instanceof Error ? error.message : 'unknown'), ...stamp };
     }
@@ -83,19 +86,19 @@ export async function createPolicyEngine(
 
 function load(cedar: Cedar, { version, policies }: PolicySet, validate: boolean): LoadedPolicy {
   const staticPolicies = policyMap(policies);
-  const reasons = new Map(
-    policies.map((policy) => [policy.id, reasonOf(policy.id, policyJson(cedar, policy))]),
-  );
   if (validate) validatePolicies(cedar, policies);
   const hash = hashPolicies(policies);
   const answer = cedar.preparsePolicySet(hash, { staticPolicies });
-  if (answer.type === 'failure') throw invalid('the policy', '', answer.errors[0]);
-  return { version, hash, reasons };
+  if (answer.type === 'failure') {
+    for (const policy of policies) policyJson(cedar, policy);
+    throw invalid('the policy', '', answer.errors[0]);
+  }
+  return { version, hash, texts: new Map(policies.map(({ id, text }) => [id, text])) };
 }
 
 type Verdict = Omit<Decision, 'policyVersion' | 'mode'>;
 
-function read(answer: AuthorizationAnswer, loaded: LoadedPolicy): Verdict {
+function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy): Verdict {
   if (answer.type === 'failure') return failed(answer.errors[0]?.message ?? 'unknown');
   const { decision, diagnostics } = answer.response;
   const [error] = diagnostics.errors;
@@ -104,10 +107,12 @@ function read(answer: AuthorizationAnswer, loaded: LoadedPolicy): Verdict {
     return { effect: 'allow', rule: null, reason: 'no rule forbids it', failure: null };
   // Several rules may forbid one call and Cedar gives them in no order: the first of the set is named.
   const deciding = new Set(diagnostics.reason);
-  const rule = [...loaded.reasons.keys()].find((id) => deciding.has(id));
+  const named = [...loaded.texts].find(([id]) => deciding.has(id));
   // A deny that no rule made means that the base permit did not apply, which cannot be.
-  if (rule === undefined) return failed(`${basePermitId} did not apply`);
-  return { effect: 'deny', rule, reason: loaded.reasons.get(rule) ?? rule, failure: null };
+  if (!named) return failed(`${basePermitId} did not apply`);
+  const [rule, text] = named;
+  // Read when it is needed: reading the annotations of every rule would double the time of loading.
+  return { effect: 'deny', rule, reason: reasonOf(cedar, { id: rule, text }), failure: null };
 }
 
 const failed = (failure: string): Verdict => ({
