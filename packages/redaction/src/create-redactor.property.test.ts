@@ -94,7 +94,13 @@ describe('redactText', () => {
   it('changes a text exactly when a simple search finds a gram of a form in it', () => {
     fc.assert(
       fc.property(
-        alphanumeric.chain((value) => fc.tuple(fc.constant(value), nearText(value))),
+        // Escapes and earlier replacements are left out: the simple search knows neither.
+        alphanumeric.chain((value) =>
+          fc.tuple(
+            fc.constant(value),
+            nearText(value).filter((text) => !/[\\%]|\[redacted\]/.test(text)),
+          ),
+        ),
         ([value, text]) => {
           const wanted = secretForms(value).substrings.flatMap((form) =>
             grams(form, Math.min(GRAM, form.length)),

@@ -1,7 +1,7 @@
 import { squeezeText } from './characters.ts';
 
 /** Secrets, and written forms of them, that are shorter match as whole words only. */
-export const MIN_SUBSTRING = 8;
+const MIN_SUBSTRING = 8;
 
 /** Any copy of this many characters is found; forms that are shorter only as a whole. */
 export const GRAM = 12;
