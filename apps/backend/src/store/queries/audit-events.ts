@@ -67,7 +67,8 @@ export async function appendEvents(
   const last = events.at(-1);
   if (last === undefined) return true;
   const at = sql`${now.toISOString()}::timestamptz`;
-  const rotates = now.getTime() - stream.partStartedAt.getTime() >= segmentMs;
+  // The first event begins the first segment.
+  const rotates = stream.headSeq === 0 || now.getTime() - stream.partStartedAt.getTime() >= segmentMs;
   const partDay = rotates ? dayOf(now) : stream.partDay;
   const newSegment = sql`, part_day = ${partDay}::date, part_started_at = ${at}`;
   const { rows } = await tx.execute(sql`

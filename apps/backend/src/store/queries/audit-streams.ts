@@ -20,11 +20,8 @@ export interface ClientStreamRow {
 
 /** Makes an empty stream. */
 export async function insertStream(tx: Tx, { now, ...stream }: NewStream): Promise<void> {
-  const partDay = dayOf(now);
-  await tx
-    .insert(auditStreams)
-    .values({ ...stream, partDay, partStartedAt: now, createdAt: now, updatedAt: now });
-  await tx.insert(auditStreamDays).values({ orgId: stream.orgId, streamId: stream.id, firstSeq: 1, partDay });
+  const times = { partStartedAt: now, createdAt: now, updatedAt: now };
+  await tx.insert(auditStreams).values({ ...stream, ...times, partDay: dayOf(now) });
 }
 
 /** A stream by id. */

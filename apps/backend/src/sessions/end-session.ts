@@ -1,0 +1,103 @@
+import { headerLimits } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { appendServerEvent } from '../audit/append-server-event.ts';
+import type { Caller } from '../caller.ts';
+import { endLeasesOfSession, type LeaseRow } from '../store/queries/leases.ts';
+import {
+  listSilentSessions,
+  lockSession,
+  type SessionRow,
+  updateSession,
+} from '../store/queries/sessions.ts';
+import type { Store } from '../store/store.ts';
+import type { Tx } from '../store/tx.ts';
+
+/** What ending a session did. `ended` are the leases this call ended; what they stand for may be revoked now. */
+export interface EndResult {
+  readonly leases: readonly LeaseRow[];
+}
+
+/** A session without a sign of life for so long is lost. */
+export const lostAfterMs = 10 * 60_000;
+/** Sessions per sweep; what is left waits for the next. */
+const sweepLimit = 200;
+
+/**
+ * Ends a session of the caller and its leases, and records it. Ending an ended session does nothing.
+ *
+ * @param exitCode 0 to 255, as the agent ended.
+ * @throws KontextError `KX_NOT_FOUND` when there is no such session, or it is not the caller's own.
+ */
+export async function endSession(
+  store: Store,
+  caller: Caller,
+  sessionId: string,
+  exitCode: number,
+  now: Date,
+): Promise<EndResult> {
+  if (!Number.isInteger(exitCode) || exitCode < 0 || exitCode > 255) {
+    throw new KontextError('KX_REQUEST_INVALID', 'exit_code must be 0 to 255');
+  }
+  return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
+    const session = await lockSession(tx, sessionId);
+    if (session?.userId !== caller.userId) {
+      throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
+    }
+    if (session.state === 'ended') return { leases: [] };
+    await updateSession(tx, sessionId, { state: 'ended', endedAt: now, exitCode });
+    return { leases: await closeLeases(tx, session, 'session.ended', { exitCode }, now) };
+  });
+}
+
+/**
+ * Marks silent sessions as lost, ends their leases, and records it; run it every minute on every replica.
+ *
+ * @returns The leases it ended.
+ */
+export async function sweepLostSessions(store: Store, now: Date): Promise<EndResult> {
+  const before = new Date(now.getTime() - lostAfterMs);
+  const silent = await store.transaction({ role: 'system', orgId: null }, (tx) =>
+    listSilentSessions(tx, before, sweepLimit),
+  );
+  const leases: LeaseRow[] = [];
+  for (const { id, orgId } of silent) {
+    const ended = await store.transaction({ role: 'app', orgId }, async (tx) => {
+      const session = await lockSession(tx, id);
+      // Another replica, a heartbeat or the session's end may have been faster.
+      if (session?.state !== 'live' || session.lastHeartbeatAt >= before) return [];
+      await updateSession(tx, id, { state: 'lost' });
+      return closeLeases(
+        tx,
+        session,
+        'session.lost',
+        { silentSince: session.lastHeartbeatAt.toISOString() },
+        now,
+      );
+    });
+    leases.push(...ended);
+  }
+  return { leases };
+}
+
+async function closeLeases(
+  tx: Tx,
+  session: SessionRow,
+  kind: 'session.ended' | 'session.lost',
+  facts: Readonly<Record<string, unknown>>,
+  now: Date,
+): Promise<LeaseRow[]> {
+  const leases = await endLeasesOfSession(tx, session.id, kind, now);
+  const ids = leases.map((lease) => lease.id);
+  await appendServerEvent(
+    tx,
+    { orgId: session.orgId, sessionId: session.id },
+    {
+      ...{ kind, user: session.userId, agent: session.agent },
+      // The header has room for so many; all of them stand in the facts, up to what a payload may hold.
+      lineage: { leases: ids.slice(0, headerLimits.leases) },
+      facts: { ...facts, leasesEnded: ids.length, leases: ids.slice(0, 1000) },
+    },
+    now,
+  );
+  return leases;
+}

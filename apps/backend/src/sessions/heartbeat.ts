@@ -1,0 +1,70 @@
+import { KontextError } from '@kontext/errors';
+import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
+import type { Caller } from '../caller.ts';
+import { findNewestPolicyVersion } from '../store/queries/policies.ts';
+import { lockSession, markTampered, type SessionRow, updateSession } from '../store/queries/sessions.ts';
+import type { Store } from '../store/store.ts';
+import { checkHookConfigHash } from './open-session.ts';
+
+/** What a heartbeat learns. */
+export interface HeartbeatResult {
+  readonly state: SessionRow['state'];
+  /** Newest policy version of the organisation. */
+  readonly policyVersion: number;
+}
+
+/**
+ * Notes that the caller's session lives. A lost session that comes back (a laptop that slept) lives again, which is recorded;
+ * an ended one stays ended.
+ *
+ * A hook configuration other than the one last heard of is recorded as tampering.
+ *
+ * @param hookConfigHash Hex SHA-256; empty where the agent has none, then it is not compared.
+ * @throws KontextError `KX_NOT_FOUND` when there is no such session, or it is not the caller's own.
+ */
+export async function heartbeat(
+  store: Store,
+  caller: Caller,
+  sessionId: string,
+  hookConfigHash: string,
+  now: Date,
+): Promise<HeartbeatResult> {
+  checkHookConfigHash(hookConfigHash);
+  return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
+    const session = await lockSession(tx, sessionId);
+    if (session?.userId !== caller.userId) throw notYours();
+    const policyVersion = await findNewestPolicyVersion(tx, caller.orgId);
+    if (session.state === 'ended') return { state: 'ended', policyVersion };
+    const changed = hookConfigHash !== '' && hookConfigHash !== session.hookConfigHash;
+    await updateSession(tx, sessionId, {
+      state: 'live',
+      lastHeartbeatAt: now,
+      ...(changed ? { hookConfigHash } : {}),
+    });
+    if (changed) await markTampered(tx, sessionId, now);
+    const events = [
+      ...(session.state === 'lost' ? [cameBack(session)] : []),
+      ...(changed ? [settingsChanged(session, hookConfigHash)] : []),
+    ];
+    if (events.length > 0) await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
+    return { state: 'live', policyVersion };
+  });
+}
+
+const cameBack = (session: SessionRow): ServerEvent => ({
+  kind: 'session.opened',
+  user: session.userId,
+  agent: session.agent,
+  mode: session.mode,
+  facts: { resumed: true, silentSince: session.lastHeartbeatAt.toISOString() },
+});
+
+const settingsChanged = (session: SessionRow, hookConfigHash: string): ServerEvent => ({
+  kind: 'tamper.settings_changed',
+  user: session.userId,
+  agent: session.agent,
+  facts: { before: session.hookConfigHash, after: hookConfigHash },
+});
+
+const notYours = (): KontextError =>
+  new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');

@@ -1,0 +1,112 @@
+import { createId } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { appendServerEvent } from '../audit/append-server-event.ts';
+import { createStream } from '../audit/create-streams.ts';
+import type { Caller } from '../caller.ts';
+import { findAgent, findOrg } from '../store/queries/members.ts';
+import { findSession, insertSession, type NamedSession } from '../store/queries/sessions.ts';
+import type { Store } from '../store/store.ts';
+import { type Mode, raiseMode } from './session-mode.ts';
+
+/** What a client says about the session it wants. */
+export interface OpenSessionInput {
+  readonly agent: string;
+  readonly agentVersion: string;
+  readonly hostname: string;
+  readonly cliVersion: string;
+  /** Null: what the organisation set. */
+  readonly mode: Mode | null;
+  /** Hex SHA-256, or empty. */
+  readonly hookConfigHash: string;
+}
+
+/** A session that was just opened, with what its client needs to write its stream. */
+export interface OpenedSession extends NamedSession {
+  readonly clientStreamId: string;
+  readonly clientStreamNonce: Buffer;
+  readonly serverStreamId: string;
+  /** Hash of the event that opened the session, 32 bytes. */
+  readonly serverEventHash: Buffer;
+  readonly orgName: string;
+}
+
+/** Longest texts, in UTF-16 code units but for the machine's name, which the contract counts in bytes. */
+const limits = { agent: 64, version: 64, hostnameBytes: 255 } as const;
+
+/**
+ * Opens a session: its row, both of its streams, and `session.opened` on the server stream, in one transaction.
+ *
+ * @param policyVersion Version of the snapshot the client gets together with the session.
+ * @throws KontextError `KX_REQUEST_INVALID` when a field cannot be used.
+ * @throws KontextError `KX_AGENT_UNKNOWN` when the organisation has no such agent.
+ */
+export async function openSession(
+  store: Store,
+  caller: Caller,
+  input: OpenSessionInput,
+  policyVersion: number,
+  now: Date,
+): Promise<OpenedSession> {
+  checkInput(input);
+  const { orgId, userId } = caller;
+  return store.transaction({ role: 'app', orgId }, async (tx) => {
+    const org = await findOrg(tx, orgId);
+    const agent = await findAgent(tx, orgId, input.agent);
+    if (org === null) throw new KontextError('KX_NOT_FOUND', 'the organisation does not exist');
+    if (agent === null) {
+      throw new KontextError('KX_AGENT_UNKNOWN', `the organisation has no agent named ${input.agent}`);
+    }
+    const id = createId('ses', now.getTime());
+    const mode = raiseMode(org.mode, input.mode);
+    const { mode: _, ...described } = input;
+    await insertSession(tx, {
+      ...described,
+      ...{ id, orgId, userId, agentId: agent.id, state: 'live', mode, policyVersion },
+      ...{ loginGrantId: caller.grantId, startedAt: now, lastHeartbeatAt: now },
+    });
+    const owner = { orgId, sessionId: id, userId };
+    const client = await createStream(tx, 'client', owner, now);
+    const server = await createStream(tx, 'server', owner, now);
+    const opened = await appendServerEvent(
+      tx,
+      owner,
+      {
+        ...{ kind: 'session.opened', user: userId, agent: input.agent, mode, policyVersion },
+        facts: { ...described, clientStream: client.id, grant: caller.grantId },
+      },
+      now,
+    );
+    const made = await findSession(tx, id);
+    if (made === null) throw new KontextError('KX_INTERNAL', 'a session was not stored');
+    return {
+      ...made,
+      clientStreamId: client.id,
+      clientStreamNonce: client.nonce,
+      serverStreamId: server.id,
+      serverEventHash: opened.eventHash,
+      orgName: org.name,
+    };
+  });
+}
+
+function checkInput({ agent, agentVersion, hostname, cliVersion, hookConfigHash }: OpenSessionInput): void {
+  if (!/^[a-z0-9][a-z0-9-]*$/.test(agent) || agent.length > limits.agent)
+    throw invalid('agent', 'not an agent name');
+  if (Buffer.byteLength(hostname) > limits.hostnameBytes) throw invalid('hostname', 'over 255 bytes');
+  if (Math.max(agentVersion.length, cliVersion.length) > limits.version)
+    throw invalid('version', 'over 64 characters');
+  checkHookConfigHash(hookConfigHash);
+  // Postgres text cannot hold NUL.
+  if ([agentVersion, hostname, cliVersion].some((text) => text.includes('\0')))
+    throw invalid('text', 'it holds NUL');
+}
+
+/**
+ * @throws KontextError `KX_REQUEST_INVALID` when it is neither empty nor hex SHA-256.
+ */
+export function checkHookConfigHash(hash: string): void {
+  if (!/^([0-9a-f]{64})?$/.test(hash)) throw invalid('hook_config_hash', 'not hex SHA-256');
+}
+
+const invalid = (field: string, why: string): KontextError =>
+  new KontextError('KX_REQUEST_INVALID', `the field ${field} cannot be used`, { why });
