@@ -310,7 +310,7 @@ describe('.env.kontext.example', () => {
       'github',
       'linear',
       'postgres/prod-readonly',
-      'google/work?scope=calendar.readonly+tasks',
+      'google/team?scope=calendar.readonly+tasks',
       'stripe',
       'acme',
     ]);
