@@ -76,6 +76,7 @@ async function buildE2e() {
   const entries = {
     demo: 'apps/e2e/src/demo/main.ts',
     'demo-agent': 'apps/e2e/src/demo/agent.ts',
+    'hook-timing': 'apps/e2e/src/demo/hook-timing.ts',
     upstream: 'packages/testkit/src/upstream/main.ts',
     bench: 'apps/e2e/src/bench/main.ts',
   };

@@ -56,7 +56,7 @@ async function errorsPage() {
 }
 
 async function configurationPage() {
-  const cli = await load('apps/cli/src/config.ts');
+  const cli = await load('apps/cli/src/settings.ts');
   const backend = await load('apps/backend/src/config.ts');
   const rows = (settings) =>
     settings.map((s) => [`\`${s.name}\``, s.meaning, s.default ? `\`${s.default}\`` : '–']);

@@ -18,7 +18,10 @@ interface HookCommand {
 }
 
 interface Settings {
-  readonly hooks?: Record<string, readonly { readonly matcher?: string; readonly hooks: readonly HookCommand[] }[]>;
+  readonly hooks?: Record<
+    string,
+    readonly { readonly matcher?: string; readonly hooks: readonly HookCommand[] }[]
+  >;
 }
 
 interface HookAnswer {
@@ -54,7 +57,11 @@ function runHook(hook: HookCommand, input: string): Promise<HookAnswer> {
 }
 
 /** Runs every hook of an event; says whether one of them blocked, and with which reason. */
-async function fire(settings: Settings, event: string, fields: object): Promise<{ blocked: boolean; reason: string }> {
+async function fire(
+  settings: Settings,
+  event: string,
+  fields: object,
+): Promise<{ blocked: boolean; reason: string }> {
   const common = { session_id: sessionId, transcript_path: '', cwd: process.cwd(), hook_event_name: event };
   const input = JSON.stringify({ ...common, ...fields });
   const hooks = (settings.hooks?.[event] ?? []).flatMap((group) => group.hooks);
@@ -80,8 +87,10 @@ async function playStep(settings: Settings, step: ToolStep): Promise<void> {
   const result = spawnSync('/bin/sh', ['-c', step.command], { encoding: 'utf8' });
   const response = { stdout: result.stdout, stderr: result.stderr, interrupted: false };
   const duration = { duration_ms: Date.now() - started };
-  if (result.status === 0) await fire(settings, 'PostToolUse', { ...call, tool_response: response, ...duration });
-  else await fire(settings, 'PostToolUseFailure', { ...call, error: `Exit code ${result.status}`, ...duration });
+  if (result.status === 0)
+    await fire(settings, 'PostToolUse', { ...call, tool_response: response, ...duration });
+  else
+    await fire(settings, 'PostToolUseFailure', { ...call, error: `Exit code ${result.status}`, ...duration });
   console.log(`    exit ${result.status}: ${result.stdout.trim().split('\n')[0] ?? ''}`);
 }
 
@@ -92,7 +101,7 @@ async function main(): Promise<void> {
     return;
   }
   const settings = loadSettings(args);
-  const steps = JSON.parse(readFileSync(process.env['DEMO_SCRIPT'] ?? '', 'utf8')) as readonly ToolStep[];
+  const steps = JSON.parse(readFileSync(process.env.DEMO_SCRIPT ?? '', 'utf8')) as readonly ToolStep[];
   await fire(settings, 'SessionStart', { source: 'startup' });
   await fire(settings, 'UserPromptSubmit', { prompt: args.at(-1) ?? '' });
   for (const step of steps) await playStep(settings, step);

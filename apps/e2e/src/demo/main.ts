@@ -23,7 +23,7 @@ async function tellTheStory(world: World): Promise<Verdict> {
   try {
     say(`\n5. kontext start --agent claude   (${agent.description})\n`);
     const run = await startAgent(world, agent, login.storeArgs);
-    return await readVerdict(world, run, agent, credentials);
+    return await readVerdict(world, run, credentials);
   } finally {
     await agent.close();
   }
@@ -36,7 +36,7 @@ async function main(): Promise<number> {
   const startedAt = Date.now();
   say('kontext demo: from nothing to an audited agent session, on this machine only');
   const programs = values.bin === undefined ? builtPrograms() : installedPrograms(values.bin);
-  const bus = process.env['DBUS_SESSION_BUS_ADDRESS'];
+  const bus = process.env.DBUS_SESSION_BUS_ADDRESS;
   const world = await startWorld({ programs, cliEnv: bus ? { DBUS_SESSION_BUS_ADDRESS: bus } : {} });
   try {
     const verdict = await tellTheStory(world);

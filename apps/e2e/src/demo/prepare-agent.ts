@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { claudeEnv, findClaude, type ModelTurn, startModelServer } from '@kontext/testkit';
 import type { World } from '../world.ts';
@@ -20,7 +20,12 @@ export interface PreparedAgent {
  * configuration, never the user's account; else the bundled demo agent. Downloads nothing.
  */
 export async function prepareAgent(world: World): Promise<PreparedAgent> {
-  const steps = demoSteps(world.upstream?.apiUrl ?? '');
+  const main = realpathSync(world.programs.kontext.at(-1) ?? '');
+  const steps = demoSteps({
+    apiUrl: world.upstream?.apiUrl ?? '',
+    hookClient: join(dirname(main), 'hook.cjs'),
+    hookTiming: fileURLToPath(new URL('./hook-timing.js', import.meta.url)),
+  });
   const claude = findClaude({ orOnPath: true });
   return claude === null ? bundledAgent(world, steps) : realClaude(world, claude, steps);
 }
@@ -31,7 +36,7 @@ function shim(world: World, script: string): Record<string, string> {
   mkdirSync(bin, { recursive: true });
   writeFileSync(join(bin, 'claude'), script);
   chmodSync(join(bin, 'claude'), 0o755);
-  return { PATH: `${bin}:${world.env['PATH'] ?? ''}` };
+  return { PATH: `${bin}:${world.env.PATH ?? ''}` };
 }
 
 function bundledAgent(world: World, steps: readonly ToolStep[]): PreparedAgent {
@@ -54,7 +59,10 @@ async function realClaude(world: World, claude: string, steps: readonly ToolStep
   const turns: ModelTurn[] = steps.map((step) => ({
     toolUses: [{ name: 'Bash', input: { command: step.command, description: step.description } }],
   }));
-  const model = await startModelServer([...turns, { text: 'done: both credentials work, the folder is still there' }]);
+  const model = await startModelServer([
+    ...turns,
+    { text: 'done: both credentials work, the folder is still there' },
+  ]);
   const configDir = join(world.home.root, 'claude');
   mkdirSync(configDir);
   return {

@@ -25,7 +25,9 @@ function expectOk(what: string, result: CommandResult): CommandResult {
  * has no keyring.
  */
 export async function signIn(world: World, say: Say): Promise<{ readonly storeArgs: readonly string[] }> {
-  say('\n2. kontext login   (the demo opens the approval page itself, with the passcode the backend printed)');
+  say(
+    '\n2. kontext login   (the demo opens the approval page itself, with the passcode the backend printed)',
+  );
   const shown = ({ uri, code }: { uri: string; code: string }) => say(`   code ${code} at ${uri}`);
   const first = await logIn(world, [], shown);
   if (first.exitCode === 0) return { storeArgs: [] };
@@ -39,7 +41,9 @@ export async function signIn(world: World, say: Say): Promise<{ readonly storeAr
 export async function connectUpstream(world: World, say: Say): Promise<ShownCredential> {
   const { upstream } = world;
   if (upstream === null) throw new Error('the demo needs its upstream');
-  say('\n3. kontext providers add demo, kontext connect demo   (code + PKCE; the demo follows the link itself)');
+  say(
+    '\n3. kontext providers add demo, kontext connect demo   (code + PKCE; the demo follows the link itself)',
+  );
   await addUpstream(world);
   await followConnect(world);
   return { variable: 'DEMO_TOKEN', provider: 'demo' };
