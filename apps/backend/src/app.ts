@@ -91,11 +91,12 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   const { config, store, logger } = deps;
   const { parts, adapters } = await createParts(deps);
   const findMember = (userId: string) => loadActiveMember(store, userId);
-  const provider = createProvider({ ...parts, adapters, findMember });
+  const wiring = deps.wire?.(parts) ?? {};
+  const withTokenExchange = wiring.tokenExchange !== undefined;
+  const provider = createProvider({ ...parts, adapters, findMember, withTokenExchange });
   const intervalSeconds = deps.deviceIntervalSeconds ?? defaultIntervalSeconds;
   addDeviceFlowRules(provider, { ...parts, adapters, intervalSeconds });
   recordLogouts(provider, parts, findMember);
-  const wiring = deps.wire?.(parts) ?? {};
   if (wiring.tokenExchange) registerTokenExchange(provider, wiring.tokenExchange, parts);
 
   const app = createServer({ logger, tls: config.tls, trustedProxies: config.trustedProxies });

@@ -33,6 +33,8 @@ export interface OAuthParts {
   readonly adapters: OidcAdapters;
   /** The organisation of a user who may log in; null for a disabled or unknown one. */
   readonly findMember: (userId: string) => Promise<{ readonly orgId: string } | null>;
+  /** Whether token exchange will be registered: a client may not be allowed a grant that does not exist. */
+  readonly withTokenExchange: boolean;
   readonly logger: Logger;
   readonly nowMs: () => number;
 }
@@ -64,7 +66,7 @@ function configure(parts: OAuthParts): Configuration {
   };
   return {
     adapter: parts.adapters.factory,
-    clients: [cliClient],
+    clients: [cliClient(parts.withTokenExchange)],
     jwks: { keys: parts.keys.signing.map((key) => ({ ...key })) },
     cookies: cookieNames(parts),
     scopes: ['openid', 'offline_access'],
@@ -111,18 +113,18 @@ function configure(parts: OAuthParts): Configuration {
   };
 }
 
-const cliClient = {
+const cliClient = (withTokenExchange: boolean) => ({
   client_id: cliClientId,
   client_name: 'kontext command line',
   application_type: 'native' as const,
   token_endpoint_auth_method: 'none' as const,
-  grant_types: [deviceCodeGrant, 'refresh_token', tokenExchangeGrant],
+  grant_types: [deviceCodeGrant, 'refresh_token', ...(withTokenExchange ? [tokenExchangeGrant] : [])],
   response_types: [],
   redirect_uris: [],
   scope: 'openid offline_access',
   id_token_signed_response_alg: 'ES256' as const,
   dpop_bound_access_tokens: true,
-};
+});
 
 function cookieNames(parts: OAuthParts): NonNullable<Configuration['cookies']> {
   const options = { httpOnly: true, sameSite: 'lax', signed: true, path: '/oauth' } as const;
