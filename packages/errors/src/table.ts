@@ -336,6 +336,12 @@ export const errorTable = {
     'the command may not run inside a session',
     'run it in a terminal outside the agent',
   ),
+  KX_OFFLINE_UNSUPPORTED: spec(
+    64,
+    'failed_precondition',
+    'starting without the backend is not built yet',
+    'leave --offline out',
+  ),
   KX_AGENT_UNKNOWN: spec(64, 'invalid_argument', 'kontext does not know that agent', 'use --agent claude'),
   KX_AGENT_NOT_FOUND: spec(127, 'not_found', 'the agent is not installed', 'install it, or put it on PATH'),
   KX_AGENT_NOT_EXECUTABLE: spec(

@@ -223,7 +223,16 @@ const headerText = (text: string | null | undefined): string | null =>
 
 /** `setImmediate` keeps the order of the intents, and runs after the reply has been given to the socket. */
 function afterAnswer(record: WriteRecord | null, payload: () => string): void {
-  if (record !== null) setImmediate(() => record(payload()));
+  if (record === null) return;
+  setImmediate(() => {
+    let text: string | null = null;
+    try {
+      text = payload();
+    } catch {
+      // The event is written without payload.
+    }
+    record(text);
+  });
 }
 
 function whyDenied(event: ReadEvent, isUnrecorded: boolean, decision: Decision): string {

@@ -88,7 +88,13 @@ export function createRecordWriter(options: RecordWriterOptions): RecordWriter {
         // A payload the format refuses must not cost the event.
       }
     }
-    return stream.append({ ...fields, missing: 'payload' }, null, reservation);
+    try {
+      return stream.append({ ...fields, missing: 'payload' }, null, reservation);
+    } catch {
+      // Nor must a name: the promised seq is taken by an event that says no more than that it was.
+      const { kind, occurredAt = new Date(nowMs()).toISOString() } = fields;
+      return stream.append({ kind, occurredAt, ...common, missing: 'payload' }, null, reservation);
+    }
   };
 
   const isFull = (): boolean =>

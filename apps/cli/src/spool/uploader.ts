@@ -58,7 +58,8 @@ const maxBatchEvents = 500;
 const maxBatchBytes = 1_048_576;
 /** Gaps in a row; each is answered with what the backend asks for, so a second one is already odd. */
 const maxGaps = 3;
-const backoff = { firstMs: 200, longestMs: 30_000 };
+const firstWaitMs = 200;
+const longestWaitMs = 30_000;
 
 /** Codes that time cannot heal. */
 const finalCodes: ReadonlySet<string> = new Set([
@@ -73,13 +74,12 @@ const finalCodes: ReadonlySet<string> = new Set([
 export function createUploader(options: UploaderOptions): Uploader {
   const { source, append, onState, random = Math.random } = options;
   let batchEvents = maxBatchEvents;
-  let failures = 0;
+  const backoff = createBackoff(random);
   let gaps = 0;
   let wanted = false;
   // Written from callbacks, so its type is not narrowed by what stands between.
   let state = 'flowing' as UploadState['kind'];
   let running: Promise<void> | null = null;
-  let wake: (() => void) | null = null;
 
   const enter = (next: UploadState): void => {
     if (state === 'stopped' || state === next.kind) return;
@@ -92,7 +92,7 @@ export function createUploader(options: UploaderOptions): Uploader {
     if (answer.status === 'ok' || answer.status === 'dup') {
       source.acknowledge(batch.at(-1)?.seq ?? 0);
       batchEvents = Math.min(maxBatchEvents, batchEvents + 10);
-      failures = 0;
+      backoff.reset();
       gaps = 0;
       enter({ kind: 'flowing' });
     } else if (answer.status === 'fork') {
@@ -114,7 +114,7 @@ export function createUploader(options: UploaderOptions): Uploader {
       } else if (error instanceof KontextError && finalCodes.has(error.code)) stop(error);
       else {
         enter({ kind: 'waiting', error });
-        await pause(waitMs(error));
+        await backoff.wait(error);
       }
     }
   };
@@ -128,21 +128,6 @@ export function createUploader(options: UploaderOptions): Uploader {
     if (answer === null) stop(error);
     else settle(answer, [event]);
   };
-
-  const waitMs = (error: unknown): number => {
-    const asked = error instanceof KontextError ? Number(error.details.retry_after_seconds ?? 0) * 1000 : 0;
-    const ceiling = Math.min(backoff.longestMs, backoff.firstMs * 2 ** failures);
-    failures += 1;
-    return Math.max(backoff.firstMs, asked, random() * ceiling);
-  };
-  const pause = (ms: number): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
 
   const run = async (): Promise<void> => {
     while (state !== 'stopped') {
@@ -169,7 +154,7 @@ export function createUploader(options: UploaderOptions): Uploader {
     notify,
     async flush(deadlineMs) {
       notify();
-      wake?.();
+      backoff.wake();
       let timer: NodeJS.Timeout | undefined;
       const deadline = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, deadlineMs);
@@ -179,8 +164,32 @@ export function createUploader(options: UploaderOptions): Uploader {
     },
     close() {
       state = 'stopped';
-      wake?.();
+      backoff.wake();
     },
+  };
+}
+
+/** Full jitter: anything up to a ceiling that doubles, but never below the first wait or what the backend asks for. */
+function createBackoff(random: () => number) {
+  let failures = 0;
+  let wake: () => void = () => undefined;
+  return {
+    reset() {
+      failures = 0;
+    },
+    wait(error: unknown): Promise<void> {
+      const asked = error instanceof KontextError ? Number(error.details.retry_after_seconds ?? 0) * 1000 : 0;
+      const ceiling = Math.min(longestWaitMs, firstWaitMs * 2 ** failures);
+      failures += 1;
+      return new Promise((resolve) => {
+        const timer = setTimeout(resolve, Math.max(firstWaitMs, asked, random() * ceiling));
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    },
+    wake: () => wake(),
   };
 }
 

@@ -1,0 +1,45 @@
+import type { Terminal } from '../terminal.ts';
+import type { OpenSession } from './open-session.ts';
+import type { SessionHooks } from './session-hooks.ts';
+import { describeEnd } from './session-lines.ts';
+
+/** Longest time the person waits for their prompt. */
+const closeMs = 2_000;
+/** Share of it for events; the rest is for telling the backend that the session has ended. */
+const flushMs = 1_200;
+
+/**
+ * Sends the last events, ends the session, says how it went. Within 2 s: what is not sent then waits in the spool.
+ */
+export async function closeSession(options: {
+  readonly session: OpenSession;
+  readonly hooks: SessionHooks;
+  readonly exitCode: number;
+  readonly startedAtMs: number;
+  readonly terminal: Pick<Terminal, 'note' | 'warn'>;
+}): Promise<void> {
+  const { session, hooks, exitCode, startedAtMs, terminal } = options;
+  const endedAtMs = Date.now();
+  hooks.checkSettings();
+  const missed = hooks.countMissed();
+  const sent = await hooks.close(flushMs);
+  const leftMs = closeMs - (Date.now() - endedAtMs);
+  const told = await within(leftMs, session.end(exitCode));
+  if (missed > 0) terminal.warn(`${missed} hook calls could not be recorded`);
+  if (!sent) terminal.warn('some events could not be sent; the next session sends them');
+  if (!told)
+    terminal.warn('the backend was not told that the session ended; its credentials end when they expire');
+  terminal.note(describeEnd(hooks.counts, endedAtMs - startedAtMs));
+}
+
+async function within(ms: number, work: Promise<boolean>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.max(0, ms));
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

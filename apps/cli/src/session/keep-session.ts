@@ -1,0 +1,71 @@
+import type { ActivePolicy } from '../hooks/active-policy.ts';
+import type { Clients } from '../rpc/clients.ts';
+import { replayLeftovers } from '../spool/replay.ts';
+import type { SpoolFacts } from '../spool/spool.ts';
+import type { Terminal } from '../terminal.ts';
+import { appendEvents } from './append-events.ts';
+import type { OpenSession } from './open-session.ts';
+import type { SessionHooks } from './session-hooks.ts';
+import { type PolicyOwner, verifyPolicy } from './verify-policy.ts';
+
+/** The parts that live while the agent runs. */
+export interface KeepSessionOptions {
+  readonly session: OpenSession;
+  readonly clients: Clients;
+  readonly policy: ActivePolicy;
+  readonly owner: PolicyOwner;
+  readonly hooks: SessionHooks;
+  readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
+  readonly terminal: Pick<Terminal, 'warn'>;
+}
+
+/** An agent whose hooks work calls the first one well within this. */
+const firstEventWithinMs = 10_000;
+
+/**
+ * What goes on beside the running agent: the engine is warmed up, heartbeats tell of new policy, what earlier
+ * sessions left is uploaded. All of it starts once the agent has, so that the agent waits for none of it.
+ *
+ * It prints nothing into the agent's screen, but for the alarm that no hook was called.
+ */
+export function keepSession(options: KeepSessionOptions): { onSpawn(): void; stop(): void } {
+  const { session, policy, hooks, terminal } = options;
+  let stopWaiting = (): void => undefined;
+  let updating = false;
+  const onBeat = async (newest: number): Promise<void> => {
+    hooks.checkSettings();
+    if (newest <= policy.version || updating) return;
+    updating = true;
+    await takeNewPolicy(options).catch(() => undefined);
+    updating = false;
+  };
+  return {
+    onSpawn() {
+      stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, () =>
+        terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
+      );
+      session.startHeartbeats('', ({ policyVersion }) => void onBeat(policyVersion));
+      void policy.warmUp().then(() => replay(options));
+    },
+    stop: () => stopWaiting(),
+  };
+}
+
+/** A snapshot that does not verify is left: the one at hand was, and the next heartbeat asks again. */
+async function takeNewPolicy({ clients, owner, policy, hooks }: KeepSessionOptions): Promise<void> {
+  const { snapshot } = await clients.policies.getPolicySnapshot({});
+  policy.replace(await verifyPolicy(snapshot, owner));
+  const { version: policyVersion, mode } = policy;
+  hooks.spool.intend({ kind: 'policy.changed', policyVersion, mode })?.('{"schema":1}');
+  await policy.warmUp();
+}
+
+/** What cannot be sent now stays; `kontext status` shows it. */
+async function replay({ spool, clients }: KeepSessionOptions): Promise<void> {
+  const { apiUrl, org, user } = spool.facts;
+  const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
+    appendEvents(clients, streamId, batch);
+  await replayLeftovers({ root: spool.root, key: spool.key, owner: { apiUrl, org, user }, append }).catch(
+    () => undefined,
+  );
+}

@@ -1,0 +1,149 @@
+/**
+ * Everything that hears a session's tool calls: hook server, policy, spool, upload. Opened before the agent, closed
+ * after it, whatever happened between.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Redactor } from '@kontext/redaction';
+import type { AgentAdapter, HookWiring, LaunchPlan } from '../agents/agent.ts';
+import type { ActivePolicy } from '../hooks/active-policy.ts';
+import { type Actor, createHookHandler, type HookCounts } from '../hooks/decide-and-record.ts';
+import { createHookServer } from '../hooks/hook-server.ts';
+import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
+import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from '../spool/uploader.ts';
+
+/** What a session's hooks are made of. */
+export interface SessionHooksOptions {
+  readonly adapter: AgentAdapter;
+  readonly plan: LaunchPlan;
+  readonly actor: Actor;
+  readonly policy: ActivePolicy;
+  readonly redactor: Redactor;
+  readonly runtimeDir: string;
+  readonly maxWaitMs: number;
+  readonly clientPath: string;
+  readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
+  /** Newest event of the session's server stream (32 bytes), to be named by the first event. */
+  readonly serverEventHash: Uint8Array;
+  readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
+  readonly onUploadState?: (state: UploadState) => void;
+}
+
+/** The open hooks of a session. */
+export interface SessionHooks {
+  readonly socketPath: string;
+  /** Arguments to start the agent with. */
+  readonly args: readonly string[];
+  readonly counts: Readonly<HookCounts>;
+  readonly spool: Spool;
+  /** Warns once when the agent has called no hook within so many milliseconds. @returns Stops waiting. */
+  expectFirstEvent(withinMs: number, warn: () => void): () => void;
+  /** Whether the settings file still holds what was written; false is recorded, once. */
+  checkSettings(): boolean;
+  /** Hooks that failed and let the call run; each left a line. */
+  countMissed(): number;
+  /** Sends what waits, for at most so long; the rest stays for the next run. @returns Whether all was sent. */
+  close(flushMs: number): Promise<boolean>;
+}
+
+/** @throws KontextError `KX_SOCKET_FAILED`, `KX_SPOOL_CORRUPT`. */
+export async function openSessionHooks(options: SessionHooksOptions): Promise<SessionHooks> {
+  const { adapter, plan, policy } = options;
+  const spool = createSpool({ ...options.spool, onReady: () => uploader.notify() });
+  const uploader = createUploader({
+    source: spool.source,
+    append: options.append,
+    ...(options.onUploadState === undefined ? {} : { onState: options.onUploadState }),
+  });
+  let heard = (): void => undefined;
+  const { actor, redactor } = options;
+  const handler = createHookHandler({
+    agent: adapter,
+    actor,
+    policy,
+    redactor,
+    sink: spool,
+    onEvent: () => heard(),
+  });
+  const server = await createHookServer({
+    runtimeDir: options.runtimeDir,
+    handleHook: handler.handleHook,
+    onFailure: handler.onFailure,
+  }).catch(async (error: unknown) => {
+    await spool.close();
+    throw error;
+  });
+  const { socketPath, directory } = server;
+  const { clientPath, maxWaitMs } = options;
+  const settings = adapter.encodeSettings(plan, {
+    nodePath: process.execPath,
+    serverPid: process.pid,
+    clientPath,
+    socketPath,
+    maxWaitMs,
+    mode: policy.mode,
+  });
+  const settingsPath = join(directory, 'settings.json');
+  writeFileSync(settingsPath, settings, { mode: 0o400, flag: 'wx' });
+  spool.noteServerEvent(options.serverEventHash);
+  spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
+  let settingsIntact = true;
+  return {
+    socketPath,
+    args: adapter.launchArgs(plan, settingsPath),
+    counts: handler.counts,
+    spool,
+    expectFirstEvent(withinMs, warn) {
+      const timer = setTimeout(warn, withinMs);
+      heard = () => clearTimeout(timer);
+      return () => clearTimeout(timer);
+    },
+    checkSettings() {
+      const intact = readText(settingsPath) === settings;
+      if (!intact && settingsIntact) spool.intend({ kind: 'tamper.settings_changed' })?.('{"schema":1}');
+      settingsIntact = intact;
+      return intact;
+    },
+    countMissed: () => (readText(`${socketPath}.missed`) ?? '').split('\n').length - 1,
+    async close(flushMs) {
+      const startedAt = Date.now();
+      await server.close();
+      await spool.settle();
+      await uploader.flush(Math.max(0, flushMs - (Date.now() - startedAt)));
+      uploader.close();
+      return spool.close();
+    },
+  };
+}
+
+/**
+ * Hash of the hook configuration as the backend keeps it: of the settings without what differs from run to run.
+ *
+ * @returns 64 hex digits.
+ */
+export function hashHookConfig(adapter: AgentAdapter, plan: LaunchPlan): string {
+  const neutral: HookWiring = {
+    nodePath: '',
+    clientPath: '',
+    socketPath: '',
+    serverPid: 0,
+    maxWaitMs: 0,
+    mode: 'observe',
+  };
+  return createHash('sha256').update(adapter.encodeSettings(plan, neutral)).digest('hex');
+}
+
+/** Flags only, without values, which may hold anything. */
+const launchPayload = ({ args }: LaunchPlan): string => {
+  const flags = args.filter((arg) => /^--?[a-z]/i.test(arg)).map((arg) => arg.split('=', 1)[0]);
+  return JSON.stringify({ schema: 1, event: 'launch', flags: flags.slice(0, 100) });
+};
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
