@@ -79,6 +79,7 @@ async function buildE2e() {
     'hook-timing': 'apps/e2e/src/demo/hook-timing.ts',
     upstream: 'packages/testkit/src/upstream/main.ts',
     bench: 'apps/e2e/src/bench/main.ts',
+    'bench-hook-agent': 'apps/e2e/src/bench/hook-agent.ts',
   };
   const entryPoints = Object.fromEntries(
     Object.entries(entries).filter(([, path]) => existsSync(join(root, path))),

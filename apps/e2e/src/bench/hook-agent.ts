@@ -1,0 +1,51 @@
+/**
+ * Plays the agent for `hook/twin`: started by `kontext start`, it takes the hook command out of the settings it was
+ * given and runs it as Claude Code would, in turn with an empty Node process. Samples go to `BENCH_RESULT`.
+ */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { interleave } from './row.ts';
+
+interface HookSettings {
+  readonly hooks: Record<
+    string,
+    readonly { readonly hooks: readonly { command: string; args?: string[] }[] }[]
+  >;
+}
+
+const args = process.argv.slice(2);
+const settingsFile = args[args.indexOf('--settings') + 1] ?? '';
+const settings = JSON.parse(readFileSync(settingsFile, 'utf8')) as HookSettings;
+const hook = settings.hooks.PreToolUse?.[0]?.hooks[0];
+if (hook === undefined) throw new Error('the settings hold no PreToolUse hook');
+
+function payload(bytes: number): string {
+  const call = {
+    session_id: 'bench',
+    transcript_path: '',
+    cwd: process.cwd(),
+    hook_event_name: 'PreToolUse',
+    permission_mode: 'default',
+    tool_name: 'Bash',
+    tool_input: { command: 'ls -la src', description: '' },
+    tool_use_id: `toolu_${Math.random().toString(36).slice(2)}`,
+  };
+  const missing = bytes - JSON.stringify(call).length;
+  call.tool_input.description = 'lorem ipsum '.repeat(Math.ceil(missing / 12)).slice(0, Math.max(0, missing));
+  return JSON.stringify(call);
+}
+
+function timed(command: string, commandArgs: readonly string[], input: string): number {
+  const startedAt = performance.now();
+  const { status } = spawnSync(command, commandArgs, { input, stdio: ['pipe', 'ignore', 'inherit'] });
+  const wallMs = performance.now() - startedAt;
+  if (status !== 0) throw new Error(`${command} ended with ${status}`);
+  return wallMs;
+}
+
+const samples = interleave(Number(process.env.BENCH_ROUNDS ?? '40'), {
+  node: () => timed(process.execPath, ['-e', '0'], ''),
+  'twin-1k': () => timed(hook.command, hook.args ?? [], payload(1024)),
+  'twin-60k': () => timed(hook.command, hook.args ?? [], payload(60 * 1024)),
+});
+writeFileSync(process.env.BENCH_RESULT ?? '', JSON.stringify(samples));

@@ -1,0 +1,34 @@
+/**
+ * `npm run bench`: speed, each row against a floor measured in the same run, in turn with it.
+ *
+ * `--only hook,start` picks suites, `--json` prints one JSON line per row, `--rounds n` sets the samples per side.
+ */
+import { parseArgs } from 'node:util';
+import { benchHook } from './hook.ts';
+import type { BenchRow } from './row.ts';
+import { benchStart } from './start.ts';
+
+const suites: Readonly<Record<string, (rounds: number) => Promise<readonly BenchRow[]>>> = {
+  hook: benchHook,
+  start: benchStart,
+};
+
+function print(row: BenchRow, json: boolean): void {
+  const cpu = row.cpuMs === null ? '' : `, cpu ${row.cpuMs.toFixed(1)} ms`;
+  const text = `${row.name.padEnd(22)} ${row.ratio.toFixed(2)} × ${row.floorName}  (${row.value.toFixed(1)} ms, floor ${row.floor.toFixed(1)} ms, p95 ${row.p95Ms.toFixed(1)} ms${cpu}, n ${row.n})`;
+  process.stdout.write(`${json ? JSON.stringify(row) : text}\n`);
+}
+
+const { values } = parseArgs({
+  options: {
+    only: { type: 'string', default: Object.keys(suites).join(',') },
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '30' },
+  },
+});
+for (const name of values.only.split(',')) {
+  const suite = suites[name];
+  if (suite === undefined)
+    throw new Error(`there is no suite ${name}; there are ${Object.keys(suites).join(', ')}`);
+  for (const row of await suite(Number(values.rounds))) print(row, values.json);
+}
