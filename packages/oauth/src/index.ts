@@ -6,6 +6,17 @@ export {
   verifyAccessToken,
 } from './access-token.ts';
 export {
+  type ConnectionFact,
+  decideExchange,
+  type ExchangeFacts,
+  type ExchangeGranted,
+  leaseSeconds,
+  type ProviderFact,
+  refuseDisconnected,
+  refuseUpstreamDown,
+  type SubjectFact,
+} from './decide-exchange.ts';
+export {
   createDpopProof,
   type DpopProofInput,
   type DpopVerification,
@@ -20,4 +31,26 @@ export {
   type P256PrivateJwk,
   type P256PublicJwk,
 } from './p256-jwk.ts';
+export {
+  type SnapshotClaims,
+  type SnapshotVerification,
+  signSnapshot,
+  verifySnapshot,
+} from './policy-snapshot.ts';
+export {
+  accessTokenType,
+  type ExchangeErrorName,
+  type ExchangeHttpAnswer,
+  type ExchangeParams,
+  type ExchangeRefusal,
+  encodeExchangeError,
+  encodeExchangeResponse,
+  type FailureReason,
+  type IssuedToken,
+  parseTokenExchangeRequest,
+  refusalOf,
+  staticKeyTokenType,
+  type TokenExchangeRequest,
+  tokenExchangeGrantType,
+} from './token-exchange.ts';
 export { type ChallengeError, unauthenticated } from './unauthenticated.ts';

@@ -1,0 +1,109 @@
+/**
+ * Signed policy snapshots: which policies hold, for whom, since when.
+ *
+ * A compact JWS (RFC 7515) whose header carries its key. The key says nothing by itself: clients pin its RFC 7638
+ * thumbprint at login. The policies travel beside the JWS; their hash is inside.
+ */
+import { KontextError } from '@kontext/errors';
+import { CompactSign, compactVerify, decodeProtectedHeader } from 'jose';
+import { isP256PublicJwk, jwkThumbprint, type P256PrivateJwk, publicHalf } from './p256-jwk.ts';
+
+/** What a snapshot says. */
+export interface SnapshotClaims {
+  /** `org_…` */
+  readonly org: string;
+  /** The group the policy is for; empty for everybody. */
+  readonly team: string;
+  readonly mode: 'observe' | 'enforce';
+  /** Counts up with every publication. */
+  readonly version: number;
+  /** Hex SHA-256 over the policies, as `PolicySnapshot.jws` in proto/kontext/v1/policies.proto says. */
+  readonly hash: string;
+  /** Seconds since 1970. */
+  readonly iat: number;
+  readonly exp: number;
+}
+
+/** What to check a snapshot against. */
+export interface SnapshotVerification {
+  readonly jws: string;
+  /** `hashPolicies` of the policies that came with the JWS, computed by the caller from what it will use. */
+  readonly policiesHash: string;
+  /** RFC 7638 thumbprint from the login. */
+  readonly pinnedThumbprint: string;
+  /** Highest version seen for this organisation; 0 at first. */
+  readonly minVersion: number;
+  readonly orgId: string;
+  readonly nowMs: number;
+  /** Default false. True for the cached snapshot of an offline start, which the caller then marks stale. */
+  readonly acceptExpired?: boolean;
+}
+
+const type = 'kontext-policy+jwt';
+const maxJwsBytes = 8192;
+/** Clocks of client and backend differ a little. */
+const skewSeconds = 60;
+
+/** Signs a snapshot (ES256). */
+export function signSnapshot(claims: SnapshotClaims, key: P256PrivateJwk): Promise<string> {
+  const { org, team, mode, version, hash, iat, exp } = claims;
+  return new CompactSign(Buffer.from(JSON.stringify({ org, team, mode, version, hash, iat, exp })))
+    .setProtectedHeader({ alg: 'ES256', typ: type, jwk: { ...publicHalf(key) } })
+    .sign({ ...key, alg: 'ES256' });
+}
+
+/**
+ * Checks key, signature, organisation, expiry, policies and version of a snapshot, in this order.
+ *
+ * @throws KontextError `KX_SNAPSHOT_INVALID` when any of them does not fit.
+ * @throws KontextError `KX_SNAPSHOT_ROLLBACK` when all fits but a higher version was seen before.
+ */
+export async function verifySnapshot(request: SnapshotVerification): Promise<SnapshotClaims> {
+  const claims = await readSigned(request);
+  if (claims.org !== request.orgId) throw invalid('the policy snapshot is for another organisation');
+  const isOver = claims.exp + skewSeconds <= request.nowMs / 1000;
+  if (isOver && !request.acceptExpired) throw invalid('the policy snapshot has expired');
+  if (claims.hash !== request.policiesHash) throw invalid('the policies are not the ones that were signed');
+  if (claims.version < request.minVersion)
+    throw new KontextError('KX_SNAPSHOT_ROLLBACK', 'the policy snapshot is older than one seen before', {
+      why: `it has version ${claims.version}, and version ${request.minVersion} was seen`,
+    });
+  return claims;
+}
+
+async function readSigned({ jws, pinnedThumbprint }: SnapshotVerification): Promise<SnapshotClaims> {
+  if (jws.length > maxJwsBytes) throw invalid('the policy snapshot is longer than 8 KiB');
+  const jwk = embeddedKey(jws);
+  if (jwkThumbprint(jwk) !== pinnedThumbprint) throw invalid('the policy snapshot is signed by another key');
+  try {
+    const { payload } = await compactVerify(jws, { ...jwk }, { algorithms: ['ES256'] });
+    const claims: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
+    if (isClaims(claims)) return claims;
+  } catch (cause) {
+    throw invalid('the signature of the policy snapshot does not verify', cause);
+  }
+  throw invalid('the policy snapshot lacks a field');
+}
+
+function embeddedKey(jws: string) {
+  try {
+    const { typ, jwk } = decodeProtectedHeader(jws);
+    if (typ === type && isP256PublicJwk(jwk)) return jwk;
+  } catch (cause) {
+    throw invalid('the policy snapshot is not a JWS', cause);
+  }
+  throw invalid('the policy snapshot has another type, or no public key');
+}
+
+function isClaims(value: unknown): value is SnapshotClaims {
+  if (typeof value !== 'object' || value === null) return false;
+  const { org, team, mode, version, hash, iat, exp } = value as Record<string, unknown>;
+  return (
+    [org, team, hash].every((field) => typeof field === 'string') &&
+    [version, iat, exp].every((field) => Number.isSafeInteger(field)) &&
+    (mode === 'observe' || mode === 'enforce')
+  );
+}
+
+const invalid = (message: string, cause?: unknown) =>
+  new KontextError('KX_SNAPSHOT_INVALID', message, cause === undefined ? {} : { cause });
