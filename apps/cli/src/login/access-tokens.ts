@@ -4,6 +4,7 @@ import { createDpopProof } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import type { Config } from '../config.ts';
 import { type FormAnswer, postForm } from '../rpc/post-form.ts';
+import { clockError } from '../rpc/rpc-error.ts';
 import { loadLogin } from './load-login.ts';
 import { encodeLogin, type Login } from './login-item.ts';
 import { withRefreshLock } from './refresh-lock.ts';
@@ -139,6 +140,7 @@ function checkAnswer(login: Login, answer: FormAnswer): Readonly<Record<string, 
   if (status === 200 && typeof json?.access_token === 'string') return json;
   const error = json?.error;
   if (error === 'invalid_grant') throw expired(answer);
+  if (error === 'invalid_dpop_proof' || error === 'use_dpop_nonce') throw refusedProof(answer);
   const details = { status, ...(typeof error === 'string' ? { oauth_error: error } : {}) };
   if (status === 429) throw new KontextError('KX_RATE_LIMITED', 'the backend asks to wait', { details });
   if (status >= 500) {
@@ -157,6 +159,11 @@ function checkAnswer(login: Login, answer: FormAnswer): Readonly<Record<string, 
     why: `the backend answered ${error}`,
     details,
   });
+}
+
+/** Our proofs are well formed; what can be wrong with one is its time (RFC 9449 §4.3 check 11). */
+function refusedProof({ headers }: FormAnswer): KontextError {
+  return clockError(typeof headers.date === 'string' ? Date.parse(headers.date) - Date.now() : 0);
 }
 
 const expired = (answer: FormAnswer) =>

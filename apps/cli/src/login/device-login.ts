@@ -103,17 +103,18 @@ async function pollUntilApproved(
 ): Promise<client.TokenEndpointResponse> {
   const endsAt = performance.now() + started.expires_in * 1000;
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(started.expires_in * 1000)]);
+  // openid-client looks at the signal every few seconds only; a person who pressed Ctrl-C does not wait.
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
   const stopCountdown = startCountdown(context, endsAt);
   const DPoP = client.getDPoPHandle(server, await importKeyPair(jwk));
   try {
     for (;;) {
       try {
-        return await client.pollDeviceAuthorizationGrant(
-          server,
-          started,
-          { resource: context.config.apiUrl },
-          { DPoP, signal },
-        );
+        const parameters = { resource: context.config.apiUrl };
+        const poll = client.pollDeviceAuthorizationGrant(server, started, parameters, { DPoP, signal });
+        return await Promise.race([poll, aborted]);
       } catch (error) {
         // A backend that restarts while a person approves has not refused anything.
         if (signal.aborted || !isNetworkFailure(error)) throw error;

@@ -2,8 +2,8 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
-import { maxSkewMs } from '../rpc/dpop-interceptor.ts';
 import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import { maxSkewMs } from '../rpc/rpc-error.ts';
 
 /** The state of this command on this machine. Key sets are pinned by a test: additive only. */
 export interface Status {

@@ -7,8 +7,9 @@ import { openSecretStore } from '../login/open-secret-store.ts';
 import type { SecretStore } from '../login/secret-store.ts';
 import type { Terminal } from '../terminal.ts';
 import { type Clients, createClients } from './clients.ts';
-import { createDpopInterceptor, type ServerClock } from './dpop-interceptor.ts';
+import { createDpopInterceptor } from './dpop-interceptor.ts';
 import { createBackendAgent } from './http-agent.ts';
+import { rpcError, type ServerClock } from './rpc-error.ts';
 
 /** The backend as the logged-in developer sees it. */
 export interface Backend {
@@ -62,10 +63,10 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
     useBinaryFormat: true,
     defaultTimeoutMs: callTimeoutMs,
     nodeOptions: { agent },
-    interceptors: [createDpopInterceptor({ tokens, apiUrl: config.apiUrl, clock })],
+    interceptors: [createDpopInterceptor({ tokens, clock })],
   });
   return {
-    clients: createClients(transport),
+    clients: createClients(transport, (error) => rpcError(error, config.apiUrl, clock)),
     get login() {
       return tokens.login;
     },

@@ -4,6 +4,15 @@ import { type ErrorDetail, ErrorDetailSchema } from '@kontext/protocol';
 import { Interrupted } from '../interrupted.ts';
 import { networkError } from './network-error.ts';
 
+/** What answers tell about the time. */
+export interface ServerClock {
+  /** Server's clock minus ours at the last answer, in milliseconds; null before the first. */
+  skewMs: number | null;
+}
+
+/** Beyond this a machine's clock is worth a word (proofs are judged within 60 s). */
+export const maxSkewMs = 60_000;
+
 /**
  * Turns what a call failed with into the error a person can act on.
  *
@@ -11,12 +20,17 @@ import { networkError } from './network-error.ts';
  * the network, a proxy, or another program that happens to listen there.
  *
  * @param apiUrl Where the call went, to be named.
+ * @param clock A refusal by a backend whose clock is far from ours has that reason, whatever it says.
  */
-export function rpcError(error: unknown, apiUrl: string): Error {
-  if (error instanceof KontextError || error instanceof Interrupted) return error;
+export function rpcError(error: unknown, apiUrl: string, clock?: Readonly<ServerClock>): Error {
   const failure = ConnectError.from(error);
+  // Connect wraps what an interceptor threw.
+  if (failure.cause instanceof KontextError || failure.cause instanceof Interrupted) return failure.cause;
   const detail = errorDetail(failure);
   if (detail && isErrorCode(detail.code)) {
+    const isRefusal = detail.code === 'KX_UNAUTHENTICATED' || detail.code === 'KX_DPOP_NONCE_NEEDED';
+    const skewMs = clock?.skewMs ?? 0;
+    if (isRefusal && Math.abs(skewMs) > maxSkewMs) return clockError(skewMs, error);
     return new KontextError(detail.code, failure.rawMessage, {
       ...(detail.hint === '' ? {} : { hint: detail.hint }),
       details: detailFacts(detail),
@@ -25,6 +39,14 @@ export function rpcError(error: unknown, apiUrl: string): Error {
   }
   return foreignError(failure, apiUrl);
 }
+
+/** @param skewMs Server's clock minus ours. */
+export const clockError = (skewMs: number, cause?: unknown): KontextError =>
+  new KontextError('KX_CLOCK_SKEW', 'the backend refuses the login because of the clock', {
+    why: `this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'behind' : 'ahead of'} the backend`,
+    details: { skew_ms: skewMs },
+    ...(cause === undefined ? {} : { cause }),
+  });
 
 /** Our typed detail on a Connect error, when it carries one. */
 export const errorDetail = (error: ConnectError): ErrorDetail | undefined =>

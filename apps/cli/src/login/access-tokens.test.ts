@@ -1,0 +1,182 @@
+import { generateP256Jwk } from '@kontext/oauth';
+import { Secret } from '@kontext/redaction';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openBackend } from '../rpc/open-backend.ts';
+import { startTestBackend, type TestBackend } from '../rpc/test-backend.ts';
+import { createTestContext, type TestContext } from '../test-context.ts';
+import { createAccessTokens } from './access-tokens.ts';
+import { loadLogin } from './load-login.ts';
+import { logIn } from './log-in.ts';
+import { encodeLogin, type Login, parseLogin } from './login-item.ts';
+import { openSecretStore } from './open-secret-store.ts';
+
+let backend: TestBackend;
+let context: TestContext;
+
+beforeEach(async () => {
+  backend = await startTestBackend();
+  context = createTestContext({ apiUrl: backend.url });
+  (await logIn(context, { browser: false })).close();
+});
+afterEach(async () => {
+  context.close();
+  await backend.close();
+});
+
+const storedLogin = () => loadLogin(context.config, openSecretStore(context.config, context.terminal));
+const makeTokens = async () =>
+  createAccessTokens({
+    config: context.config,
+    login: await storedLogin(),
+    store: openSecretStore(context.config, context.terminal),
+  });
+
+describe('access tokens', () => {
+  it('are refreshed once for many callers, and kept while they live', async () => {
+    const tokens = await makeTokens();
+    const all = await Promise.all(Array.from({ length: 10 }, () => tokens.get()));
+    await tokens.get();
+    expect(new Set(all.map((t) => t.reveal())).size).toBe(1);
+    expect(backend.oauth.refreshes).toHaveLength(1);
+  });
+
+  it('are refreshed again when less than 30 s are left', async () => {
+    backend.oauth.expiresInSeconds = 20;
+    const tokens = await makeTokens();
+    await tokens.get();
+    await tokens.get();
+    expect(backend.oauth.refreshes).toHaveLength(2);
+  });
+
+  it('store a rotated refresh token before the new access token is used', async () => {
+    backend.oauth.rotate = true;
+    const before = await storedLogin();
+    await (await makeTokens()).get();
+    const after = await storedLogin();
+    expect(after.refreshToken.reveal()).not.toBe(before.refreshToken.reveal());
+    expect(after).toMatchObject({ sub: before.sub, policyKey: before.policyKey, jwk: before.jwk });
+  });
+
+  it('survive two processes that refresh a rotating login at the same time', async () => {
+    backend.oauth.rotate = true;
+    const [one, two] = [await makeTokens(), await makeTokens()];
+    const [a, b] = await Promise.all([one.get(), two.get()]);
+    expect(a.reveal()).not.toBe('');
+    expect(b.reveal()).not.toBe('');
+  });
+
+  it('take the newer stored login when another process has rotated it since', async () => {
+    backend.oauth.rotate = true;
+    const stale = await makeTokens();
+    await (await makeTokens()).get();
+    expect((await stale.get()).length).toBeGreaterThan(0);
+  });
+
+  it('answer with the nonce of the authorization server', async () => {
+    backend.oauth.requireNonce = true;
+    expect((await (await makeTokens()).get()).length).toBeGreaterThan(0);
+  });
+
+  it.each([
+    [{ status: 400, body: { error: 'invalid_grant' } }, 'KX_LOGIN_EXPIRED'],
+    [{ status: 401, body: { error: 'invalid_client' } }, 'KX_LOGIN_EXPIRED'],
+    [{ status: 503, body: { error: 'temporarily_unavailable' } }, 'KX_TEMPORARY'],
+    [{ status: 429, body: '' }, 'KX_RATE_LIMITED'],
+    [{ status: 404, body: '<html>' }, 'KX_NOT_A_BACKEND'],
+    [{ status: 200, body: '<html>' }, 'KX_NOT_A_BACKEND'],
+  ])('turn %j into %s and keep the stored login', async (scripted, code) => {
+    backend.oauth.refreshAnswers.push(scripted);
+    await expect((await makeTokens()).get()).rejects.toMatchObject({ code });
+    expect((await storedLogin()).sub).toBe('usr_1');
+  });
+
+  it('call a refused proof on a machine with a wrong clock what it is', async () => {
+    backend.clockOffsetMs = 3_600_000;
+    backend.oauth.refreshAnswers.push({ status: 400, body: { error: 'invalid_dpop_proof' } });
+    await expect((await makeTokens()).get()).rejects.toMatchObject({ code: 'KX_CLOCK_SKEW' });
+  });
+
+  it('leave the login alone when the backend is gone: a network failure is no logout', async () => {
+    const tokens = await makeTokens();
+    await backend.close();
+    await expect(tokens.get()).rejects.toMatchObject({ code: 'KX_BACKEND_UNREACHABLE' });
+    expect((await storedLogin()).sub).toBe('usr_1');
+    backend = await startTestBackend();
+  });
+});
+
+describe('calls', () => {
+  const call = async () => {
+    const opened = await openBackend(context);
+    try {
+      return await opened.clients.organisation.getCaller({});
+    } finally {
+      opened.close();
+    }
+  };
+
+  it('are signed with the login', async () => {
+    expect((await call()).userName).toBe('usr_1@example.com');
+  });
+
+  it('are repeated with the nonce of the backend when the clock of this machine is wrong', async () => {
+    backend.clockOffsetMs = -7_200_000;
+    backend.oauth.requireNonce = true;
+    expect((await call()).userId).toBe('usr_1');
+  });
+
+  it('refresh the token once when the backend refuses it, then give up', async () => {
+    backend.refuseWith = 'KX_UNAUTHENTICATED';
+    await expect(call()).rejects.toMatchObject({ code: 'KX_UNAUTHENTICATED' });
+    expect(backend.oauth.refreshes).toHaveLength(2);
+  });
+
+  it('name the clock when a backend with another time refuses the login', async () => {
+    backend.clockOffsetMs = 3_600_000;
+    backend.oauth.requireNonce = true;
+    backend.refuseWith = 'KX_UNAUTHENTICATED';
+    await expect(call()).rejects.toMatchObject({
+      code: 'KX_CLOCK_SKEW',
+      why: expect.stringContaining('behind'),
+    });
+  });
+
+  it('without a login say so before anything is sent', async () => {
+    const other = createTestContext({ apiUrl: backend.url });
+    await expect(openBackend(other)).rejects.toMatchObject({ code: 'KX_NOT_LOGGED_IN' });
+    other.close();
+  });
+});
+
+describe('the stored login', () => {
+  const login: Login = {
+    refreshToken: new Secret('r'.repeat(43)),
+    jwk: generateP256Jwk(),
+    iss: 'https://kontext.example.com/oauth',
+    sub: 'usr_0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b',
+    name: 'a very long name '.repeat(40),
+    org: 'org_0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b',
+    policyKey: 'k'.repeat(43),
+  };
+
+  it('stays under 1,200 characters and comes back as it was', () => {
+    const text = encodeLogin(login);
+    expect(text.length).toBeLessThan(1_200);
+    const back = parseLogin(text);
+    expect(back.refreshToken.reveal()).toBe(login.refreshToken.reveal());
+    expect(back.jwk).toEqual(login.jwk);
+  });
+
+  it('is refused when it would not fit into every keyring', () => {
+    expect(() => encodeLogin({ ...login, refreshToken: new Secret('r'.repeat(1_200)) })).toThrow(
+      expect.objectContaining({ code: 'KX_KEYRING_ITEM_INVALID' }),
+    );
+  });
+
+  it.each(['', '{', '[]', 'null', '{"v":2}', '{"v":1,"refreshToken":"x","jwk":{}}'])(
+    'is refused when it is %j, without showing it',
+    (text) => {
+      expect(() => parseLogin(text)).toThrow(expect.objectContaining({ code: 'KX_KEYRING_ITEM_INVALID' }));
+    },
+  );
+});
