@@ -7,6 +7,8 @@ import { type AppendSignal, createAppendSignal } from './append-signal.ts';
 import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
 import { type WatchQuery, watchEvents } from './watch-events.ts';
 
+export type { EventRow, StreamRow };
+
 /** The audit log as its edge uses it. What each function refuses is said where it is written. */
 export interface AuditService {
   append(caller: Caller, batch: Batch): Promise<AppendResult>;

@@ -10,8 +10,10 @@ import { type EndResult, endSession, sweepLostSessions } from './end-session.ts'
 import { type HeartbeatResult, heartbeat } from './heartbeat.ts';
 import { type OpenedSession, type OpenSessionInput, openSession } from './open-session.ts';
 
+export type { NamedSession };
+
 /** Wanted seconds between heartbeats; a session is lost after twenty missed ones. */
-export const heartbeatSeconds = 30;
+const heartbeatSeconds = 30;
 
 /** One page of sessions; `next` is the cursor of the following one, null on the last. */
 export interface SessionPage {
@@ -19,12 +21,15 @@ export interface SessionPage {
   readonly next: string | null;
 }
 
+/** What `open` gives: the session, the snapshot to decide with, and how often to say that it lives. */
+export interface StartedSession extends OpenedSession {
+  readonly snapshot: SignedSnapshot;
+  readonly heartbeatSeconds: number;
+}
+
 /** Sessions as their edge uses them. What each function refuses is said where it is written. */
 export interface SessionService {
-  open(
-    caller: Caller,
-    input: OpenSessionInput,
-  ): Promise<OpenedSession & { readonly snapshot: SignedSnapshot }>;
+  open(caller: Caller, input: OpenSessionInput): Promise<StartedSession>;
   heartbeat(caller: Caller, sessionId: string, hookConfigHash: string): Promise<HeartbeatResult>;
   end(caller: Caller, sessionId: string, exitCode: number): Promise<EndResult>;
   /** @param query `mine`: only the caller's own; a member gets no others in any case. Page size 1 to 200; 0 means 50. */
@@ -60,7 +65,7 @@ export function createSessionService(deps: SessionServiceDeps): SessionService {
       const snapshot = await policies.snapshot(caller.orgId);
       const opened = await openSession(store, caller, input, snapshot.version, now());
       appended.notify(caller.orgId);
-      return { ...opened, snapshot };
+      return { ...opened, snapshot, heartbeatSeconds };
     },
     heartbeat: (caller, sessionId, hash) => heartbeat(store, caller, sessionId, hash, now()),
     end: async (caller, sessionId, exitCode) => {

@@ -1,0 +1,84 @@
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import {
+  AppendStatus,
+  type AuditEvent,
+  AuditService,
+  type StoredEvent,
+  StoredEventSchema,
+  type Stream,
+  StreamKind,
+  StreamSchema,
+} from '@kontext/protocol';
+import type { AuditService as Audit, EventRow, StreamRow } from '../audit/audit-service.ts';
+import { callerOf } from './authenticate.ts';
+import type { RpcRoutes } from './router.ts';
+import { toSafeNumber } from './safe-number.ts';
+
+const statuses = {
+  ok: AppendStatus.OK,
+  dup: AppendStatus.DUP,
+  gap: AppendStatus.GAP,
+  fork: AppendStatus.FORK,
+} as const;
+const kinds = { client: StreamKind.CLIENT, server: StreamKind.SERVER, admin: StreamKind.ADMIN } as const;
+
+/** The edge of `audit/`. */
+export const auditRoutes =
+  (audit: Audit): RpcRoutes =>
+  (router) =>
+    router.service(AuditService, {
+      appendEvents: async ({ streamId, prev, events }, context) => {
+        const batch = { streamId, prev, events: events.map(toBatchEvent) };
+        const { status, headSeq, headHash } = await audit.append(callerOf(context), batch);
+        return { status: statuses[status], headSeq: BigInt(headSeq), headHash };
+      },
+      listStreams: async ({ sessionId, pageSize, pageToken }, context) => {
+        const query = { sessionId: sessionId || null, pageSize, cursor: pageToken };
+        const page = await audit.listStreams(callerOf(context), query);
+        return { streams: page.streams.map(toStreamMessage), nextPageToken: page.next ?? '' };
+      },
+      readStream: async ({ streamId, fromSeq, pageSize }, context) => {
+        const query = { streamId, fromSeq: toSafeNumber('from_seq', fromSeq), pageSize };
+        const { stream, events } = await audit.readStream(callerOf(context), query);
+        return { stream: toStreamMessage(stream), events: events.map(toStoredMessage) };
+      },
+      watchEvents: async function* ({ sessionId, sinceSeconds }, context) {
+        const caller = callerOf(context);
+        const query = { sessionId: sessionId || null, sinceSeconds, untilMs: caller.tokenExpiresAtMs };
+        for await (const events of audit.watch(caller, query, context.signal)) {
+          yield { events: events.map(toStoredMessage) };
+        }
+      },
+    });
+
+const toBatchEvent = ({ seq, header, payload, salt, chain }: AuditEvent) => ({
+  seq: toSafeNumber('seq', seq),
+  ...{ header, payload: payload ?? null, salt, chain },
+});
+
+function toStreamMessage({ id, kind, orgId, sessionId, nonce, headSeq, headHash }: StreamRow): Stream {
+  return create(StreamSchema, {
+    ...{ id, orgId, nonce, headHash },
+    kind: kinds[kind],
+    sessionId: sessionId ?? '',
+    headSeq: BigInt(headSeq),
+  });
+}
+
+function toStoredMessage(row: EventRow): StoredEvent {
+  const { header, salt, chain, payload, streamId, eventId, kind, late } = row;
+  return create(StoredEventSchema, {
+    event: {
+      ...{ seq: BigInt(row.seq), header, chain, salt: salt ?? new Uint8Array() },
+      ...(payload === null ? {} : { payload }),
+    },
+    ...{ streamId, eventId, kind, late },
+    receivedAt: timestampFromDate(row.receivedAt),
+    sessionId: row.sessionId ?? '',
+    userId: row.userId ?? '',
+    userName: row.userName ?? '',
+    tool: row.tool ?? '',
+    decision: row.decision ?? '',
+  });
+}
