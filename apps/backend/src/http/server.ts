@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import { KontextError } from '@kontext/errors';
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from '../log.ts';
 
 /** What the bare server is made from. */
@@ -26,7 +26,8 @@ const maxBodyBytes = 64 * 1024;
 export function createServer(options: ServerOptions): FastifyInstance {
   const common = {
     loggerInstance: options.logger as FastifyBaseLogger,
-    disableRequestLogging: true,
+    // Ours below logs by allow-list; Fastify's own lines are off.
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     bodyLimit: maxBodyBytes,

@@ -79,7 +79,11 @@ function configure(parts: OAuthParts): Configuration {
       deviceFlow: { enabled: true, charset: 'base-20', mask: '****-****', deviceInfo: describeDevice },
       dPoP: { enabled: true, nonceSecret: parts.keys.derive('oidc-dpop-nonce')[0] },
       pushedAuthorizationRequests: { enabled: false },
-      revocation: { enabled: true },
+      // Whoever holds a token may end it; a public client cannot prove more (RFC 7009 §2.1).
+      revocation: {
+        enabled: true,
+        allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId,
+      },
       rpInitiatedLogout: { enabled: false },
       userinfo: { enabled: false },
       resourceIndicators: {

@@ -1,0 +1,49 @@
+import type { Config } from '../config.ts';
+import { addMember, createOrg, type NewLocalAccount } from '../login/local-accounts.ts';
+import type { Store } from '../store/store.ts';
+import { ensureSchema, openKms, openStore } from './open-backend.ts';
+
+/** `kontext-backend migrate`: brings the schema up to date. @returns How many migrations ran. */
+export async function migrate(config: Config): Promise<number> {
+  const store = await openStore(config);
+  try {
+    const ran = await store.migrate();
+    await store.maintain(new Date());
+    return ran;
+  } finally {
+    await store.close();
+  }
+}
+
+/** `kontext-backend org create`: makes an organisation and its owner; in local mode the owner gets a passcode. */
+export const createOrganisationCommand = (
+  config: Config,
+  slug: string,
+  owner: string,
+): Promise<NewLocalAccount> =>
+  withStore(config, (store) =>
+    createOrg(store, openKms(config), { slug, owner, withPasscode: config.local }, Date.now()),
+  );
+
+/** `kontext-backend user add`: adds a person; in local mode they get a passcode. */
+export const addUserCommand = (
+  config: Config,
+  user: {
+    readonly orgSlug: string;
+    readonly name: string;
+    readonly role: string;
+    readonly groups: readonly string[];
+  },
+): Promise<NewLocalAccount> =>
+  withStore(config, (store) => addMember(store, { ...user, withPasscode: config.local }, Date.now()));
+
+async function withStore<T>(config: Config, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = await openStore(config);
+  try {
+    await ensureSchema(store, config.local);
+    await store.maintain(new Date());
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}

@@ -1,0 +1,47 @@
+import { createApp } from '../app.ts';
+import type { Config } from '../config.ts';
+import type { Logger } from '../log.ts';
+import { createDefaultOrg } from '../login/local-accounts.ts';
+import { wire } from '../wiring.ts';
+import { ensureSchema, openKms, openStore } from './open-backend.ts';
+
+/** A running backend. */
+export interface RunningBackend {
+  readonly url: string;
+  /** Stops listening, lets running requests end (streams within 2 s), closes the store. */
+  close(): Promise<void>;
+}
+
+/**
+ * `kontext-backend serve`: opens store and keys, migrates and makes the first organisation in local mode, listens.
+ *
+ * @param print Receives the lines of standard output: the local account, once; then the address.
+ * @throws KontextError `KX_STORE_SCHEMA_OLD`, `KX_KEK_MISSING`, `KX_STORE_LOCKED`, `KX_CONFIG_INVALID` (address in use).
+ */
+export async function serve(
+  config: Config,
+  logger: Logger,
+  print: (line: string) => void,
+): Promise<RunningBackend> {
+  const kms = openKms(config);
+  const store = await openStore(config);
+  try {
+    await ensureSchema(store, config.local);
+    await store.maintain(new Date());
+    const owner = config.local ? await createDefaultOrg(store, kms, Date.now()) : null;
+    if (owner) print(`kontext-backend: local account: ${owner.account}  passcode: ${owner.passcode}`);
+    const app = await createApp({ config, store, kms, logger, wire });
+    await app.listen({ host: config.listen.host, port: config.listen.port });
+    print(`kontext-backend: listening on ${config.apiUrl}`);
+    return {
+      url: config.apiUrl,
+      close: async () => {
+        await app.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
