@@ -117,7 +117,7 @@ async function pollUntilApproved(
         return await Promise.race([poll, aborted]);
       } catch (error) {
         // A backend that restarts while a person approves has not refused anything.
-        if (signal.aborted || !isNetworkFailure(error)) throw error;
+        if (signal.aborted || !(isNetworkFailure(error) || statusOf(error) >= 500)) throw error;
         await sleep(retryMs, undefined, { signal });
       }
     }
@@ -169,6 +169,12 @@ function loginError(error: unknown, issuer: string, signal: AbortSignal): Error 
   if (isTimeout(error))
     return new KontextError('KX_DEVICE_CODE_EXPIRED', 'the code was not approved in time');
   if (isNetworkFailure(error)) return networkError(error, issuer);
+  if (statusOf(error) >= 500) {
+    return new KontextError('KX_TEMPORARY', `${new URL(issuer).origin} cannot answer now`, {
+      why: `it answered with status ${statusOf(error)}`,
+      cause: error,
+    });
+  }
   const said = error instanceof Error ? error.message : 'no reason given';
   return notABackend(issuer, said, error);
 }
@@ -200,6 +206,10 @@ const isTimeout = (error: unknown): boolean =>
 /** `fetch` reports everything below HTTP as a TypeError with a cause. */
 const isNetworkFailure = (error: unknown): boolean =>
   error instanceof TypeError && error.cause !== undefined && error.message === 'fetch failed';
+
+/** openid-client gives an answer it did not expect as the cause; 0 when there was none. */
+const statusOf = (error: unknown): number =>
+  error instanceof Error && error.cause instanceof Response ? error.cause.status : 0;
 
 const notABackend = (issuer: string, why: string, cause?: unknown) =>
   new KontextError('KX_NOT_A_BACKEND', `${new URL(issuer).origin} is not a kontext backend`, {
