@@ -1,0 +1,68 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+/** What a hook client did. */
+export interface ClientRun {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The bundled hook client, as agents run it. */
+export interface TestHookClient {
+  readonly path: string;
+  /** Runs it to its end. Input of null leaves stdin open until the client has ended. */
+  run(
+    args: readonly string[],
+    input: string | Uint8Array,
+    env?: Readonly<Record<string, string>>,
+  ): Promise<ClientRun>;
+  close(): void;
+}
+
+/** Bundles the client the way the build does. */
+export async function bundleHookClient(): Promise<TestHookClient> {
+  const directory = mkdtempSync(join(tmpdir(), 'kontext-client-'));
+  const path = join(directory, 'hook.cjs');
+  await build({
+    entryPoints: [fileURLToPath(new URL('./client-main.ts', import.meta.url))],
+    outfile: path,
+    bundle: true,
+    platform: 'node',
+    target: 'node20.19',
+    format: 'cjs',
+    minify: true,
+  });
+  return {
+    path,
+    run: (args, input, env = {}) => runProcess(process.execPath, [path, ...args], input, env),
+    close: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+/** Runs any program with input, collecting what it says. */
+export function runProcess(
+  command: string,
+  args: readonly string[],
+  input: string | Uint8Array,
+  env: Readonly<Record<string, string>> = {},
+): Promise<ClientRun> {
+  return new Promise((resolve) => {
+    const child: ChildProcess = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env });
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.on('data', (bytes: Buffer) => {
+      stdout += bytes.toString();
+    });
+    child.stderr?.on('data', (bytes: Buffer) => {
+      stderr += bytes.toString();
+    });
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
