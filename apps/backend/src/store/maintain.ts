@@ -1,6 +1,6 @@
 import { lt, sql } from 'drizzle-orm';
 import { connectTickets, dpopProofs, oidcPayloads, rateLimits } from './schema.ts';
-import type { Store } from './store.ts';
+import type { Store } from './store-contract.ts';
 
 const daysBehind = 2;
 const daysAhead = 7;

@@ -5,7 +5,7 @@ import { lockDataDir } from './data-dir-lock.ts';
 import { maintain } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
 import * as schema from './schema.ts';
-import type { Store } from './store.ts';
+import type { Store } from './store-contract.ts';
 import { translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
 import type { Tx } from './tx.ts';
