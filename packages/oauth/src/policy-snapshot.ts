@@ -78,7 +78,8 @@ async function readSigned({ jws, pinnedThumbprint }: SnapshotVerification): Prom
   try {
     const { payload } = await compactVerify(jws, { ...jwk }, { algorithms: ['ES256'] });
     const claims: unknown = JSON.parse(Buffer.from(payload).toString('utf8'));
-    if (isClaims(claims)) return claims;
+    // A mode this version does not know is read as the stricter one.
+    if (isClaims(claims)) return { ...claims, mode: claims.mode === 'observe' ? 'observe' : 'enforce' };
   } catch (cause) {
     throw invalid('the signature of the policy snapshot does not verify', cause);
   }
@@ -99,9 +100,8 @@ function isClaims(value: unknown): value is SnapshotClaims {
   if (typeof value !== 'object' || value === null) return false;
   const { org, team, mode, version, hash, iat, exp } = value as Record<string, unknown>;
   return (
-    [org, team, hash].every((field) => typeof field === 'string') &&
-    [version, iat, exp].every((field) => Number.isSafeInteger(field)) &&
-    (mode === 'observe' || mode === 'enforce')
+    [org, team, mode, hash].every((field) => typeof field === 'string') &&
+    [version, iat, exp].every((field) => Number.isSafeInteger(field))
   );
 }
 

@@ -79,6 +79,7 @@ const examples: Record<string, { denies: Partial<ToolCall>[]; allows: Partial<To
       'kontext audit tail',
       'kontext connections ls',
       'cat docs/kontext-trust.md',
+      'kontext-backend --version',
       'git commit -m "kontext: trust the template"',
     ].map((command) => ({ command })),
   },

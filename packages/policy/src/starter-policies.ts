@@ -54,7 +54,9 @@ when {
   context.command like "*kontext providers rm*" ||
   context.command like "*kontext secrets put*" ||
   context.command like "*kontext trust*" ||
-  context.command like "*kontext-backend*"
+  context.command like "*kontext-backend org create*" ||
+  context.command like "*kontext-backend user add*" ||
+  context.command like "*kontext-backend keys*"
 };`,
   },
   {
