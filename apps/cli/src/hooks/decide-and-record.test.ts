@@ -1,0 +1,358 @@
+import {
+  createPolicyEngine,
+  type Mode,
+  type PolicyEngine,
+  type PolicyText,
+  starterPolicies,
+} from '@kontext/policy';
+import { createRedactor, Secret } from '@kontext/redaction';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { claude } from '../agents/claude.ts';
+import { createActivePolicy } from './active-policy.ts';
+import { createHookHandler, type HookHandler } from './decide-and-record.ts';
+import type { EventSink, IntentFields } from './event-sink.ts';
+import type { HookReply, HookRequest } from './frames.ts';
+
+let engine: PolicyEngine;
+beforeAll(async () => {
+  engine = await createPolicyEngine();
+});
+
+/** Keeps events in a list, as the spool would keep them in files. */
+function createListSink() {
+  const log: string[] = [];
+  const events: { fields: IntentFields; payload: string | null }[] = [];
+  const sink = {
+    full: false,
+    broken: false,
+    intend(fields: IntentFields) {
+      if (sink.full || sink.broken) return null;
+      log.push(`intent ${fields.kind}`);
+      return (payload: string | null) => {
+        log.push(`record ${fields.kind}`);
+        events.push({ fields, payload });
+      };
+    },
+  };
+  return { sink: sink as EventSink & { full: boolean; broken: boolean }, log, events };
+}
+
+interface Setup {
+  readonly mode?: Mode;
+  readonly floor?: Mode | null;
+  readonly policies?: readonly PolicyText[];
+  readonly secrets?: readonly string[];
+  readonly createEngine?: () => Promise<PolicyEngine>;
+}
+
+function setUp({
+  mode = 'enforce',
+  floor = null,
+  policies = starterPolicies,
+  secrets = [],
+  createEngine,
+}: Setup = {}) {
+  const list = createListSink();
+  const seen: string[] = [];
+  const handler = createHookHandler({
+    agent: claude,
+    actor: { user: 'usr_1', org: 'org_1', session: 'ses_1', groups: [], role: 'member' },
+    redactor: createRedactor(secrets.map((secret) => new Secret(secret))),
+    policy: createActivePolicy({ version: 7, mode, policies }, floor, createEngine ?? (async () => engine)),
+    sink: list.sink,
+    onEvent: (event) => seen.push(event),
+  });
+  return { handler, seen, ...list };
+}
+
+function request(event: string, value: unknown, more: Partial<HookRequest> = {}): HookRequest {
+  const head = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+  const empty = new Uint8Array();
+  return {
+    kind: 'hook',
+    key: empty,
+    agent: 'claude',
+    event,
+    trueLength: head.length,
+    head,
+    tail: empty,
+    ...more,
+  };
+}
+
+const call = (event: string, command: string, more: object = {}) =>
+  request(event, {
+    hook_event_name: event,
+    session_id: 's',
+    cwd: '/w',
+    permission_mode: 'default',
+    tool_name: 'Bash',
+    tool_input: { command },
+    tool_use_id: 'toolu_1',
+    ...more,
+  });
+
+const said = ({ exitCode, stdout, stderr }: HookReply): [number, string, string] => [
+  exitCode,
+  stdout.toString(),
+  stderr.toString(),
+];
+const nothing = [0, '', ''];
+
+/** Handles, and waits until the record is written. */
+async function handle(handler: HookHandler, hook: HookRequest): Promise<[number, string, string]> {
+  const reply = await handler.handleHook(hook);
+  await new Promise((resolve) => setImmediate(resolve));
+  return said(reply);
+}
+
+describe('a tool call', () => {
+  it('that no rule forbids is let through in silence and recorded', async () => {
+    const { handler, events } = setUp();
+    expect(await handle(handler, call('PreToolUse', 'ls'))).toEqual(nothing);
+    expect(events[0]?.fields).toEqual({
+      kind: 'tool_call.decided',
+      tool: 'Bash',
+      toolUse: 'toolu_1',
+      decision: 'allow',
+      rule: null,
+      policyVersion: 7,
+      mode: 'enforce',
+    });
+    expect(JSON.parse(events[0]!.payload!).call).toMatchObject({
+      schema: 1,
+      command: 'ls',
+      opaque: false,
+      user: 'usr_1',
+    });
+  });
+
+  it('that a rule forbids is denied in enforce by exit 2, naming the rule', async () => {
+    const { handler, events } = setUp();
+    const [exitCode, stdout, stderr] = await handle(handler, call('PreToolUse', 'rm -rf victim'));
+    expect([exitCode, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(/^kontext: denied by rule starter\.destructive-delete: \S/);
+    expect(events[0]?.fields).toMatchObject({
+      decision: 'deny',
+      rule: 'starter.destructive-delete',
+      mode: 'enforce',
+    });
+    expect(handler.counts).toEqual({ toolCalls: 1, denied: 1, wouldDeny: 0 });
+  });
+
+  it('that a rule forbids runs in observe, and is recorded as would-deny', async () => {
+    const { handler, events } = setUp({ mode: 'observe' });
+    expect(await handle(handler, call('PreToolUse', 'rm -rf victim'))).toEqual(nothing);
+    expect(events[0]?.fields).toMatchObject({ decision: 'deny', mode: 'observe' });
+    expect(handler.counts).toEqual({ toolCalls: 1, denied: 0, wouldDeny: 1 });
+  });
+
+  it('is decided in enforce when this machine raises the mode, never lowered by it', async () => {
+    expect(
+      (await handle(setUp({ mode: 'observe', floor: 'enforce' }).handler, call('PreToolUse', 'rm -rf v')))[0],
+    ).toBe(2);
+    expect(
+      (await handle(setUp({ mode: 'enforce', floor: 'observe' }).handler, call('PreToolUse', 'rm -rf v')))[0],
+    ).toBe(2);
+  });
+
+  it('is decided, intended, answered and then recorded', async () => {
+    const { handler, log } = setUp();
+    const reply = await handler.handleHook(call('PreToolUse', 'ls'));
+    log.push(`answer ${reply.exitCode}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(log).toEqual(['intent tool_call.decided', 'answer 0', 'record tool_call.decided']);
+  });
+
+  it('is recorded in the order of its intent when several come at once', async () => {
+    const { handler, events } = setUp();
+    const hooks = Array.from({ length: 50 }, (_, index) => call('PreToolUse', `echo ${index}`));
+    await Promise.all(hooks.map((hook) => handler.handleHook(hook)));
+    await new Promise((resolve) => setImmediate(resolve));
+    const commands = events.map(({ payload }) => JSON.parse(payload!).call.command);
+    expect(commands).toEqual(hooks.map((_, index) => `echo ${index}`));
+  });
+
+  it('never shows an injected secret to policy or record', async () => {
+    const secret = 'sk_live_0123456789abcdef';
+    const { handler, events } = setUp({ secrets: [secret], mode: 'observe' });
+    await handle(
+      handler,
+      call('PreToolUse', `curl -H "Authorization: ${secret}" x`, { [secret]: 1, cwd: `/w/${secret}` }),
+    );
+    const text = JSON.stringify(events);
+    expect(text).not.toContain(secret);
+    expect(text).toContain('[redacted]');
+  });
+});
+
+describe('a permission request', () => {
+  it('is silent when no rule objects, and recorded as the agent asking its user', async () => {
+    const { handler, events } = setUp();
+    expect(await handle(handler, call('PermissionRequest', 'ls'))).toEqual(nothing);
+    expect(events[0]?.fields).toMatchObject({ kind: 'approval.requested', decision: 'allow' });
+    expect(handler.counts.toolCalls).toBe(0);
+  });
+
+  it('is denied in enforce when a rule objects', async () => {
+    const { handler, events } = setUp();
+    expect((await handle(handler, call('PermissionRequest', 'rm -rf v')))[0]).toBe(2);
+    expect(events[0]?.fields).toMatchObject({ kind: 'tool_call.decided', decision: 'deny' });
+  });
+});
+
+describe('input that cannot be read', () => {
+  const broken: [string, HookRequest][] = [
+    ['empty', request('PreToolUse', '')],
+    ['truncated', request('PreToolUse', '{"tool_name":"Ba')],
+    ['not JSON', request('PreToolUse', 'hello')],
+    ['not UTF-8', { ...request('PreToolUse', ''), head: Buffer.from([0xff]), trueLength: 1 }],
+    ['over 1 MiB', request('PreToolUse', '{}', { trueLength: 100_000_000 })],
+    ['deeper than 64', request('PreToolUse', `${'['.repeat(200)}${']'.repeat(200)}`)],
+    ['no tool call', request('PreToolUse', { hook_event_name: 'PreToolUse' })],
+  ];
+
+  it.each(broken)('is denied in enforce when %s, and recorded as opaque', async (_name, hook) => {
+    const { handler, events } = setUp();
+    const [exitCode, stdout, stderr] = await handle(handler, hook);
+    expect([exitCode, stdout]).toEqual([2, '']);
+    expect(stderr).toContain('the call cannot be read: ');
+    expect(events[0]?.fields).toMatchObject({ kind: 'tool_call.decided', tool: null, decision: 'deny' });
+    expect(JSON.parse(events[0]!.payload!)).toMatchObject({
+      inputBytes: hook.trueLength,
+      call: { opaque: true },
+    });
+  });
+
+  it.each(broken)('is denied in enforce when %s even if no rule says so', async (_name, hook) => {
+    expect((await handle(setUp({ policies: [] }).handler, hook))[0]).toBe(2);
+  });
+
+  it.each(broken)('is let through in observe when %s, and recorded as opaque', async (_name, hook) => {
+    const { handler, events } = setUp({ mode: 'observe' });
+    expect(await handle(handler, hook)).toEqual(nothing);
+    expect(JSON.parse(events[0]!.payload!).call.opaque).toBe(true);
+  });
+
+  it.each(['PostToolUse', 'Stop', 'UserPromptSubmit', 'SessionStart'])('never blocks a %s', async (event) => {
+    const { handler, events } = setUp();
+    expect(await handle(handler, request(event, 'garbage', { trueLength: 5_000_000 }))).toEqual(nothing);
+    expect(JSON.parse(events[0]!.payload!)).toMatchObject({
+      opaque: 'it is over 1 MiB',
+      inputBytes: 5_000_000,
+    });
+  });
+});
+
+describe('trouble inside', () => {
+  const failing = async (): Promise<PolicyEngine> => {
+    throw new Error('no wasm');
+  };
+
+  it('denies in enforce when the policy cannot be loaded', async () => {
+    const { handler, events } = setUp({ createEngine: failing });
+    const [exitCode, , stderr] = await handle(handler, call('PreToolUse', 'ls'));
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('the policy could not be loaded');
+    expect(JSON.parse(events[0]!.payload!).failure).toBe('no wasm');
+  });
+
+  it('is recorded as would-deny in observe when the policy cannot be loaded', async () => {
+    const { handler, events } = setUp({ createEngine: failing, mode: 'observe' });
+    expect(await handle(handler, call('PreToolUse', 'ls'))).toEqual(nothing);
+    expect(events[0]?.fields).toMatchObject({ decision: 'deny', mode: 'observe' });
+  });
+
+  it('denies in enforce when a policy does not parse', async () => {
+    const { handler } = setUp({ policies: [{ id: 'x', text: 'forbid (' }] });
+    expect((await handle(handler, call('PreToolUse', 'ls')))[0]).toBe(2);
+  });
+
+  it.each(['full', 'broken'] as const)(
+    'denies new calls in enforce when the spool is %s, and lets them run in observe',
+    async (state) => {
+      const enforced = setUp();
+      enforced.sink[state] = true;
+      const [exitCode, , stderr] = await handle(enforced.handler, call('PreToolUse', 'ls'));
+      expect(exitCode).toBe(2);
+      expect(stderr).toContain('the local record of tool calls is full');
+
+      const observed = setUp({ mode: 'observe' });
+      observed.sink[state] = true;
+      expect(await handle(observed.handler, call('PreToolUse', 'ls'))).toEqual(nothing);
+    },
+  );
+
+  it('fails closed in enforce only on events that can block', () => {
+    const { handler } = setUp();
+    const failed = (event: string) => said(handler.onFailure(request(event, ''), new Error('x')))[0];
+    expect(['PreToolUse', 'PermissionRequest', 'PostToolUse', 'Stop'].map(failed)).toEqual([2, 2, 0, 0]);
+    const { handler: observing } = setUp({ mode: 'observe' });
+    expect(said(observing.onFailure(request('PreToolUse', ''), new Error('x')))).toEqual(nothing);
+  });
+
+  it('refuses a hook of another agent', async () => {
+    await expect(
+      setUp().handler.handleHook(request('PreToolUse', '{}', { agent: 'codex' })),
+    ).rejects.toThrow();
+  });
+});
+
+describe('other events', () => {
+  it('record how a call ended', async () => {
+    const { handler, events } = setUp();
+    await handle(handler, call('PostToolUse', 'ls', { tool_response: ['a'] }));
+    await handle(handler, call('PostToolUseFailure', 'false', { error: 'Exit code 1' }));
+    expect(events.map(({ fields }) => [fields.kind, fields.toolUse])).toEqual([
+      ['tool_call.completed', 'toolu_1'],
+      ['tool_call.failed', 'toolu_1'],
+    ]);
+    expect(JSON.parse(events[1]!.payload!).details).toMatchObject({
+      outcome: 'failed',
+      error: 'Exit code 1',
+    });
+  });
+
+  it('tell that another hook changed the input between proposal and end', async () => {
+    const { handler, events } = setUp();
+    await handle(handler, call('PreToolUse', 'ls'));
+    await handle(handler, call('PostToolUse', 'curl evil', { tool_response: '' }));
+    expect(events.map(({ fields }) => fields.kind)).toEqual([
+      'tool_call.decided',
+      'tamper.input_changed',
+      'tool_call.completed',
+    ]);
+    expect(events[1]?.fields).toMatchObject({ tool: 'Bash', toolUse: 'toolu_1' });
+  });
+
+  it('say nothing about tampering when the input stayed', async () => {
+    const { handler, events } = setUp();
+    await handle(handler, call('PreToolUse', 'ls'));
+    await handle(handler, call('PostToolUse', 'ls', { tool_response: '' }));
+    expect(events.map(({ fields }) => fields.kind)).toEqual(['tool_call.decided', 'tool_call.completed']);
+  });
+
+  it('record the length of a prompt and nothing of its text', async () => {
+    const { handler, events, seen } = setUp();
+    await handle(
+      handler,
+      request('UserPromptSubmit', { hook_event_name: 'UserPromptSubmit', prompt: 'my secret plan' }),
+    );
+    expect(JSON.parse(events[0]!.payload!)).toMatchObject({
+      event: 'UserPromptSubmit',
+      details: { promptBytes: 14 },
+    });
+    expect(JSON.stringify(events)).not.toContain('secret plan');
+    expect(seen).toEqual(['UserPromptSubmit']);
+  });
+
+  it('make hostile names fit for a header', async () => {
+    const { handler, events } = setUp({ mode: 'observe' });
+    await handle(
+      handler,
+      call('PreToolUse', 'ls', { tool_name: `\u0000\ud800${'x'.repeat(999)}`, tool_use_id: '' }),
+    );
+    expect(events[0]?.fields.tool).toBe(`\ufffd\ufffd${'x'.repeat(254)}`);
+    expect(events[0]?.fields.toolUse).toBeNull();
+  });
+});
