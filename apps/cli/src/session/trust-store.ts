@@ -102,22 +102,35 @@ const trustKey = (place: string, template: EnvTemplate): string =>
 function trustPlace(path: string): string {
   const file = realpathSync(path);
   for (let directory = dirname(file); ; directory = dirname(directory)) {
-    const common = commonGitDirectory(join(directory, '.git'));
-    if (common !== null) return common;
+    const dotGit = join(directory, '.git');
+    const stat = statSync(dotGit, { throwIfNoEntry: false });
+    if (stat?.isDirectory()) return realpathSync(dotGit);
+    if (stat?.isFile()) return commonDirectory(dotGit) ?? file;
     if (dirname(directory) === directory) return file;
   }
 }
 
-/** Follows `.git` as git does (gitrepository-layout): a directory, or a file that names one, which may name a common one. */
-function commonGitDirectory(dotGit: string): string | null {
-  const stat = statSync(dotGit, { throwIfNoEntry: false });
-  if (stat === undefined) return null;
-  if (stat.isDirectory()) return realpathSync(dotGit);
+/**
+ * The common directory behind the `.git` file of a linked worktree (gitrepository-layout).
+ *
+ * @returns Null unless the repository names this worktree as its own: anybody can write a `.git` file that points to a
+ *   repository the user trusts.
+ */
+function commonDirectory(dotGit: string): string | null {
   const pointer = /^gitdir: (.+?)\s*$/m.exec(readText(dotGit))?.[1];
   if (pointer === undefined) return null;
   const gitDirectory = resolve(dirname(dotGit), pointer);
-  const common = resolve(gitDirectory, readText(join(gitDirectory, 'commondir')).trim() || '.');
-  return statSync(common, { throwIfNoEntry: false })?.isDirectory() ? realpathSync(common) : null;
+  const back = readText(join(gitDirectory, 'gitdir')).trim();
+  if (back === '' || realPath(resolve(gitDirectory, back)) !== realPath(dotGit)) return null;
+  return realPath(resolve(gitDirectory, readText(join(gitDirectory, 'commondir')).trim() || '.'));
+}
+
+function realPath(path: string): string | null {
+  try {
+    return realpathSync(path);
+  } catch {
+    return null;
+  }
 }
 
 function readText(path: string): string {
