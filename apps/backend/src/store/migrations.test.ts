@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import * as schema from './schema.ts';
 
 const directory = join(import.meta.dirname, 'migrations');
 
@@ -17,4 +18,13 @@ test('the embedded migrations are the SQL files, byte for byte (update with `npx
     'export const embeddedMigrations: readonly { readonly name: string; readonly text: string }[] = [\n' +
     `${entries.join('')}];\n`;
   await expect(module).toMatchFileSnapshot('./migrations/embedded.ts');
+});
+
+test('the newest snapshot of drizzle-kit is the schema, so no migration was forgotten', async () => {
+  const { generateDrizzleJson, generateMigration } = await import('drizzle-kit/api');
+  const metas = readdirSync(join(directory, 'meta')).filter((name) => name.endsWith('_snapshot.json'));
+  const newest = metas.sort().at(-1) ?? '';
+  const before = JSON.parse(readFileSync(join(directory, 'meta', newest), 'utf8'));
+  const wanted = generateDrizzleJson({ ...schema }, before.id);
+  expect(await generateMigration(before, wanted)).toEqual([]);
 });

@@ -4,7 +4,6 @@ import { encodeScope } from './begin.ts';
 import { lockDataDir } from './data-dir-lock.ts';
 import { maintain } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
-import * as schema from './schema.ts';
 import type { Store } from './store-contract.ts';
 import { translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
@@ -40,7 +39,7 @@ export async function openPgliteStore(directory: string | null): Promise<Store> 
     run(async (connection) => {
       await connection.exec(encodeScope(scope));
       // drizzle needs `query` alone, which a transaction has.
-      return work(drizzle(connection as unknown as PGlite, { schema }) as unknown as Tx);
+      return work(drizzle(connection as unknown as PGlite) as unknown as Tx);
     });
 
   return {

@@ -3,7 +3,6 @@ import pg from 'pg';
 import { encodeScope } from './begin.ts';
 import { maintain } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
-import * as schema from './schema.ts';
 import type { Store } from './store-contract.ts';
 import { translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
@@ -23,16 +22,15 @@ export async function openPostgresStore(url: string, maxConnections: number): Pr
     keepAlive: true,
     application_name: 'kontext-backend',
   });
-  // An idle connection that dies is replaced by the pool; without a listener the error would end the process.
+  // A connection that dies fails its query, if it has one, and is replaced by the pool. That it also emits an event, at any
+  // moment and even after it was given back, must not end the process.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const guard = createTransactionGuard();
 
   const withConnection = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
     try {
       const client = await pool.connect();
-      // A connection dying while it is checked out also fails the query; the event alone must not end the process.
-      const ignore = () => undefined;
-      client.on('error', ignore);
       try {
         const result = await work(client);
         client.release();
@@ -41,8 +39,6 @@ export async function openPostgresStore(url: string, maxConnections: number): Pr
         // The state of the connection is unknown when even the rollback failed.
         client.release((await rollsBack(client)) ? undefined : true);
         throw error;
-      } finally {
-        client.off('error', ignore);
       }
     } catch (error) {
       throw translateStoreError(error);
@@ -53,7 +49,7 @@ export async function openPostgresStore(url: string, maxConnections: number): Pr
     guard.enter(() =>
       withConnection(async (client) => {
         await client.query(`BEGIN; ${encodeScope(scope)}`);
-        const result = await work(drizzle(client, { schema }) as unknown as Tx);
+        const result = await work(drizzle(client) as unknown as Tx);
         await client.query('COMMIT');
         return result;
       }),

@@ -4,7 +4,8 @@ import { DrizzleQueryError } from 'drizzle-orm';
 /** SQLSTATE classes and codes that say the server cannot be reached or cannot serve now, and socket errors. */
 const unreachable =
   /^(08...|53...|57P0[123]|ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|ENOENT)$/;
-const lostConnection = /Connection terminated|connection timeout|timeout exceeded when trying to connect/i;
+const lostConnection =
+  /Connection terminated|is not queryable|connection timeout|timeout exceeded when trying to connect/i;
 
 /**
  * Turns what a driver throws into what the rest of the backend handles.

@@ -1,6 +1,5 @@
 import type { Assume } from 'drizzle-orm';
 import type { PgDatabase, PgQueryResultHKT } from 'drizzle-orm/pg-core';
-import type * as schema from './schema.ts';
 
 interface Rows<T> {
   readonly rows: T[];
@@ -15,7 +14,7 @@ interface RowsResult extends PgQueryResultHKT {
  *
  * There is no nested `transaction` on it: a function that is handed a `Tx` is part of the caller's transaction.
  */
-export type Tx = Omit<PgDatabase<RowsResult, typeof schema>, 'transaction' | '$client'>;
+export type Tx = Omit<PgDatabase<RowsResult>, 'transaction' | '$client'>;
 
 /**
  * Who a transaction is: its database role and its organisation, both enforced by the database.

@@ -43,6 +43,11 @@ CREATE FUNCTION kontext_org() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
   AS $$ SELECT nullif(current_setting('kontext.org_id', true), '') $$;
 --> statement-breakpoint
 
+-- Asked besides the policies' TO, which a login that inherits its roles' rights would satisfy without SET ROLE.
+CREATE FUNCTION kontext_sees_all() RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+  AS $$ SELECT current_user IN ('kontext_system', 'kontext_retention') $$;
+--> statement-breakpoint
+
 DO $$
 DECLARE
   tab text;
@@ -56,7 +61,8 @@ BEGIN
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tab);
     EXECUTE format('CREATE POLICY own_org ON %I TO kontext_app, kontext_ingest, kontext_read '
       'USING (org_id = (SELECT kontext_org())) WITH CHECK (org_id = (SELECT kontext_org()))', tab);
-    EXECUTE format('CREATE POLICY every_org ON %I TO kontext_system, kontext_retention USING (true) WITH CHECK (true)', tab);
+    EXECUTE format('CREATE POLICY every_org ON %I TO kontext_system, kontext_retention '
+      'USING ((SELECT kontext_sees_all())) WITH CHECK ((SELECT kontext_sees_all()))', tab);
   END LOOP;
 END
 $$;
@@ -67,7 +73,7 @@ ALTER TABLE orgs FORCE ROW LEVEL SECURITY;
 --> statement-breakpoint
 CREATE POLICY own_org ON orgs TO kontext_app, kontext_ingest, kontext_read USING (id = (SELECT kontext_org()));
 --> statement-breakpoint
-CREATE POLICY every_org ON orgs TO kontext_system USING (true) WITH CHECK (true);
+CREATE POLICY every_org ON orgs TO kontext_system USING ((SELECT kontext_sees_all())) WITH CHECK ((SELECT kontext_sees_all()));
 --> statement-breakpoint
 
 GRANT SELECT ON orgs, users, memberships, identities, agents, agent_providers, sessions, providers, connections, secrets,

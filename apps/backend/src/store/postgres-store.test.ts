@@ -1,0 +1,109 @@
+import { type PostgresCluster, startPostgresCluster } from '@kontext/testkit';
+import { sql } from 'drizzle-orm';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPostgresStore } from './postgres-store.ts';
+import { orgs } from './schema.ts';
+
+describe('Postgres', () => {
+  let cluster: PostgresCluster;
+  beforeAll(async () => {
+    cluster = await startPostgresCluster();
+  });
+  afterAll(() => cluster?.stop());
+
+  const asSuperuser = async (url: string, text: string): Promise<void> => {
+    const client = new pg.Client({ connectionString: url });
+    await client.connect();
+    await client.query(text).finally(() => client.end());
+  };
+  const emptyDatabase = async () => (await cluster.createDatabase()).url;
+
+  test('replicas that migrate an empty database at the same time end with one schema', async () => {
+    const url = await emptyDatabase();
+    const stores = await Promise.all([1, 2, 3].map(() => openPostgresStore(url, 1)));
+    const ran = await Promise.all(stores.map((store) => store.migrate()));
+    expect(ran.toSorted()).toEqual([0, 0, 2]);
+    await Promise.all(stores.map((store) => store.close()));
+  });
+
+  test('databases of one cluster can be migrated at the same time, although they share the roles', async () => {
+    const urls = await Promise.all([emptyDatabase(), emptyDatabase(), emptyDatabase()]);
+    await Promise.all(
+      urls.map(async (url) => {
+        const store = await openPostgresStore(url, 1);
+        expect(await store.migrate()).toBe(2);
+        await store.close();
+      }),
+    );
+  });
+
+  test('an empty database is told apart from a migrated one', async () => {
+    const store = await openPostgresStore(await emptyDatabase(), 1);
+    expect((await store.schemaState()).state).toBe('empty');
+    await store.migrate();
+    expect((await store.schemaState()).state).toBe('current');
+    await store.close();
+  });
+
+  test('a login without superuser rights can migrate, maintain and work, and is bound by row-level security', async () => {
+    const url = await emptyDatabase();
+    const name = `plain_${url.slice(-6)}`;
+    const database = new URL(url).pathname.slice(1);
+    await asSuperuser(
+      url,
+      `CREATE ROLE ${name} LOGIN PASSWORD 'x' CREATEROLE; ALTER DATABASE ${database} OWNER TO ${name}`,
+    );
+    // Before 16 CREATEROLE may grant any role; from 16 on an administrator grants the ones that exist.
+    await asSuperuser(
+      url,
+      `DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['app', 'ingest', 'read', 'retention', 'system'] LOOP
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kontext_' || r) THEN EXECUTE format('GRANT kontext_%s TO ${name}', r); END IF;
+      END LOOP; END $$`,
+    );
+    const login = new URL(url);
+    login.username = name;
+    login.password = 'x';
+    const store = await openPostgresStore(login.href, 2);
+    expect(await store.migrate()).toBe(2);
+    await store.maintain(new Date());
+    await store.transaction({ role: 'system', orgId: null }, (tx) =>
+      tx.insert(orgs).values({ id: 'org_a', slug: 'a', name: 'A', createdAt: new Date() }),
+    );
+    expect(await store.transaction({ role: 'app', orgId: 'org_b' }, (tx) => tx.select().from(orgs))).toEqual(
+      [],
+    );
+    await store.close();
+    const owner = new pg.Client({ connectionString: login.href });
+    await owner.connect();
+    // Even the owner of the tables sees nothing until it takes a role.
+    expect((await owner.query('SELECT * FROM orgs')).rows).toEqual([]);
+    await owner.end();
+    await asSuperuser(
+      url,
+      `REASSIGN OWNED BY ${name} TO postgres; DROP OWNED BY ${name}; ALTER DATABASE ${database} OWNER TO postgres`,
+    );
+    await asSuperuser(url, `DROP ROLE ${name}`);
+  });
+
+  test('a server that is not there is a typed error', async () => {
+    const store = await openPostgresStore('postgres://nobody@127.0.0.1:1/none', 1);
+    await expect(store.ping()).rejects.toMatchObject({ code: 'KX_STORE_UNREACHABLE' });
+    await store.close();
+  });
+
+  test('a connection that dies inside a transaction is a typed error, and the next transaction works', async () => {
+    const url = await emptyDatabase();
+    const store = await openPostgresStore(url, 1);
+    await store.migrate();
+    const scope = { role: 'system', orgId: null } as const;
+    const dying = store.transaction(scope, async (tx) => {
+      const { rows } = await tx.execute(sql`SELECT pg_backend_pid() AS pid`);
+      await asSuperuser(url, `SELECT pg_terminate_backend(${Number(rows[0]?.pid)})`);
+      await tx.execute(sql`SELECT 1`);
+    });
+    await expect(dying).rejects.toMatchObject({ code: 'KX_STORE_UNREACHABLE' });
+    expect(await store.transaction(scope, async () => 'works')).toBe('works');
+    await store.close();
+  });
+});
