@@ -1,0 +1,154 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { createId } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
+import type { Caller } from '../caller.ts';
+import {
+  type ConnectionRow,
+  insertConnection,
+  insertTicket,
+  lockConnectionByName,
+} from '../store/queries/connections.ts';
+import { findProvider, type ProviderRow } from '../store/queries/providers.ts';
+import { isUniqueViolation } from '../store/store-errors.ts';
+import type { Tx } from '../store/tx.ts';
+import type { ConnectionDeps } from './deps.ts';
+import { unknownProvider } from './manage-providers.ts';
+import { parseConnectionName, parseScopes } from './parse-provider.ts';
+
+/** Seconds for which a connect link works. */
+export const connectLinkSeconds = 600;
+
+/** A link a person opens, once. */
+export interface ConnectLink {
+  readonly connectionId: string;
+  readonly connectUri: string;
+  readonly expiresInSeconds: number;
+}
+
+/** What to connect. */
+export interface BeginInput {
+  readonly provider: string;
+  /** Empty: `default`. */
+  readonly name: string;
+  /** Empty: those of the provider. */
+  readonly scopes: readonly string[];
+}
+
+/** How a value that travels through a browser is kept: only its hash. */
+export const hashTicket = (value: string): string => createHash('sha256').update(value).digest('base64url');
+
+/**
+ * Begins a connection of the caller's own: makes it, pending, when it does not exist, and a link that connects it.
+ *
+ * @throws KontextError `KX_PROVIDER_UNKNOWN`; `KX_PROVIDER_INVALID` for a static provider; `KX_SCOPE_EXCEEDED` for a scope
+ *   the provider was not added with; `KX_REQUEST_INVALID`.
+ */
+export async function beginConnection(
+  deps: ConnectionDeps,
+  caller: Caller,
+  input: BeginInput,
+): Promise<ConnectLink> {
+  const name = parseConnectionName(input.name);
+  const scopes = parseScopes(input.scopes);
+  const { orgId } = caller;
+  const begin = () =>
+    deps.store.transaction({ role: 'app', orgId }, async (tx) => {
+      const provider = await findProvider(tx, orgId, input.provider);
+      if (provider === null) throw unknownProvider(input.provider);
+      const [link] = await insertLinks(tx, deps, caller, [{ provider, name, scopes }]);
+      if (link === undefined) throw new KontextError('KX_INTERNAL', 'no connect link was made');
+      return link;
+    });
+  // Two that begin the same connection at once: the second finds the first one's.
+  const link = await begin().catch((error: unknown) => {
+    if (isUniqueViolation(error)) return begin();
+    throw error;
+  });
+  deps.appended.notify(orgId);
+  return link;
+}
+
+/** One link to make. */
+export interface WantedLink {
+  readonly provider: ProviderRow;
+  readonly name: string;
+  /** Checked; empty: those of the provider. */
+  readonly scopes: readonly string[];
+}
+
+/**
+ * Makes links for OAuth providers and records them, in the caller's transaction; call it last there.
+ *
+ * @throws KontextError `KX_PROVIDER_INVALID`, `KX_SCOPE_EXCEEDED`.
+ */
+export async function insertLinks(
+  tx: Tx,
+  { nowMs, apiUrl }: Pick<ConnectionDeps, 'nowMs' | 'apiUrl'>,
+  { orgId, userId }: Pick<Caller, 'orgId' | 'userId'>,
+  wanted: readonly WantedLink[],
+): Promise<ConnectLink[]> {
+  const now = new Date(nowMs());
+  const links: ConnectLink[] = [];
+  const events: ServerEvent[] = [];
+  for (const { provider, name, scopes: asked } of wanted) {
+    const scopes = chooseScopes(provider, asked);
+    const connection = await findOrInsert(tx, provider, userId, name, now);
+    const ticket = randomBytes(32).toString('base64url');
+    await insertTicket(tx, {
+      ...{ ticketHash: hashTicket(ticket), orgId, userId, connectionId: connection.id, scopes: [...scopes] },
+      ...{ stateHash: null, browserHash: null, verifierSecretId: null, openedAt: null, consumedAt: null },
+      ...{ createdAt: now, expiresAt: new Date(now.getTime() + connectLinkSeconds * 1000) },
+    });
+    const connectUri = `${apiUrl}/connect/${ticket}`;
+    links.push({ connectionId: connection.id, connectUri, expiresInSeconds: connectLinkSeconds });
+    events.push({
+      ...{ kind: 'connection.begun', user: userId, lineage: { connection: connection.id } },
+      facts: { provider: provider.name, name, scopes },
+    });
+  }
+  await appendServerEvents(tx, { orgId, sessionId: null }, events, now);
+  return links;
+}
+
+function chooseScopes(provider: ProviderRow, asked: readonly string[]): readonly string[] {
+  if (provider.kind === 'static') {
+    throw new KontextError('KX_PROVIDER_INVALID', `${provider.name} takes a static key`, {
+      why: 'there is nothing to log in to',
+      hint: `run \`kontext secrets put ${provider.name}\``,
+    });
+  }
+  if (asked.length === 0) return provider.scopes;
+  // What an administrator added the provider with is the most a connection may have; an empty list says nothing.
+  const excess = provider.scopes.length === 0 ? [] : asked.filter((s) => !provider.scopes.includes(s));
+  if (excess.length === 0) return asked;
+  throw new KontextError('KX_SCOPE_EXCEEDED', `${provider.name} was added without ${excess.join(' ')}`, {
+    hint: `ask for some of: ${provider.scopes.join(' ')}`,
+  });
+}
+
+async function findOrInsert(
+  tx: Tx,
+  provider: ProviderRow,
+  userId: string,
+  name: string,
+  now: Date,
+): Promise<ConnectionRow> {
+  const known = await lockConnectionByName(tx, provider.id, userId, name);
+  if (known) return known;
+  const made = makeConnection(provider, userId, name, now);
+  await insertConnection(tx, made);
+  return made;
+}
+
+/** A pending connection without secret. */
+export const makeConnection = (
+  { id: providerId, orgId }: ProviderRow,
+  userId: string | null,
+  name: string,
+  now: Date,
+): ConnectionRow => ({
+  ...{ id: createId('con', now.getTime()), orgId, providerId, userId, name, state: 'pending', scopes: [] },
+  ...{ secretId: null, version: 0, accessExpiresAt: null, account: null, failure: null, createdAt: now },
+  ...{ refreshStartedAt: null, connectedAt: null, lastUsedAt: null, revokedAt: null },
+});

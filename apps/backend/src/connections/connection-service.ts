@@ -1,0 +1,60 @@
+import { KontextError } from '@kontext/errors';
+import type { Caller } from '../caller.ts';
+import { type ConnectionOfProvider, findConnection, listConnections } from '../store/queries/connections.ts';
+import type { ProviderRow } from '../store/queries/providers.ts';
+import { type BeginInput, beginConnection, type ConnectLink } from './begin-connection.ts';
+import { type ConnectFlow, createConnectFlow } from './connect-flow.ts';
+import type { ConnectionDeps } from './deps.ts';
+import { createFreshTokens, type FreshTokens } from './fresh-tokens.ts';
+import { addProvider, callbackUrlOf, listProviders, removeProvider } from './manage-providers.ts';
+import type { ProviderInput } from './parse-provider.ts';
+import { putSecret, type SecretInput } from './put-secret.ts';
+import { type RevokeResult, revokeConnection } from './revoke-connection.ts';
+import { isAdministrator } from './roles.ts';
+
+/** Providers and connections as their edges use them. What each function refuses is said where it is written. */
+export interface ConnectionService {
+  addProvider(caller: Caller, input: ProviderInput): Promise<ProviderRow>;
+  listProviders(caller: Caller): Promise<ProviderRow[]>;
+  removeProvider(caller: Caller, name: string, force: boolean): Promise<void>;
+  /** URL to register at the provider; empty for a static one. */
+  callbackUrl(provider: ProviderRow): string;
+  begin(caller: Caller, input: BeginInput): Promise<ConnectLink>;
+  /** @throws KontextError `KX_CONNECTION_NOT_FOUND` when there is none, or it is another user's. */
+  get(caller: Caller, connectionId: string): Promise<ConnectionOfProvider>;
+  /** The caller's own and the shared ones that are not revoked. */
+  list(caller: Caller): Promise<ConnectionOfProvider[]>;
+  revoke(caller: Caller, connectionId: string): Promise<RevokeResult>;
+  putSecret(caller: Caller, input: SecretInput): Promise<ConnectionOfProvider>;
+  /** The pages' half. */
+  readonly flow: ConnectFlow;
+  readonly tokens: FreshTokens;
+}
+
+/** Puts providers and connections together. */
+export function createConnectionService(deps: ConnectionDeps): ConnectionService {
+  return {
+    addProvider: (caller, input) => addProvider(deps, caller, input),
+    listProviders: (caller) => listProviders(deps, caller),
+    removeProvider: (caller, name, force) => removeProvider(deps, caller, name, force),
+    callbackUrl: (provider) => callbackUrlOf(deps.apiUrl, provider),
+    begin: (caller, input) => beginConnection(deps, caller, input),
+    get: async (caller, connectionId) => {
+      const found = await deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
+        findConnection(tx, connectionId),
+      );
+      const owner = found?.connection.userId ?? null;
+      if (found !== null && (owner === null || owner === caller.userId || isAdministrator(caller)))
+        return found;
+      throw new KontextError('KX_CONNECTION_NOT_FOUND', 'there is no such connection, or it is not yours');
+    },
+    list: (caller) =>
+      deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
+        listConnections(tx, caller.userId),
+      ),
+    revoke: (caller, connectionId) => revokeConnection(deps, caller, connectionId),
+    putSecret: (caller, input) => putSecret(deps, caller, input),
+    flow: createConnectFlow(deps),
+    tokens: createFreshTokens(deps),
+  };
+}

@@ -1,0 +1,23 @@
+import type { TokenSet } from './token-set.ts';
+
+const minuteMs = 60_000;
+/** A token whose life is unknown is refreshed after so long, when it can be. */
+const assumedLifeMs = 60 * minuteMs;
+
+/**
+ * How long before its end a token is refreshed: a tenth of its life, at least 60 s and at most 30 min (at some providers a
+ * refresh ends the token before it, which other sessions still use), and never more than half its life.
+ */
+export function refreshMarginMs(lifeMs: number): number {
+  return Math.min(Math.max(lifeMs / 10, minuteMs), 30 * minuteMs, lifeMs / 2);
+}
+
+/** Whether a token should be replaced before it is handed out. */
+export function needsRefresh({ receivedAtMs, expiresAtMs, refreshToken }: TokenSet, nowMs: number): boolean {
+  if (expiresAtMs === null) return refreshToken !== null && nowMs - receivedAtMs >= assumedLifeMs;
+  return expiresAtMs - nowMs <= refreshMarginMs(expiresAtMs - receivedAtMs);
+}
+
+/** Whether a token may still work. One of unknown life may. */
+export const isAlive = ({ expiresAtMs }: TokenSet, nowMs: number): boolean =>
+  expiresAtMs === null || expiresAtMs > nowMs;

@@ -1,0 +1,111 @@
+import { KontextError } from '@kontext/errors';
+import type { Kms } from '@kontext/vault';
+import { z } from 'zod';
+import { openRow, sealAsRow } from '../kms/sealed-secrets.ts';
+import { createOAuth2Client, type IssuedTokens, type OAuth2Client } from '../providers/oauth2.ts';
+import type { OpenableConnection } from '../store/queries/connections.ts';
+import type { SecretRow } from '../store/queries/secrets.ts';
+import type { ConnectionDeps } from './deps.ts';
+
+/** Purposes under which secrets of this room are sealed. */
+export const purposes = { connection: 'connection', clientSecret: 'client-secret' } as const;
+
+/** The tokens of a connection; stored as JSON, sealed, version 1. */
+export interface TokenSet {
+  readonly accessToken: string;
+  /** Null: the provider gave none. */
+  readonly refreshToken: string | null;
+  readonly receivedAtMs: number;
+  /** Null: the provider did not say, which is unknown and not infinite. */
+  readonly expiresAtMs: number | null;
+}
+
+const stored = z.strictObject({
+  v: z.literal(1),
+  accessToken: z.string(),
+  refreshToken: z.string().nullable(),
+  receivedAtMs: z.number(),
+  expiresAtMs: z.number().nullable(),
+});
+
+/** Whose next secret it is. */
+export interface NextSecret {
+  readonly orgId: string;
+  readonly connectionId: string;
+  /** The version the connection has now. */
+  readonly fromVersion: number;
+}
+
+/** Seals tokens as the next version of a connection's secret. `previous` lends its refresh token when none came. */
+export async function sealTokens(
+  kms: Kms,
+  next: NextSecret,
+  issued: IssuedTokens,
+  previous: TokenSet | null,
+  now: Date,
+): Promise<{ readonly tokens: TokenSet; readonly row: SecretRow }> {
+  const { accessToken, receivedAtMs, expiresAtMs } = issued;
+  const refreshToken = issued.refreshToken ?? previous?.refreshToken ?? null;
+  const tokens = { accessToken, refreshToken, receivedAtMs, expiresAtMs };
+  const row = await sealConnection(kms, next, Buffer.from(JSON.stringify({ v: 1, ...tokens }), 'utf8'), now);
+  return { tokens, row };
+}
+
+/** Seals a connection's next secret. The plaintext is zeroed. */
+export async function sealConnection(
+  kms: Kms,
+  { orgId, connectionId, fromVersion }: NextSecret,
+  plaintext: Buffer,
+  now: Date,
+): Promise<SecretRow> {
+  const context = { purpose: purposes.connection, orgId, subjectId: connectionId, version: fromVersion + 1 };
+  try {
+    return await sealAsRow(kms, context, plaintext, now);
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/**
+ * Opens the tokens of a connection.
+ *
+ * @throws KontextError `KX_VAULT_OPEN` when they do not open, or are of another format.
+ */
+export async function openTokens(kms: Kms, row: SecretRow): Promise<TokenSet> {
+  const plaintext = await openRow(kms, row);
+  try {
+    const { v: _, ...tokens } = stored.parse(JSON.parse(plaintext.toString('utf8')));
+    return tokens;
+  } catch {
+    // The cause would quote the tokens.
+    throw new KontextError('KX_VAULT_OPEN', 'a stored token set cannot be read');
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/** Opens a secret that is text: a static key, a client secret. */
+export async function openText(kms: Kms, row: SecretRow): Promise<string> {
+  const plaintext = await openRow(kms, row);
+  try {
+    return plaintext.toString('utf8');
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/** The client of a connection's provider, with its secret opened. */
+export async function openClient(
+  { kms, fetch, nowMs }: Pick<ConnectionDeps, 'kms' | 'fetch' | 'nowMs'>,
+  { provider, clientSecret }: Pick<OpenableConnection, 'provider' | 'clientSecret'>,
+): Promise<OAuth2Client> {
+  const { name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientAuth } = provider;
+  const secret = clientSecret === null ? '' : await openText(kms, clientSecret);
+  return createOAuth2Client(
+    {
+      ...{ name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientAuth },
+      clientSecret: secret,
+    },
+    { fetch, nowMs },
+  );
+}
