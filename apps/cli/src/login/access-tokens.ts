@@ -3,7 +3,7 @@ import { KontextError } from '@kontext/errors';
 import { createDpopProof } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import type { Config } from '../config.ts';
-import { type FormAnswer, postForm } from '../rpc/post-form.ts';
+import { type Answer, request } from '../rpc/request.ts';
 import { clockError } from '../rpc/rpc-error.ts';
 import { loadLogin } from './load-login.ts';
 import { encodeLogin, type Login } from './login-item.ts';
@@ -93,11 +93,12 @@ function refreshLogin(options: AccessTokensOptions): Promise<RenewedLogin> {
 }
 
 /** RFC 6749 §6 with a DPoP proof (RFC 9449 §5); repeated once when the server asks for its nonce (§8). */
-async function requestRefresh(options: AccessTokensOptions, login: Login): Promise<FormAnswer> {
+async function requestRefresh(options: AccessTokensOptions, login: Login): Promise<Answer> {
   // Our backend is its own authorization server, so its endpoint is known; discovery would cost a round trip.
   const url = `${login.iss}/token`;
   const post = async (nonce?: string) =>
-    postForm({
+    request({
+      method: 'POST',
       url,
       ...(options.agent ? { agent: options.agent } : {}),
       headers: {
@@ -119,7 +120,7 @@ async function requestRefresh(options: AccessTokensOptions, login: Login): Promi
 async function saveRenewed(
   options: AccessTokensOptions,
   login: Login,
-  answer: FormAnswer,
+  answer: Answer,
 ): Promise<RenewedLogin> {
   const { access_token: token, expires_in: expiresIn, refresh_token: rotated } = checkAnswer(login, answer);
   const renewed =
@@ -135,7 +136,7 @@ async function saveRenewed(
 }
 
 /** RFC 6749 §5.1 and §5.2. Only `invalid_grant` means that the login is over. */
-function checkAnswer(login: Login, answer: FormAnswer): Readonly<Record<string, unknown>> {
+function checkAnswer(login: Login, answer: Answer): Readonly<Record<string, unknown>> {
   const { status, json } = answer;
   if (status === 200 && typeof json?.access_token === 'string') return json;
   const error = json?.error;
@@ -162,11 +163,11 @@ function checkAnswer(login: Login, answer: FormAnswer): Readonly<Record<string, 
 }
 
 /** Our proofs are well formed; what can be wrong with one is its time (RFC 9449 §4.3 check 11). */
-function refusedProof({ headers }: FormAnswer): KontextError {
+function refusedProof({ headers }: Answer): KontextError {
   return clockError(typeof headers.date === 'string' ? Date.parse(headers.date) - Date.now() : 0);
 }
 
-const expired = (answer: FormAnswer) =>
+const expired = (answer: Answer) =>
   new KontextError('KX_LOGIN_EXPIRED', 'the login has expired or was revoked', {
     details: { status: answer.status, oauth_error: 'invalid_grant' },
   });

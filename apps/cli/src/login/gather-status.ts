@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
 import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import { request } from '../rpc/request.ts';
 import { maxSkewMs } from '../rpc/rpc-error.ts';
 
 /** The state of this command on this machine. Key sets are pinned by a test: additive only. */
@@ -46,7 +47,8 @@ export async function gatherStatus(context: Context): Promise<{ status: Status; 
   } catch (error) {
     if (!(error instanceof KontextError)) throw error;
     const failure = { code: error.code, message: error.message, next: error.hint };
-    const status = { ...base, ...describeOffline(backend, error), error: failure };
+    const reachable = backend === undefined && (await isBackendThere(config.apiUrl));
+    const status = { ...base, ...describeOffline(backend, error, reachable), error: failure };
     return { status, exitCode: error.spec.exitCode };
   } finally {
     backend?.close();
@@ -67,8 +69,17 @@ async function askBackend(backend: Backend, signal: AbortSignal) {
   };
 }
 
+/** Without a login only the health of a backend can be asked. */
+async function isBackendThere(apiUrl: string): Promise<boolean> {
+  try {
+    return (await request({ method: 'GET', url: `${apiUrl}/healthz`, timeoutMs: 3_000 })).status === 200;
+  } catch {
+    return false;
+  }
+}
+
 /** What is known without the backend: the stored login. */
-function describeOffline(backend: Backend | undefined, error: KontextError) {
+function describeOffline(backend: Backend | undefined, error: KontextError, reachable: boolean) {
   const over = ['KX_LOGIN_EXPIRED', 'KX_UNAUTHENTICATED', 'KX_CLOCK_SKEW'].includes(error.code);
   return {
     loggedIn: backend !== undefined && !over,
@@ -76,7 +87,7 @@ function describeOffline(backend: Backend | undefined, error: KontextError) {
     org: backend ? { id: backend.login.org, name: null } : null,
     role: null,
     loginStore: backend?.store.location ?? null,
-    backend: { reachable: over, version: null, clockSkewMs: backend?.clock.skewMs ?? null },
+    backend: { reachable: over || reachable, version: null, clockSkewMs: backend?.clock.skewMs ?? null },
     policyKeyPinned: null,
   };
 }

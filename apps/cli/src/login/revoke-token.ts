@@ -1,5 +1,5 @@
 import type { Secret } from '@kontext/redaction';
-import { postForm } from '../rpc/post-form.ts';
+import { request } from '../rpc/request.ts';
 import { clientId } from './access-tokens.ts';
 import type { Login } from './login-item.ts';
 
@@ -13,7 +13,8 @@ const revocationPath = '/token/revocation';
  */
 export async function revokeToken(login: Pick<Login, 'iss'>, token: Secret): Promise<string | null> {
   try {
-    const answer = await postForm({
+    const answer = await request({
+      method: 'POST',
       url: `${login.iss}${revocationPath}`,
       timeoutMs: 5_000,
       form: { token: token.reveal(), token_type_hint: 'refresh_token', client_id: clientId },

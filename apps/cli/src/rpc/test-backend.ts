@@ -68,7 +68,8 @@ export async function startTestBackend(
   });
   const server = createServer((req, res) => {
     res.setHeader('date', new Date(now()).toUTCString());
-    if (req.url?.startsWith('/oauth/')) void oauth.handle(backend.url, req, res);
+    if (req.url === '/healthz') res.end('{}');
+    else if (req.url?.startsWith('/oauth/')) void oauth.handle(backend.url, req, res);
     else rpc(req, res);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
