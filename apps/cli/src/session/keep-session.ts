@@ -1,6 +1,6 @@
 import type { ActivePolicy } from '../hooks/active-policy.ts';
 import type { Clients } from '../rpc/clients.ts';
-import { replayLeftovers } from '../spool/replay.ts';
+import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
 import type { Terminal } from '../terminal.ts';
 import { appendEvents } from './append-events.ts';
@@ -19,6 +19,14 @@ export interface KeepSessionOptions {
   readonly terminal: Pick<Terminal, 'warn'>;
 }
 
+/** Keeps a session while its agent runs. */
+export interface SessionKeeper {
+  /** The agent has been started. */
+  onSpawn(): void;
+  /** The agent has ended: tells what could not be told while its screen was up. */
+  stop(): void;
+}
+
 /** An agent whose hooks work calls the first one well within this. */
 const firstEventWithinMs = 10_000;
 
@@ -28,10 +36,11 @@ const firstEventWithinMs = 10_000;
  *
  * It prints nothing into the agent's screen, but for the alarm that no hook was called.
  */
-export function keepSession(options: KeepSessionOptions): { onSpawn(): void; stop(): void } {
+export function keepSession(options: KeepSessionOptions): SessionKeeper {
   const { session, policy, hooks, terminal } = options;
   let stopWaiting = (): void => undefined;
   let updating = false;
+  let leftovers: ReplayReport | null = null;
   const onBeat = async (newest: number): Promise<void> => {
     hooks.checkSettings();
     if (newest <= policy.version || updating) return;
@@ -45,9 +54,19 @@ export function keepSession(options: KeepSessionOptions): { onSpawn(): void; sto
         terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
       );
       session.startHeartbeats('', ({ policyVersion }) => void onBeat(policyVersion));
-      void policy.warmUp().then(() => replay(options));
+      void policy.warmUp().then(async () => {
+        leftovers = await replay(options);
+      });
     },
-    stop: () => stopWaiting(),
+    stop() {
+      stopWaiting();
+      for (const { path, error } of leftovers?.kept ?? []) {
+        if (error.spec.exitCode === 75 || error.spec.exitCode === 69) continue;
+        terminal.warn(
+          `events of an earlier session were not sent: ${error.message}; they are kept in ${path}`,
+        );
+      }
+    },
   };
 }
 
@@ -61,11 +80,10 @@ async function takeNewPolicy({ clients, owner, policy, hooks }: KeepSessionOptio
 }
 
 /** What cannot be sent now stays; `kontext status` shows it. */
-async function replay({ spool, clients }: KeepSessionOptions): Promise<void> {
+function replay({ spool, clients }: KeepSessionOptions): Promise<ReplayReport | null> {
   const { apiUrl, org, user } = spool.facts;
   const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
     appendEvents(clients, streamId, batch);
-  await replayLeftovers({ root: spool.root, key: spool.key, owner: { apiUrl, org, user }, append }).catch(
-    () => undefined,
-  );
+  const request = { root: spool.root, key: spool.key, owner: { apiUrl, org, user }, append };
+  return replayLeftovers(request).catch(() => null);
 }

@@ -42,15 +42,6 @@ export interface ReplayReport {
   readonly kept: readonly { readonly path: string; readonly error: KontextError }[];
 }
 
-/** Events that wait in all spools of this machine's user, for `kontext status`: files are counted, not opened. */
-export function countLeftovers(root: string): { readonly sessions: number; readonly bytes: number } {
-  const directories = listSpools(root);
-  const bytes = directories
-    .flatMap((path) => segmentFiles(path).map((name) => readFileSync(join(path, name)).length))
-    .reduce((sum, length) => sum + length, 0);
-  return { sessions: directories.length, bytes };
-}
-
 /**
  * Uploads every leftover that belongs to the caller.
  *
@@ -70,7 +61,7 @@ export async function replayLeftovers(options: {
   const kept: { path: string; error: KontextError }[] = [];
   for (const path of listSpools(root)) {
     if (hasLiveWriter(path)) continue;
-    const leftover = readLeftover(path, key);
+    const leftover = await readLeftover(path, key);
     if (leftover === null) {
       kept.push({ path, error: damaged('its first line cannot be opened with the spool key') });
       continue;
@@ -87,14 +78,19 @@ export async function replayLeftovers(options: {
   return { uploaded, orphans, kept };
 }
 
-/** Reads one spool. @returns Null when not even its facts can be opened: another key, or no spool. */
-export function readLeftover(path: string, key: Uint8Array): Leftover | null {
+/**
+ * Reads one spool, a segment at a time: hooks are decided in this very process, and go first.
+ *
+ * @returns Null when not even its facts can be opened: another key, or no spool.
+ */
+export async function readLeftover(path: string, key: Uint8Array): Promise<Leftover | null> {
   const session = path.slice(path.lastIndexOf('/') + 1).replace(refusedSuffix, '');
   const records = new Map<number, ChainedEvent>();
   const intents = new Map<number, SpoolIntent>();
   let facts: SpoolFacts | null = null;
   let damage: string | null = null;
   for (const name of segmentFiles(path)) {
+    await new Promise((resolve) => setImmediate(resolve));
     const number = Number.parseInt(name, 10);
     const segment = openSpoolSegment(readFileSync(join(path, name)), key, startSpoolSegment(session, number));
     for (const { entry } of segment.lines) {
@@ -106,7 +102,8 @@ export function readLeftover(path: string, key: Uint8Array): Leftover | null {
       damage ??= `${name}, line ${segment.corrupt.line}: ${segment.corrupt.reason}`;
   }
   if (facts === null || facts.session !== session) return null;
-  return { path, facts, damage, ...joinEvents(path, facts, records, intents) };
+  // Behind damage an intent's record may have been sent before: made anew, it would look like a forgery.
+  return { path, facts, damage, ...joinEvents(path, facts, records, damage === null ? intents : new Map()) };
 }
 
 function joinEvents(
@@ -197,11 +194,17 @@ async function uploadLeftover(
 }
 
 const refusedSuffix = '.refused';
+const hopelessCodes = [
+  'KX_SESSION_ENDED',
+  'KX_NOT_FOUND',
+  'KX_AUDIT_FORK',
+  'KX_AUDIT_GAP',
+  'KX_SPOOL_CORRUPT',
+];
 
 /** What the backend will never take is kept for a person to look at, and not offered again. */
 function setAside(path: string, error: KontextError): string {
-  if (!['KX_SESSION_ENDED', 'KX_NOT_FOUND', 'KX_AUDIT_FORK', 'KX_AUDIT_GAP'].includes(error.code))
-    return path;
+  if (!hopelessCodes.includes(error.code)) return path;
   renameSync(path, `${path}${refusedSuffix}`);
   return `${path}${refusedSuffix}`;
 }
