@@ -13,7 +13,7 @@ const rooms = {
     rooms: ['protocol', 'errors'],
     npm: ['@cedar-policy/cedar-wasm'],
     // its wasm and the starter text beside it are all it may read
-    node: ['crypto', 'fs', 'fs/promises', 'module', 'path', 'url'],
+    node: ['crypto', 'fs', 'fs/promises', 'module', 'path', 'url', 'v8'],
   },
   'packages/oauth': { rooms: ['errors'], npm: ['jose'], node: ['crypto'] },
   'packages/vault': { rooms: ['errors'], npm: [], node: ['crypto'] },

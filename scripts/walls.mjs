@@ -32,7 +32,7 @@ const textWalls = [
   [
     'terminal-alone',
     /^apps\/cli\/src\//,
-    /\/(terminal|hooks\/client-main)\.ts$/,
+    /\/(terminal|main|hooks\/client-main)\.ts$/,
     /\bprocess\.(stdout|stderr)\b/,
   ],
   ['no-console-in-packages', /^packages\/(?!testkit)[^/]+\/src\//, /^$/, /\bconsole\./],
@@ -114,7 +114,10 @@ function selfTest() {
     const planted = new Map(
       [...plants, ...textPlants].map(([rule, file]) => [rule, file.replace('%', `planted-${rule}`)]),
     );
-    return rules.filter((rule) => !planted.has(rule) || !seen.has(`${rule} ${planted.get(rule)}`));
+    // A cycle is reported once, from either of its two files: `planted-no-circular.ts` or `planted-no-circular-b.ts`.
+    const isSeen = (rule) =>
+      [...seen].some((hit) => hit.startsWith(`${rule} ${planted.get(rule)?.replace(/\.ts$/, '')}`));
+    return rules.filter((rule) => !isSeen(rule));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
