@@ -32,7 +32,7 @@ const textWalls = [
   [
     'terminal-alone',
     /^apps\/cli\/src\//,
-    /\/(terminal|main|hooks\/client-main)\.ts$/,
+    /\/(terminal|main|hooks\/client-main|login\/keyring-store)\.ts$/,
     /\bprocess\.(stdout|stderr)\b/,
   ],
   ['no-console-in-packages', /^packages\/(?!testkit)[^/]+\/src\//, /^$/, /\bconsole\./],
