@@ -122,8 +122,14 @@ function createRunner(globals: Flags, outcome: { code: number }): RunCommand {
       signal: signals.signal,
       releaseSignals: signals.release,
     };
-    outcome.code = await Promise.race([work(context), signals.overdue]);
-    if (signals.exitCode() !== null) outcome.code = signals.exitCode() ?? outcome.code;
+    try {
+      outcome.code = await Promise.race([work(context), signals.overdue]);
+    } catch (error) {
+      // Whoever was interrupted does not know by which signal.
+      if (signals.exitCode() === null || !(error instanceof Error && error.name === 'Interrupted'))
+        throw error;
+    }
+    outcome.code = signals.exitCode() ?? outcome.code;
   };
 }
 

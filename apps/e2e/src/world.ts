@@ -17,6 +17,7 @@ import {
   startUpstream,
   type Upstream,
 } from '@kontext/testkit';
+import { type Recorder, startRecorder } from './recorder.ts';
 
 /** How to start the two programs: file and leading arguments. */
 export interface Programs {
@@ -51,6 +52,8 @@ export interface WorldOptions {
   readonly cliEnv?: Readonly<Record<string, string>>;
   /** Start the stand-in upstream too; default true. */
   readonly upstream?: boolean;
+  /** Put a wire tap between command and backend; default false. */
+  readonly recorded?: boolean;
 }
 
 /** A running backend process. */
@@ -72,6 +75,8 @@ export interface World {
   /** Environment of the command. */
   readonly env: Readonly<Record<string, string>>;
   readonly upstream: Upstream | null;
+  /** What went between command and backend; null unless `recorded`. */
+  readonly recorder: Recorder | null;
   backend: BackendProcess;
   readonly account: string;
   readonly passcode: string;
@@ -95,11 +100,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const home = scratchHome();
   const programs = options.programs ?? builtPrograms();
   const port = await findFreePort();
-  const apiUrl = `http://127.0.0.1:${port}`;
+  const recorder = options.recorded === true ? await startRecorder() : null;
+  if (recorder !== null) recorder.target = new URL(`http://127.0.0.1:${port}`);
+  const apiUrl = recorder?.url ?? `http://127.0.0.1:${port}`;
   const env = { ...home.env, KONTEXT_API_URL: apiUrl, NO_COLOR: '1', ...options.cliEnv };
   const backendEnv = {
     ...home.env,
     KONTEXT_LISTEN: `127.0.0.1:${port}`,
+    KONTEXT_PUBLIC_URL: apiUrl,
     KONTEXT_DATA_DIR: join(home.root, 'backend'),
     ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl, KONTEXT_LOCAL: '1' }),
     ...options.backendEnv,
@@ -113,6 +121,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     programs,
     env,
     upstream,
+    recorder,
     backend,
     account: 'owner',
     passcode: backend.passcode,
@@ -122,6 +131,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     },
     async close() {
       await world.backend.stop();
+      await recorder?.close();
       await upstream?.stop();
       home.remove();
     },
