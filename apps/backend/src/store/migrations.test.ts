@@ -5,7 +5,7 @@ import * as schema from './schema.ts';
 
 const directory = join(import.meta.dirname, 'migrations');
 
-test('the embedded migrations are the SQL files, byte for byte (update with `npx vitest run -u`)', async () => {
+test('the embedded migrations are the SQL files, byte for byte (update with `npx vitest run <this file> -u`)', async () => {
   const names = readdirSync(directory)
     .filter((name) => name.endsWith('.sql'))
     .sort();

@@ -84,7 +84,7 @@ GRANT INSERT ON users, memberships, agents, agent_providers, sessions, providers
   policies, policy_versions, signing_keys, audit_streams, audit_stream_days, audit_events, audit_payloads TO kontext_app;
 --> statement-breakpoint
 GRANT UPDATE ON users, memberships, agents, sessions, providers, connections, secrets, connect_tickets, leases, policies,
-  signing_keys, audit_streams TO kontext_app;
+  signing_keys TO kontext_app;
 --> statement-breakpoint
 GRANT DELETE ON memberships, agents, agent_providers, providers, connections, secrets, connect_tickets TO kontext_app;
 --> statement-breakpoint
@@ -93,7 +93,9 @@ GRANT SELECT ON orgs, users, sessions, audit_streams, audit_stream_days, audit_e
 --> statement-breakpoint
 GRANT INSERT ON audit_stream_days, audit_events, audit_payloads TO kontext_ingest;
 --> statement-breakpoint
-GRANT UPDATE (head_seq, head_hash, head_event_hash, part_day, part_started_at, updated_at) ON audit_streams TO kontext_ingest;
+-- Of a stream its head alone moves; nonce, owner and kind stay as they were made.
+GRANT UPDATE (head_seq, head_hash, head_event_hash, part_day, part_started_at, updated_at) ON audit_streams
+  TO kontext_app, kontext_ingest, kontext_system;
 --> statement-breakpoint
 GRANT UPDATE (tampered_at) ON sessions TO kontext_ingest;
 --> statement-breakpoint
@@ -107,9 +109,9 @@ GRANT SELECT (kid, org_id, purpose, alg, public_jwk, active, created_at, retired
 GRANT SELECT, INSERT, UPDATE, DELETE ON orgs, users, memberships, identities, local_accounts, agents, agent_providers, sessions,
   providers, connections, secrets, connect_tickets, leases, signing_keys, oidc_payloads, dpop_proofs, rate_limits TO kontext_system;
 --> statement-breakpoint
-GRANT SELECT, INSERT, UPDATE ON policies, audit_streams TO kontext_system;
+GRANT SELECT, INSERT, UPDATE ON policies TO kontext_system;
 --> statement-breakpoint
-GRANT SELECT, INSERT ON policy_versions, audit_stream_days, audit_events, audit_payloads TO kontext_system;
+GRANT SELECT, INSERT ON policy_versions, audit_streams, audit_stream_days, audit_events, audit_payloads TO kontext_system;
 --> statement-breakpoint
 
 GRANT SELECT, DELETE ON oidc_payloads, dpop_proofs, rate_limits, connect_tickets TO kontext_retention;
