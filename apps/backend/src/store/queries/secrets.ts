@@ -11,17 +11,6 @@ export async function insertSecret(tx: Tx, secret: SecretRow): Promise<void> {
   await tx.insert(secrets).values(secret);
 }
 
-/** A sealed secret by id. */
-export async function findSecret(tx: Tx, id: string): Promise<SecretRow | null> {
-  const [row] = await tx.select().from(secrets).where(eq(secrets.id, id)).limit(1);
-  return row ?? null;
-}
-
-/** Removes a sealed secret for good. */
-export async function deleteSecret(tx: Tx, id: string): Promise<void> {
-  await tx.delete(secrets).where(eq(secrets.id, id));
-}
-
 /** An organisation's key that signs policy snapshots. */
 export interface PolicyKeyRow {
   readonly kid: string;
