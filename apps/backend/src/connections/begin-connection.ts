@@ -14,7 +14,7 @@ import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { unknownProvider } from './manage-providers.ts';
-import { parseConnectionName, parseScopes } from './parse-provider.ts';
+import { isProviderName, parseConnectionName, parseScopes } from './parse-provider.ts';
 
 /** Seconds for which a connect link works. */
 export const connectLinkSeconds = 600;
@@ -54,7 +54,7 @@ export async function beginConnection(
   const { orgId } = caller;
   const begin = () =>
     deps.store.transaction({ role: 'app', orgId }, async (tx) => {
-      const provider = await findProvider(tx, orgId, input.provider);
+      const provider = isProviderName(input.provider) ? await findProvider(tx, orgId, input.provider) : null;
       if (provider === null) throw unknownProvider(input.provider);
       const [link] = await insertLinks(tx, deps, caller, [{ provider, name, scopes }]);
       if (link === undefined) throw new KontextError('KX_INTERNAL', 'no connect link was made');

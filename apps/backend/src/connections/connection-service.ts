@@ -1,3 +1,4 @@
+import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
 import { type ConnectionOfProvider, findConnection, listConnections } from '../store/queries/connections.ts';
@@ -40,9 +41,11 @@ export function createConnectionService(deps: ConnectionDeps): ConnectionService
     callbackUrl: (provider) => callbackUrlOf(deps.apiUrl, provider),
     begin: (caller, input) => beginConnection(deps, caller, input),
     get: async (caller, connectionId) => {
-      const found = await deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
-        findConnection(tx, connectionId),
-      );
+      const found = isId('con', connectionId)
+        ? await deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
+            findConnection(tx, connectionId),
+          )
+        : null;
       const owner = found?.connection.userId ?? null;
       if (found !== null && (owner === null || owner === caller.userId || isAdministrator(caller)))
         return found;

@@ -95,6 +95,7 @@ async function refresh(
     pauseSeconds > 0
       ? { ok: false, error: unreachable('status', name, 'it did not answer a moment ago', pauseSeconds) }
       : await refreshOnce(deps, orgId, held);
+  deps.appended.notify(orgId);
   if (attempt === 'faster') return reload(deps, orgId, id);
   if (attempt.ok) {
     pauses.clear(id);
@@ -188,11 +189,9 @@ async function settle(
 ): Promise<boolean> {
   for (let tried = 1; ; tried += 1) {
     try {
-      const stored = await deps.refreshStore.transaction({ role: 'app', orgId }, (tx) =>
+      return await deps.refreshStore.transaction({ role: 'app', orgId }, (tx) =>
         settleRefresh(tx, found, attempt, new Date(deps.nowMs())),
       );
-      deps.appended.notify(orgId);
-      return stored;
     } catch (error) {
       const again =
         error instanceof KontextError && error.code === 'KX_STORE_UNREACHABLE' && tried < settleTries;

@@ -17,7 +17,7 @@ import {
 import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
-import { type ParsedProvider, type ProviderInput, parseProvider } from './parse-provider.ts';
+import { isProviderName, type ParsedProvider, type ProviderInput, parseProvider } from './parse-provider.ts';
 import { requireAdministrator } from './roles.ts';
 import { purposes } from './token-set.ts';
 
@@ -126,6 +126,7 @@ export async function removeProvider(
   force: boolean,
 ): Promise<void> {
   requireAdministrator(caller, 'remove a provider');
+  if (!isProviderName(name)) throw unknownProvider(name);
   const now = new Date(deps.nowMs());
   const { orgId, userId } = caller;
   await deps.store.transaction({ role: 'app', orgId }, async (tx) => {

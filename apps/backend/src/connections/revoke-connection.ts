@@ -1,3 +1,4 @@
+import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
@@ -32,6 +33,7 @@ export async function revokeConnection(
   caller: Caller,
   connectionId: string,
 ): Promise<RevokeResult> {
+  if (!isId('con', connectionId)) throw notFound();
   const now = new Date(deps.nowMs());
   const { orgId, userId } = caller;
   const visible = await deps.store.transaction({ role: 'app', orgId }, (tx) =>

@@ -5,7 +5,7 @@ import {
   endLeasesOfConnection,
   type OpenableConnection,
   replaceSecret,
-  updateConnection,
+  updateConnectionAt,
 } from '../store/queries/connections.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
 import type { Tx } from '../store/tx.ts';
@@ -48,10 +48,13 @@ export async function settleRefresh(
   const { code, details } = attempt.error;
   if (code !== 'KX_CONNECTION_REAUTH_REQUIRED') {
     const isCertain = code !== 'KX_PROVIDER_UNREACHABLE' || certain.has(details.reason as UnreachableReason);
-    await updateConnection(tx, id, { failure: code, ...(isCertain ? { refreshStartedAt: null } : {}) });
-    return true;
+    return updateConnectionAt(tx, id, version, {
+      failure: code,
+      ...(isCertain ? { refreshStartedAt: null } : {}),
+    });
   }
-  await updateConnection(tx, id, { state: 'reauth_required', failure: code, refreshStartedAt: null });
+  const change = { state: 'reauth_required', failure: code, refreshStartedAt: null } as const;
+  if (!(await updateConnectionAt(tx, id, version, change))) return false;
   const leasesEnded = await endLeasesOfConnection(tx, id, 'reauth_required', now);
   const event = {
     ...{ kind: 'connection.failed' as const, user: userId, lineage: { connection: id } },

@@ -99,6 +99,21 @@ export async function updateConnection(tx: Tx, id: string, change: Partial<Conne
   await tx.update(connections).set(change).where(eq(connections.id, id));
 }
 
+/** Changes some columns of a connection that is still connected and at that version. @returns False when it is not. */
+export async function updateConnectionAt(
+  tx: Tx,
+  id: string,
+  version: number,
+  change: Partial<ConnectionRow>,
+): Promise<boolean> {
+  const rows = await tx
+    .update(connections)
+    .set(change)
+    .where(and(eq(connections.id, id), eq(connections.version, version), eq(connections.state, 'connected')))
+    .returning({ id: connections.id });
+  return rows.length === 1;
+}
+
 /**
  * Gives a connection its next secret and removes the one before.
  *

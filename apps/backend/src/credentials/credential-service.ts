@@ -1,0 +1,46 @@
+import type { ExchangeHttpAnswer } from '@kontext/oauth';
+import type { Caller } from '../caller.ts';
+import { sweepLeases } from '../store/queries/issued-leases.ts';
+import { type ExchangeResult, exchangeCredentials } from './exchange-credentials.ts';
+import type { ExchangeDeps } from './exchange-request.ts';
+import { exchangeToken, type TokenRequest } from './exchange-token.ts';
+import { type LeasePage, type LeaseQuery, listLeases } from './list-leases.ts';
+import type { SubjectDeps } from './verify-subject.ts';
+import type { WantedCredential } from './wanted-credential.ts';
+
+/** A batch over RPC. */
+export interface ResolveInput {
+  /** Empty: outside of any session. */
+  readonly sessionId: string;
+  readonly wanted: readonly WantedCredential[];
+  readonly dryRun: boolean;
+}
+
+/** Credentials as their edges use them. What each function refuses is said where it is written. */
+export interface CredentialService {
+  resolve(caller: Caller, input: ResolveInput): Promise<ExchangeResult>;
+  exchangeToken(request: TokenRequest): Promise<ExchangeHttpAnswer>;
+  listLeases(caller: Caller, query: LeaseQuery): Promise<LeasePage>;
+  /** Ends leases that a crash left pending, and those whose time is over; run it every minute. */
+  sweep(): Promise<void>;
+}
+
+/** A lease is pending for as long as its credential is fetched; after so long whoever made it is gone. */
+const stalePendingMs = 5 * 60_000;
+
+/** Puts the credentials together. */
+export function createCredentialService(deps: ExchangeDeps & SubjectDeps): CredentialService {
+  return {
+    resolve: (caller, { sessionId, wanted, dryRun }) =>
+      exchangeCredentials(deps, { caller, sessionId: sessionId || null, channel: 'inject', wanted, dryRun }),
+    exchangeToken: (request) => exchangeToken(deps, request),
+    listLeases: (caller, query) => listLeases(deps.store, caller, query),
+    sweep: async () => {
+      const now = new Date(deps.nowMs());
+      const pendingBefore = new Date(now.getTime() - stalePendingMs);
+      await deps.store.transaction({ role: 'system', orgId: null }, (tx) =>
+        sweepLeases(tx, { pendingBefore, now }),
+      );
+    },
+  };
+}

@@ -1,0 +1,132 @@
+import { createId, isId } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { Secret } from '@kontext/redaction';
+import type { ConnectionRow } from '../store/queries/connections.ts';
+import {
+  findAgentById,
+  findProviderFacts,
+  findUsableConnections,
+  holdSession,
+  insertLeases,
+  listProviderNames,
+} from '../store/queries/issued-leases.ts';
+import type { LeaseRow } from '../store/queries/leases.ts';
+import { findAgent } from '../store/queries/members.ts';
+import type { Tx } from '../store/tx.ts';
+import { type BatchFacts, decideWanted, type GrantedCredential } from './decide-wanted.ts';
+import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
+import type { Outcome, RefusedCredential } from './outcome.ts';
+import { lookupNames, type WantedCredential } from './wanted-credential.ts';
+
+/** Agent that acts outside of any session. */
+const sessionlessAgent = 'run';
+
+/** The agent a batch is for. */
+export interface BatchAgent {
+  readonly id: string;
+  readonly name: string;
+  readonly ceilingScopes: readonly string[] | null;
+  readonly maxTtlSeconds: number;
+}
+
+/** One wanted credential, decided. */
+export interface BatchItem {
+  readonly wanted: WantedCredential;
+  readonly decision: GrantedCredential | RefusedCredential;
+  /** Null when it was refused, and in a dry run. */
+  readonly leaseId: string | null;
+  /** What a dry run answers. */
+  readonly dry: Outcome;
+}
+
+/**
+ * Step 1 of the exchange, in one transaction. The session is held meanwhile: whoever ends it ends these leases too.
+ *
+ * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, `KX_AGENT_UNKNOWN`.
+ */
+export async function loadAndLease(
+  { store, nowMs }: ExchangeDeps,
+  request: ExchangeRequest,
+): Promise<{ readonly agent: BatchAgent; readonly items: readonly BatchItem[] }> {
+  const { caller, wanted, dryRun } = request;
+  return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
+    const agent = await findActingAgent(tx, request);
+    const facts = await loadFacts(tx, caller, agent, wanted);
+    const now = new Date(nowMs());
+    const leases: LeaseRow[] = [];
+    const items = wanted.map((one): BatchItem => {
+      const decision = decideWanted(one, facts);
+      if (!decision.ok) return { wanted: one, decision, leaseId: null, dry: decision };
+      const dry = describeDry(decision);
+      if (dryRun) return { wanted: one, decision, leaseId: null, dry };
+      const lease = makeLease(request, agent, one, decision, now);
+      leases.push(lease);
+      return { wanted: one, decision, leaseId: lease.id, dry };
+    });
+    await insertLeases(tx, leases);
+    return { agent, items };
+  });
+}
+
+async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<BatchAgent> {
+  if (sessionId === null) {
+    const agent = await findAgent(tx, caller.orgId, sessionlessAgent);
+    if (agent !== null) return agent;
+    throw new KontextError('KX_AGENT_UNKNOWN', `the organisation has no agent named ${sessionlessAgent}`);
+  }
+  const session = isId('ses', sessionId) ? await holdSession(tx, sessionId) : null;
+  if (session?.userId !== caller.userId) {
+    throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
+  }
+  if (session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
+  const agent = await findAgentById(tx, session.agentId);
+  if (agent !== null) return agent;
+  throw new KontextError('KX_AGENT_UNKNOWN', 'the agent of the session does not exist any more');
+}
+
+async function loadFacts(
+  tx: Tx,
+  { userId, orgId }: ExchangeRequest['caller'],
+  agent: BatchAgent,
+  wanted: readonly WantedCredential[],
+): Promise<BatchFacts> {
+  const names = lookupNames(wanted);
+  const providers = await findProviderFacts(tx, orgId, agent.id, names);
+  const rows = await findUsableConnections(
+    tx,
+    userId,
+    [...providers.values()].map(({ provider }) => provider.id),
+  );
+  const connections = new Map<string, ConnectionRow[]>();
+  for (const row of rows) {
+    const known = connections.get(row.providerId);
+    if (known) known.push(row);
+    else connections.set(row.providerId, [row]);
+  }
+  const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
+  const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
+  return { agent, providers, connections, providerNames };
+}
+
+function makeLease(
+  { caller, sessionId, channel }: ExchangeRequest,
+  agent: BatchAgent,
+  { provider: name, resource }: WantedCredential,
+  { provider, connection, granted, scopes }: GrantedCredential,
+  now: Date,
+): LeaseRow {
+  return {
+    ...{ id: createId('lea', now.getTime()), orgId: caller.orgId, state: 'pending', kind: granted.kind },
+    ...{ jti: null, parentLeaseId: null, sessionId, connectionId: connection.id, providerId: provider.id },
+    ...{ provider: name, userId: caller.userId, agentId: agent.id, subject: caller.userId, actor: null },
+    ...{ audience: resource === '' ? name : `${name}/${resource}`, scope: [...scopes], delivery: channel },
+    ...{ plannedName: null, upstreamExpiresAt: null, expiresAt: null, createdAt: now },
+    ...{ activatedAt: null, endedAt: null, endReason: null },
+  };
+}
+
+const describeDry = ({ connection, granted, scopes }: GrantedCredential): Outcome => ({
+  ...{ ok: true, value: new Secret(''), kind: granted.kind, leaseId: '', scopes },
+  ...{ connectionId: connection.id, connectionName: connection.name },
+  ...{ expiresAt: null, expiresInSeconds: null },
+});

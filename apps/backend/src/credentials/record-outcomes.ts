@@ -1,0 +1,93 @@
+import { refuseDisconnected } from '@kontext/oauth';
+import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
+import { activateLeases, endLeases, touchConnections } from '../store/queries/issued-leases.ts';
+import { findSession } from '../store/queries/sessions.ts';
+import type { Tx } from '../store/tx.ts';
+import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
+import type { FetchedItem } from './fetch-credentials.ts';
+import type { BatchAgent } from './load-and-lease.ts';
+import { makeRefusal, type Outcome, type RefusedCredential, refusedWith } from './outcome.ts';
+
+/** What was stored: the final outcomes, and where the session's server stream now ends. */
+export interface RecordedOutcomes {
+  readonly outcomes: readonly Outcome[];
+  readonly serverEventHash: Buffer | null;
+}
+
+/** Step 3 of the exchange: activates leases and writes one audit event per outcome, all in one transaction. */
+export async function recordOutcomes(
+  { store, nowMs }: ExchangeDeps,
+  request: ExchangeRequest,
+  agent: BatchAgent,
+  fetched: readonly FetchedItem[],
+): Promise<RecordedOutcomes> {
+  const { caller, sessionId } = request;
+  const now = new Date(nowMs());
+  return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
+    const active = await activate(tx, fetched, now);
+    const late = fetched.some(({ outcome }) => outcome.ok && !active.has(outcome.leaseId))
+      ? await whyLate(tx, sessionId)
+      : null;
+    const final = fetched.map((one): FetchedItem => {
+      if (!one.outcome.ok || active.has(one.outcome.leaseId)) return one;
+      return { ...one, outcome: late ?? disconnected(one) };
+    });
+    const failed = final.flatMap(({ item, outcome }) => (outcome.ok ? [] : [item.leaseId ?? '']));
+    await endLeases(tx, failed.filter(Boolean), 'not_issued', now);
+    const used = final.flatMap(({ outcome }) => (outcome.ok ? [outcome.connectionId] : []));
+    await touchConnections(tx, [...new Set(used)], now);
+    const events = final.map((one) => toEvent(request, agent, one));
+    const refs = await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
+    const serverEventHash = sessionId === null ? null : (refs.at(-1)?.eventHash ?? null);
+    return { outcomes: final.map(({ outcome }) => outcome), serverEventHash };
+  });
+}
+
+const activate = (tx: Tx, fetched: readonly FetchedItem[], now: Date): Promise<Set<string>> =>
+  activateLeases(
+    tx,
+    fetched.flatMap(({ outcome, upstreamExpiresAt }) =>
+      outcome.ok ? [{ id: outcome.leaseId, upstreamExpiresAt, expiresAt: outcome.expiresAt }] : [],
+    ),
+    now,
+  );
+
+/** Why a lease ended before it was active: its session did, or (null) its connection. */
+async function whyLate(tx: Tx, sessionId: string | null): Promise<RefusedCredential | null> {
+  const found = sessionId === null ? null : await findSession(tx, sessionId);
+  if (found === null || found.session.state === 'live') return null;
+  return refusedWith(makeRefusal('KX_SESSION_ENDED', 'invalid_request', null, 'the session has ended'));
+}
+
+function disconnected({ item: { decision } }: FetchedItem): RefusedCredential {
+  const provider = decision.ok ? { id: decision.provider.id, name: decision.provider.name } : null;
+  return refusedWith(refuseDisconnected(provider));
+}
+
+/** What the log says about it; nothing secret is in reach here but `outcome.value`, which is not touched. */
+function toEvent(
+  { caller, channel }: ExchangeRequest,
+  agent: BatchAgent,
+  { item: { wanted, decision, leaseId }, outcome, upstreamExpiresAt }: FetchedItem,
+): ServerEvent {
+  const connection = decision.ok ? decision.connection.id : null;
+  const asked = { provider: wanted.provider.slice(0, 63), resource: wanted.resource.slice(0, 256), channel };
+  const common = { user: caller.userId, agent: agent.name };
+  if (!outcome.ok) {
+    const { code, failureReason, members } = outcome.refusal;
+    const facts = { ...asked, code, failureReason, ...(members.scope ? { excess: members.scope } : {}) };
+    const lineage = { leases: leaseId === null ? [] : [leaseId], connection };
+    return { ...common, kind: 'credential.refused', lineage, facts };
+  }
+  const { kind, scopes, expiresAt, connectionName } = outcome;
+  return {
+    ...common,
+    kind: 'credential.resolved',
+    lineage: { leases: [outcome.leaseId], connection },
+    facts: {
+      ...{ ...asked, kind, connectionName, scopes },
+      ...{ expiresAt: expiresAt?.toISOString() ?? null },
+      ...{ upstreamExpiresAt: upstreamExpiresAt?.toISOString() ?? null },
+    },
+  };
+}

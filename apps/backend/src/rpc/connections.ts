@@ -1,0 +1,51 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { ConnectionSchema, ConnectionService, ConnectionState } from '@kontext/protocol';
+import type { ConnectionService as Connections } from '../connections/connection-service.ts';
+import { callerOf } from './authenticate.ts';
+import type { RpcRoutes } from './router.ts';
+
+const states = {
+  pending: ConnectionState.PENDING,
+  connected: ConnectionState.CONNECTED,
+  reauth_required: ConnectionState.REAUTH_REQUIRED,
+  revoked: ConnectionState.REVOKED,
+} as const;
+
+/** The edge of connections: wire in, wire out. */
+export const connectionRoutes =
+  (connections: Connections): RpcRoutes =>
+  (router) =>
+    router.service(ConnectionService, {
+      beginConnection: async ({ provider, name, scopes }, context) => {
+        const link = await connections.begin(callerOf(context), { provider, name, scopes });
+        const { connectionId, connectUri, expiresInSeconds } = link;
+        return { connectionId, connectUri, expiresIn: expiresInSeconds };
+      },
+      getConnection: async ({ connectionId }, context) => ({
+        connection: toMessage(await connections.get(callerOf(context), connectionId)),
+      }),
+      listConnections: async (_request, context) => ({
+        connections: (await connections.list(callerOf(context))).map(toMessage),
+      }),
+      revokeConnection: async ({ connectionId }, context) => {
+        const { revokedAtProvider, message } = await connections.revoke(callerOf(context), connectionId);
+        return { revokedAtProvider, message };
+      },
+      putSecret: async ({ provider, name, value, shared }, context) => ({
+        connection: toMessage(
+          await connections.putSecret(callerOf(context), { provider, name, value, shared }),
+        ),
+      }),
+    });
+
+function toMessage({ connection, provider }: Awaited<ReturnType<Connections['get']>>) {
+  const { id, name, state, scopes, connectedAt, lastUsedAt } = connection;
+  const init: MessageInitShape<typeof ConnectionSchema> = {
+    ...{ id, provider: provider.name, name, state: states[state], scopes },
+    shared: connection.userId === null,
+    ...(connectedAt ? { connectedAt: timestampFromDate(connectedAt) } : {}),
+    ...(lastUsedAt ? { lastUsedAt: timestampFromDate(lastUsedAt) } : {}),
+  };
+  return create(ConnectionSchema, init);
+}
