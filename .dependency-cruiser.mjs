@@ -95,7 +95,7 @@ const rules = [
     'store-not-work',
     { path: '^apps/backend/src/store/' },
     {
-      path: '^apps/backend/src/(rpc|http|login|sessions|credentials|connections|policies|audit|providers|kms)/',
+      path: '^apps/backend/src/(rpc|http|login|organisations|sessions|credentials|connections|policies|audit|providers|kms)/',
     },
     'the store knows nobody above it',
   ),
@@ -113,7 +113,7 @@ const rules = [
   ),
   wall(
     'work-not-edges',
-    { path: '^apps/backend/src/(login|sessions|credentials|connections|policies|audit|kms)/' },
+    { path: '^apps/backend/src/(login|organisations|sessions|credentials|connections|policies|audit|kms)/' },
     { path: '^apps/backend/src/(rpc|http|app|main)' },
     'arrows point one way',
   ),
