@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { createApp } from '../app.ts';
 import type { Config } from '../config.ts';
 import type { Logger } from '../log.ts';
@@ -31,7 +32,9 @@ export async function serve(
     const owner = config.local ? await createDefaultOrg(store, kms, Date.now()) : null;
     if (owner) print(`kontext-backend: local account: ${owner.account}  passcode: ${owner.passcode}`);
     const app = await createApp({ config, store, kms, logger, wire });
-    await app.listen({ host: config.listen.host, port: config.listen.port });
+    await app.listen(config.listen).catch((error: unknown) => {
+      throw listenError(error, config);
+    });
     print(`kontext-backend: listening on ${config.apiUrl}`);
     return {
       url: config.apiUrl,
@@ -44,4 +47,19 @@ export async function serve(
     await store.close();
     throw error;
   }
+}
+
+function listenError(cause: unknown, { listen }: Config): unknown {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const why = {
+    EADDRINUSE: 'another process listens there',
+    EACCES: 'this user may not listen there',
+    EADDRNOTAVAIL: 'this machine has no such address',
+  }[code];
+  if (why === undefined) return cause;
+  return new KontextError('KX_CONFIG_INVALID', `cannot listen on ${listen.host}:${listen.port}`, {
+    why,
+    hint: 'stop the other process, or set KONTEXT_LISTEN',
+    cause,
+  });
 }

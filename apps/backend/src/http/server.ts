@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
 import { KontextError } from '@kontext/errors';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
@@ -19,6 +19,8 @@ const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
 /** Node's HTTP/2 server has no header timeout: a session that opens no stream for so long is closed. */
 const idleSessionMs = 10_000;
+/** How long an HTTP/2 session may take to end at a stop. */
+const lingerMs = 2000;
 /** For whatever reads its body through Fastify; the RPCs and the authorization server have limits of their own. */
 const maxBodyBytes = 64 * 1024;
 
@@ -46,6 +48,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   (app.server as Server).headersTimeout = headersTimeoutMs;
   if (options.tls) closeIdleSessions(app);
 
+  app.addHook('onRequest', async (request, reply) => closeAfterEarlyAnswer(request.raw, reply.raw));
   app.addHook('onResponse', async (request, reply) => {
     const { id, method, originalUrl: url, ip, headers } = request;
     const ms = Math.round(reply.elapsedTime);
@@ -63,6 +66,19 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return app;
 }
 
+/**
+ * Closes the connection after an answer that was given before the body was read (too large, refused): some clients stop
+ * sending then, and would reuse the connection in the middle of the old body.
+ */
+function closeAfterEarlyAnswer(request: IncomingMessage, response: ServerResponse): void {
+  if (request.httpVersionMajor !== 1) return;
+  const writeHead = response.writeHead.bind(response) as (...args: unknown[]) => ServerResponse;
+  response.writeHead = ((...args: unknown[]) => {
+    if (!request.complete) response.setHeader('connection', 'close');
+    return writeHead(...args);
+  }) as ServerResponse['writeHead'];
+}
+
 function closeIdleSessions(app: FastifyInstance): void {
   const server = app.server as unknown as Http2SecureServer;
   const sessions = new Set<ServerHttp2Session>();
@@ -78,6 +94,10 @@ function closeIdleSessions(app: FastifyInstance): void {
     });
   });
   app.addHook('preClose', async () => {
-    for (const session of sessions) session.close();
+    for (const session of sessions) {
+      session.close();
+      // A client that holds its end open must not hold the process.
+      setTimeout(() => session.destroy(), lingerMs).unref();
+    }
   });
 }
