@@ -13,6 +13,9 @@ export interface RunningCommand {
   /** Writes to its standard input, in a terminal as keys: `\u0003` is Ctrl-C. */
   type(text: string): void;
   kill(signal: NodeJS.Signals): void;
+  /** Settles when the process is gone; what it started may live on. */
+  readonly exited: Promise<void>;
+  /** Settles when nobody holds its outputs any more. */
   readonly ended: Promise<CommandResult>;
 }
 
@@ -74,6 +77,7 @@ function follow(child: ChildProcess): RunningCommand {
       tell();
     });
   });
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const waitFor = (pattern: RegExp): Promise<RegExpExecArray> =>
     new Promise((resolve, reject) => {
       const settle = (then: () => void) => {
@@ -97,6 +101,7 @@ function follow(child: ChildProcess): RunningCommand {
     waitFor,
     type: (text) => void child.stdin?.write(text),
     kill: (signal) => void child.kill(signal),
+    exited,
     ended,
   };
 }
