@@ -73,6 +73,17 @@ describe('hook client', () => {
     expect(Buffer.from(seen!.key)).toEqual(Buffer.alloc(32, 5));
   });
 
+  it('asks for a self-test by the event of that name, which the server does not record', async () => {
+    let kind = '';
+    await serve((socket, request) => {
+      kind = request.kind;
+      socket.end(encodeReply(textReply(0, 'ok', '')));
+    });
+    const [agent, , ...rest] = args('2');
+    await client.run([agent ?? '', 'self-test', ...rest], '{}');
+    expect(kind).toBe('selfTest');
+  });
+
   it('passes exit code 2 and the reason on, with an empty stdout', async () => {
     await serve((socket) => socket.end(encodeReply(textReply(2, '', 'denied by rule x\n'))));
     expect(await client.run(args('0'), '{}')).toEqual({ code: 2, stdout: '', stderr: 'denied by rule x\n' });

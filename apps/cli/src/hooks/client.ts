@@ -40,6 +40,8 @@ export interface ClippedInput {
   readonly trueLength: number;
 }
 
+/** Event name that asks whether the way to the server works; it is answered and not recorded. */
+const selfTestEvent = 'self-test';
 const firstDeadlineMs = 1500;
 const chunkBytes = 65_536;
 
@@ -184,7 +186,8 @@ export function runHookClient(args: readonly string[]): void {
     const { agent, event, socketPath, maxWaitMs } = parseHookArguments(args);
     checkSocketOwner(socketPath);
     const key = readKeyFile(socketPath);
-    const request = encodeRequest({ kind: 'hook', key, agent, event, ...readClipped(0) });
+    const kind = event === selfTestEvent ? 'selfTest' : 'hook';
+    const request = encodeRequest({ kind, key, agent, event, ...readClipped(0) });
     askServer(socketPath, request, maxWaitMs, (reply, reason) => {
       if (reply === null) fail(reason);
       else answer(reply.exitCode, reply.stdout, reply.stderr);
