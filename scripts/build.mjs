@@ -86,9 +86,10 @@ async function buildE2e() {
   );
   await build({
     ...common,
+    // Files find each other and the repository by their own place: no chunk folder.
+    splitting: false,
     entryPoints,
     outdir: 'apps/e2e/dist',
-    chunkNames: 'chunks/[name]-[hash]',
     packages: 'external',
     alias: Object.fromEntries(
       ['errors', 'testkit', 'protocol', 'redaction'].map((name) => [

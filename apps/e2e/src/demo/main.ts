@@ -16,14 +16,15 @@ const say = (text: string): void => {
 
 async function tellTheStory(world: World): Promise<Verdict> {
   say(`\n1. The backend runs on its embedded database at ${world.apiUrl}, a stand-in provider beside it.`);
-  const login = await signIn(world, say);
-  const credentials = [await connectUpstream(world, say), await putStaticKey(world, say)];
-  writeProject(world);
+  await signIn(world, say);
+  await connectUpstream(world, say);
+  await putStaticKey(world, say);
+  const placeholders = writeProject(world);
   const agent = await prepareAgent(world);
   try {
     say(`\n5. kontext start --agent claude   (${agent.description})\n`);
-    const run = await startAgent(world, agent, login.storeArgs);
-    return await readVerdict(world, run, credentials);
+    const run = await startAgent(world, agent);
+    return await readVerdict(world, run, placeholders);
   } finally {
     await agent.close();
   }

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { CommandResult } from '@kontext/testkit';
 import { followAudit, type TailedEvent } from '../follow-audit.ts';
 import type { World } from '../world.ts';
-import type { ShownCredential } from './steps.ts';
 
 /** What `--json` prints as the last line. */
 export interface VerdictSummary {
@@ -24,7 +23,8 @@ export interface Verdict {
     readonly decision: string;
     readonly outcome: string;
   }[];
-  readonly credentials: readonly (ShownCredential & { readonly kind: string; readonly lifetime: string })[];
+  /** Lines of a table: variable, provider, kind, scopes, lifetime. */
+  readonly credentials: readonly string[];
   readonly verifyText: string;
   readonly failures: readonly string[];
 }
@@ -37,7 +37,7 @@ interface ToolPayload {
 export async function readVerdict(
   world: World,
   run: CommandResult,
-  shown: readonly ShownCredential[],
+  expectedCredentials: number,
 ): Promise<Verdict> {
   const tail = followAudit(world);
   const ended = await tail.waitFor((event) => event.kind === 'session.ended');
@@ -53,8 +53,8 @@ export async function readVerdict(
     auditVerified: verify.exitCode === 0,
     hookP50Ms: readHookMedian(world),
   };
-  const failures = findFailures(world, run, summary, shown.length);
-  const credentials = await describeCredentials(world, shown);
+  const failures = findFailures(world, run, summary, expectedCredentials);
+  const credentials = await describeCredentials(world);
   const calls = describeCalls(events);
   const verifyText = (verify.stdout + verify.stderr).trim();
   return {
@@ -95,16 +95,10 @@ function findFailures(
   return promises.filter(([kept]) => !kept).map(([, failure]) => failure);
 }
 
-async function describeCredentials(
-  world: World,
-  shown: readonly ShownCredential[],
-): Promise<Verdict['credentials']> {
-  const dry = await world.cli(['run', '--dry-run', '--trust', '--json', '--', 'true']);
-  const rows = dry.stdout.trim().startsWith('[') ? (JSON.parse(dry.stdout) as Record<string, string>[]) : [];
-  return shown.map((credential) => {
-    const row = rows.find((candidate) => candidate.variable === credential.variable);
-    return { ...credential, kind: row?.kind ?? '', lifetime: row?.lifetime ?? '' };
-  });
+/** Variable, provider, kind and lifetime as the command itself tells them; it never prints a value. */
+async function describeCredentials(world: World): Promise<readonly string[]> {
+  const dry = await world.cli(['run', '--dry-run', '--trust', '--', 'true']);
+  return dry.stdout.trimEnd().split('\n');
 }
 
 function describeCalls(events: readonly TailedEvent[]): Verdict['calls'] {
@@ -129,9 +123,7 @@ const clip = (text: string, length: number): string =>
 /** What a user wants to see at the end. */
 export function printReport(verdict: Verdict, seconds: number, say: (text: string) => void): void {
   say('\nCredentials handed to the agent (values were never printed):');
-  for (const { variable, provider, kind, lifetime } of verdict.credentials) {
-    say(`  ${variable.padEnd(12)} ${provider.padEnd(8)} ${kind.padEnd(8)} ${lifetime}`);
-  }
+  for (const line of verdict.credentials) say(`  ${line}`);
   say('\nTool calls, as the audit log has them:');
   for (const call of verdict.calls) {
     say(

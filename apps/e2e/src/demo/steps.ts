@@ -4,12 +4,6 @@ import { type CommandResult, walkPages } from '@kontext/testkit';
 import { logIn, type World } from '../world.ts';
 import type { PreparedAgent } from './prepare-agent.ts';
 
-/** A line of the closing report about one credential; never a value. */
-export interface ShownCredential {
-  readonly variable: string;
-  readonly provider: string;
-}
-
 type Say = (text: string) => void;
 
 /** The static key of the demo. It opens nothing: the demo's stand-ins are all there is. */
@@ -24,21 +18,20 @@ function expectOk(what: string, result: CommandResult): CommandResult {
  * Logs in by the device flow and approves the page itself, saying so. Falls back to file storage where the machine
  * has no keyring.
  */
-export async function signIn(world: World, say: Say): Promise<{ readonly storeArgs: readonly string[] }> {
+export async function signIn(world: World, say: Say): Promise<void> {
   say(
     '\n2. kontext login   (the demo opens the approval page itself, with the passcode the backend printed)',
   );
   const shown = ({ uri, code }: { uri: string; code: string }) => say(`   code ${code} at ${uri}`);
   const first = await logIn(world, [], shown);
-  if (first.exitCode === 0) return { storeArgs: [] };
+  if (first.exitCode === 0) return;
   if (!first.stderr.includes('KX_KEYRING')) expectOk('kontext login', first);
   say('   no OS keyring answers here: logging in with --insecure-storage, which keeps the login in a file');
   expectOk('kontext login --insecure-storage', await logIn(world, ['--insecure-storage'], shown));
-  return { storeArgs: [] };
 }
 
 /** Registers the stand-in upstream as an OAuth provider and connects the account, as a browser would. */
-export async function connectUpstream(world: World, say: Say): Promise<ShownCredential> {
+export async function connectUpstream(world: World, say: Say): Promise<void> {
   const { upstream } = world;
   if (upstream === null) throw new Error('the demo needs its upstream');
   say(
@@ -46,7 +39,6 @@ export async function connectUpstream(world: World, say: Say): Promise<ShownCred
   );
   await addUpstream(world);
   await followConnect(world);
-  return { variable: 'DEMO_TOKEN', provider: 'demo' };
 }
 
 /** Adds the upstream under the name `demo` and registers the printed callback URL there. */
@@ -74,18 +66,23 @@ async function followConnect(world: World): Promise<void> {
   const pending = await world.cli(['connect', 'demo']);
   const uri = /https?:\/\/\S+\/connect\/\S+/.exec(pending.stdout + pending.stderr)?.[0];
   if (uri === undefined) throw new Error(`no link in: ${pending.stdout}${pending.stderr}`);
-  await walkPages(uri);
+  const page = await walkPages(uri, { fields: { account: world.account, passcode: world.passcode } });
+  if (page.status >= 400)
+    throw new Error(`connecting ended with ${page.status} at ${page.url}: ${page.html}`);
 }
 
 /** Puts the demo's static key through standard input. */
-export async function putStaticKey(world: World, say: Say): Promise<ShownCredential> {
+export async function putStaticKey(world: World, say: Say): Promise<void> {
   say('\n4. kontext secrets put stripe   (value on standard input; sealed by the backend)');
   expectOk('kontext secrets put', await world.cli(['secrets', 'put', 'stripe'], { stdin: staticKey }));
-  return { variable: 'STRIPE_KEY', provider: 'stripe' };
 }
 
-/** The project the agent works in: a template that holds no secret, and a folder somebody might delete. */
-export function writeProject(world: World): void {
+/**
+ * The project the agent works in: a template that holds no secret, and a folder somebody might delete.
+ *
+ * @returns Number of placeholders in the template.
+ */
+export function writeProject(world: World): number {
   const template = [
     '# committed: names credentials, holds none',
     'DEMO_TOKEN={{kontext:demo}}',
@@ -96,16 +93,13 @@ export function writeProject(world: World): void {
   writeFileSync(join(world.home.workDir, '.env.kontext'), template);
   mkdirSync(join(world.home.workDir, 'victim'));
   writeFileSync(join(world.home.workDir, 'victim', 'thesis.txt'), 'years of work\n');
+  return 2;
 }
 
 /** Runs the agent through kontext in enforce mode, its output passed on to standard error. */
-export async function startAgent(
-  world: World,
-  agent: PreparedAgent,
-  storeArgs: readonly string[],
-): Promise<CommandResult> {
+export async function startAgent(world: World, agent: PreparedAgent): Promise<CommandResult> {
   const run = await world.cli(
-    ['start', '--agent', 'claude', '--trust', '--mode', 'enforce', ...storeArgs, '--', ...agent.args],
+    ['start', '--agent', 'claude', '--trust', '--mode', 'enforce', '--', ...agent.args],
     { env: agent.env, timeoutMs: 120_000 },
   );
   process.stderr.write(run.stdout.replace(/^(?=.)/gm, '   ') + run.stderr.replace(/^(?=.)/gm, '   '));
