@@ -56,7 +56,8 @@ export async function readVerdict(
   const failures = findFailures(world, run, summary, expectedCredentials);
   const credentials = await describeCredentials(world);
   const calls = describeCalls(events);
-  const verifyText = (verify.stdout + verify.stderr).trim();
+  // The last line of standard error is the sentence; before it stands the notice on where the login is kept.
+  const verifyText = `${verify.stdout.trim()}\n${verify.stderr.trim().split('\n').at(-1) ?? ''}`;
   return {
     ok: failures.length === 0,
     summary,
@@ -98,7 +99,14 @@ function findFailures(
 /** Variable, provider, kind and lifetime as the command itself tells them; it never prints a value. */
 async function describeCredentials(world: World): Promise<readonly string[]> {
   const dry = await world.cli(['run', '--dry-run', '--trust', '--', 'true']);
-  return dry.stdout.trimEnd().split('\n');
+  const rows = dry.stdout.trimEnd().split('\n');
+  return rows.map((row) =>
+    row
+      .split('\t')
+      .map((cell) => cell.padEnd(13))
+      .join(' ')
+      .trimEnd(),
+  );
 }
 
 function describeCalls(events: readonly TailedEvent[]): Verdict['calls'] {
