@@ -6,7 +6,7 @@ import { describeEnd } from './session-lines.ts';
 /** Longest time the person waits for their prompt. */
 const closeMs = 2_000;
 /** Share of it for events; the rest is for telling the backend that the session has ended. */
-const flushMs = 1_200;
+const flushMs = 1_500;
 
 /**
  * Sends the last events, ends the session, says how it went. Within 2 s: what is not sent then waits in the spool.
@@ -26,7 +26,14 @@ export async function closeSession(options: {
   const leftMs = closeMs - (Date.now() - endedAtMs);
   const told = await within(leftMs, session.end(exitCode));
   if (missed > 0) terminal.warn(`${missed} hook calls could not be recorded`);
-  if (!sent) terminal.warn('some events could not be sent; the next session sends them');
+  const upload = hooks.upload();
+  if (upload.kind === 'stopped') {
+    terminal.warn(
+      `events are no longer sent: ${upload.error.message}: ${upload.error.why} (${upload.error.code})`,
+    );
+  } else if (!sent) {
+    terminal.warn('some events could not be sent; the next session sends them');
+  }
   if (!told)
     terminal.warn('the backend was not told that the session ended; its credentials end when they expire');
   terminal.note(describeEnd(hooks.counts, endedAtMs - startedAtMs));

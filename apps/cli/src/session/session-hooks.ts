@@ -27,7 +27,6 @@ export interface SessionHooksOptions {
   /** Newest event of the session's server stream (32 bytes), to be named by the first event. */
   readonly serverEventHash: Uint8Array;
   readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
-  readonly onUploadState?: (state: UploadState) => void;
 }
 
 /** The open hooks of a session. */
@@ -41,6 +40,8 @@ export interface SessionHooks {
   expectFirstEvent(withinMs: number, warn: () => void): () => void;
   /** Whether the settings file still holds what was written; false is recorded, once. */
   checkSettings(): boolean;
+  /** How the upload is doing, and the last trouble it had. */
+  readonly upload: () => UploadState;
   /** Hooks that failed and let the call run; each left a line. */
   countMissed(): number;
   /** Sends what waits, for at most so long; the rest stays for the next run. @returns Whether all was sent. */
@@ -50,11 +51,14 @@ export interface SessionHooks {
 /** @throws KontextError `KX_SOCKET_FAILED`, `KX_SPOOL_CORRUPT`. */
 export async function openSessionHooks(options: SessionHooksOptions): Promise<SessionHooks> {
   const { adapter, plan, policy } = options;
+  let upload: UploadState = { kind: 'flowing' };
   const spool = createSpool({ ...options.spool, onReady: () => uploader.notify() });
   const uploader = createUploader({
     source: spool.source,
     append: options.append,
-    ...(options.onUploadState === undefined ? {} : { onState: options.onUploadState }),
+    onState: (state) => {
+      upload = state;
+    },
   });
   let heard = (): void => undefined;
   const { actor, redactor } = options;
@@ -94,6 +98,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     args: adapter.launchArgs(plan, settingsPath),
     counts: handler.counts,
     spool,
+    upload: () => upload,
     expectFirstEvent(withinMs, warn) {
       const timer = setTimeout(warn, withinMs);
       heard = () => clearTimeout(timer);

@@ -153,13 +153,18 @@ export function createUploader(options: UploaderOptions): Uploader {
   return {
     notify,
     async flush(deadlineMs) {
-      notify();
-      backoff.wake();
+      let isLate = false;
       let timer: NodeJS.Timeout | undefined;
       const deadline = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, deadlineMs);
+        timer = setTimeout(() => {
+          isLate = true;
+          resolve();
+        }, deadlineMs);
       });
-      await Promise.race([running ?? Promise.resolve(), deadline]);
+      notify();
+      backoff.wake();
+      // A run that was on its way out is followed by another for what became ready meanwhile.
+      while (running !== null && !isLate) await Promise.race([running, deadline]);
       clearTimeout(timer);
     },
     close() {
