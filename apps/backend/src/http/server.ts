@@ -82,7 +82,9 @@ function closeAfterEarlyAnswer(request: IncomingMessage, response: ServerRespons
 function closeIdleSessions(app: FastifyInstance): void {
   const server = app.server as unknown as Http2SecureServer;
   const sessions = new Set<ServerHttp2Session>();
+  let closing = false;
   server.on('session', (session) => {
+    if (closing) return session.destroy();
     sessions.add(session);
     const timer = setTimeout(() => session.destroy(), idleSessionMs);
     timer.unref();
@@ -94,6 +96,7 @@ function closeIdleSessions(app: FastifyInstance): void {
     });
   });
   app.addHook('preClose', async () => {
+    closing = true;
     for (const session of sessions) {
       session.close();
       // A client that holds its end open must not hold the process.
