@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import {
   type CommandResult,
   claudeEnv,
@@ -37,6 +38,8 @@ export interface StartOptions {
   /** Arguments of the agent; `-p go` when left out. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** Standard input, where it must outlive `kontext start`; a pipe of {@link RunningAgent.child} when left out. */
+  readonly stdin?: Readable;
   readonly timeoutMs?: number;
 }
 
@@ -147,17 +150,17 @@ function runAgent(world: World, bin: string, model: ModelServer, options: StartO
         ...options.env,
         PATH: `${bin}:${world.env.PATH}`,
       },
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: [options.stdin ?? 'pipe', 'pipe', 'pipe'],
     },
   );
   const out = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
       out[name] += text;
     });
   }
   // An agent may end without reading its input.
-  child.stdin.on('error', () => undefined);
+  child.stdin?.on('error', () => undefined);
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
   const ended = new Promise<FinishedAgent>((resolve, reject) => {
     child.once('error', reject);
