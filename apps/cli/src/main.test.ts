@@ -423,6 +423,13 @@ describe('serve', () => {
   });
 });
 
+it('writes the frames of an error to the log, and none of its words', async () => {
+  await kontext('connect nosuch', { env: { KONTEXT_LOG: 'debug' } });
+  const log = readFileSync(join(context.config.stateDir, 'kontext.log'), 'utf8');
+  expect(log).toMatch(/error KontextError KX_PROVIDER_UNKNOWN\n.* at /);
+  expect(log).not.toContain('no provider nosuch');
+});
+
 it('keeps the login out of everything but its own file', async () => {
   writeTemplate('A={{kontext:github}}');
   const { stdout, stderr } = await program.run(context, ['run', '--trust', '--', 'true'], {
@@ -430,7 +437,10 @@ it('keeps the login out of everything but its own file', async () => {
   });
   const [refreshToken] = backend.oauth.refreshes;
   expect(refreshToken).toMatch(/^refresh-/);
-  expect(stdout + stderr).not.toContain(refreshToken);
+  const log = readFileSync(join(context.config.stateDir, 'kontext.log'), 'utf8');
+  expect(log).toMatch(/rpc kontext\.v1\.SessionService\/OpenSession ok \d+ ms/);
+  expect(stdout + stderr + log).not.toContain(refreshToken);
+  expect(log).not.toMatch(/DPoP|value/);
   const trust = readFileSync(join(context.config.stateDir, 'trust.json'), 'utf8');
   expect(trust).not.toContain('value');
 });

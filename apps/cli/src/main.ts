@@ -40,9 +40,14 @@ const commands: Readonly<Record<string, CommandEntry>> = {
 /** Whoever is interrupted gets this long to end what it began, such as a session. */
 const graceMs = 3_000;
 
-async function main(argv: readonly string[]): Promise<number> {
+/** What is known when the command has ended, well or not. */
+interface Outcome {
+  code: number;
+  logFile: string | null;
+}
+
+async function main(argv: readonly string[], outcome: Outcome): Promise<number> {
   const { globals, name } = readGlobals(argv);
-  const outcome = { code: 0 };
   const run = createRunner(globals, outcome);
   if (argv.length === 0 && process.stdin.isTTY && process.stdout.isTTY) {
     const { showOverview } = await import('./commands/overview.ts');
@@ -108,13 +113,14 @@ function readGlobals(argv: readonly string[]): {
   return { globals, name };
 }
 
-function createRunner(globals: Flags, outcome: { code: number }): RunCommand {
+function createRunner(globals: Flags, outcome: Outcome): RunCommand {
   return async (flags, work) => {
     const [{ loadConfig }, { createTerminal }] = await Promise.all([
       import('./config.ts'),
       import('./terminal.ts'),
     ]);
     const config = loadConfig({ ...globals, ...flags });
+    outcome.logFile = config.logFile;
     const signals = catchSignals();
     const context: Context = {
       config,
@@ -161,7 +167,7 @@ function catchSignals() {
 }
 
 /** Shows an error and returns its exit code. */
-async function fail(error: unknown): Promise<number> {
+async function fail(error: unknown, { logFile }: Outcome): Promise<number> {
   const [{ readColor }, { Interrupted }, { KontextError }, { createTerminal }] = await Promise.all([
     import('./config.ts'),
     import('./interrupted.ts'),
@@ -169,6 +175,10 @@ async function fail(error: unknown): Promise<number> {
     import('./terminal.ts'),
   ]);
   if (error instanceof Interrupted) return error.exitCode;
+  if (logFile !== null) {
+    const { createLog, errorLines } = await import('./log.ts');
+    errorLines(error).forEach(createLog(logFile));
+  }
   createTerminal({ mayAsk: false, color: readColor(), quiet: false }).error(error);
   return error instanceof KontextError ? error.spec.exitCode : 1;
 }
@@ -176,7 +186,8 @@ async function fail(error: unknown): Promise<number> {
 async function runProcess(): Promise<void> {
   // A reader that went away, as in `kontext audit tail | head`, is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
-  const code = await main(process.argv.slice(2)).catch(fail);
+  const outcome: Outcome = { code: 0, logFile: null };
+  const code = await main(process.argv.slice(2), outcome).catch((error) => fail(error, outcome));
   process.stdout.write('', () => process.exit(code));
 }
 

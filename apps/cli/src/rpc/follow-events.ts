@@ -38,7 +38,7 @@ export async function* followEvents(
       // No deadline: the stream lives as long as somebody looks.
       const answers = clients.audit.watchEvents({ sessionId, sinceSeconds }, { signal, timeoutMs: 0 });
       for await (const { events } of answers) {
-        for (const event of events) if (isNew(shown, event)) yield event;
+        for (const event of events.sort(byArrival)) if (isNew(shown, event)) yield event;
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -49,6 +49,12 @@ export async function* followEvents(
     await sleep(request.retryMs ?? 1_000, undefined, { signal }).catch(() => undefined);
   }
 }
+
+/** A batch comes stream by stream; a person reads it in the order of arrival. */
+const byArrival = (a: StoredEvent, b: StoredEvent): number => arrivedAt(a) - arrivedAt(b);
+
+const arrivedAt = ({ receivedAt }: StoredEvent): number =>
+  Number(receivedAt?.seconds ?? 0) * 1000 + (receivedAt?.nanos ?? 0) / 1e6;
 
 /** Within a stream, order is seq; between streams there is none. */
 function isNew(shown: Map<string, bigint>, { streamId, event }: StoredEvent): boolean {

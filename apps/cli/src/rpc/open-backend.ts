@@ -1,5 +1,6 @@
 import { createConnectTransport } from '@connectrpc/connect-node';
 import type { Config } from '../config.ts';
+import { createLog } from '../log.ts';
 import { createAccessTokens } from '../login/access-tokens.ts';
 import { loadLogin } from '../login/load-login.ts';
 import type { Login } from '../login/login-item.ts';
@@ -9,6 +10,7 @@ import type { Terminal } from '../terminal.ts';
 import { type Clients, createClients } from './clients.ts';
 import { createDpopInterceptor } from './dpop-interceptor.ts';
 import { createBackendAgent } from './http-agent.ts';
+import { createLogInterceptor } from './log-interceptor.ts';
 import { rpcError, type ServerClock } from './rpc-error.ts';
 
 /** The backend as the logged-in developer sees it. */
@@ -63,7 +65,7 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
     useBinaryFormat: true,
     defaultTimeoutMs: callTimeoutMs,
     nodeOptions: { agent },
-    interceptors: [createDpopInterceptor({ tokens, clock })],
+    interceptors: [createDpopInterceptor({ tokens, clock }), createLogInterceptor(createLog(config.logFile))],
   });
   return {
     clients: createClients(transport, (error) => rpcError(error, config.apiUrl, clock)),

@@ -81,6 +81,11 @@ function foreignError(failure: ConnectError, apiUrl: string): Error {
     case Code.DataLoss:
       return made('KX_INTERNAL', 'the backend failed', failure.rawMessage);
     default:
-      return made('KX_NOT_A_BACKEND', `${origin} does not answer as a kontext backend`, failure.rawMessage);
+      return made(
+        'KX_NOT_A_BACKEND',
+        `${origin} does not answer as a kontext backend`,
+        // An empty message is what Connect makes of a method it does not know.
+        failure.rawMessage || 'it does not know this call; it may be of another version',
+      );
   }
 }
