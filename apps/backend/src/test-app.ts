@@ -20,10 +20,10 @@ export interface TestApp {
 /** Starts the real app on a free loopback port; the organisation `default` is made when the store has none. */
 export async function startTestApp(
   store: Store,
-  deps: Partial<AppDeps> & { readonly owner?: NewLocalAccount } = {},
+  deps: Partial<AppDeps> & { readonly owner?: NewLocalAccount; readonly port?: number } = {},
 ): Promise<TestApp> {
-  const port = await findFreePort();
-  const apiUrl = `http://127.0.0.1:${port}`;
+  const port = deps.port ?? (await findFreePort());
+  const apiUrl = deps.config?.apiUrl ?? `http://127.0.0.1:${port}`;
   let offsetMs = 0;
   const nowMs = () => Date.now() + offsetMs;
   const kms = deps.kms ?? createLocalKms(new Map([['kek-test', randomBytes(32)]]), 'kek-test');

@@ -17,6 +17,8 @@ export interface ServerOptions {
 /** Longest a client may take for its headers, and for its whole request. */
 const headersTimeoutMs = 10_000;
 const requestTimeoutMs = 30_000;
+/** Without any traffic an HTTP/2 session ends after so long; watchers get a keep-alive more often. */
+const sessionTimeoutMs = 5 * 60_000;
 /** Node's HTTP/2 server has no header timeout: a session that opens no stream for so long is closed. */
 const idleSessionMs = 10_000;
 /** How long an HTTP/2 session may take to end at a stop. */
@@ -41,6 +43,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     ? (fastify({
         ...common,
         http2: true,
+        http2SessionTimeout: sessionTimeoutMs,
         https: { allowHTTP1: true, ...options.tls },
       }) as unknown as FastifyInstance)
     : fastify(common);

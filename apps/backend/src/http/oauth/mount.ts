@@ -33,6 +33,10 @@ export async function mountOAuth(
     raw.headers['x-forwarded-proto'] = protocol.slice(0, -1);
     raw.headers['x-forwarded-host'] = host;
     raw.headers['x-forwarded-for'] = request.ip;
+    // The library looks for a body as HTTP/1.1 announces it (RFC 9112 §6.3); an HTTP/2 client need not.
+    if (raw.method === 'POST' && raw.headers['content-length'] === undefined) {
+      raw.headers['transfer-encoding'] = 'chunked';
+    }
     const query = request.url.indexOf('?');
     const search = query === -1 ? '' : request.url.slice(query);
     // The library finds its mount path by comparing the two: the original must end with the stripped one.
