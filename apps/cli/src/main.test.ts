@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { CommandResult } from '@kontext/testkit';
@@ -176,6 +177,13 @@ describe('logout', () => {
     expect((await kontext('status')).exitCode).toBe(77);
   });
 
+  it('says when events of earlier sessions could not be sent before', async () => {
+    mkdirSync(join(context.config.stateDir, 'spool', 'ses_0'), { recursive: true });
+    const result = await kontext('logout');
+    expect(result.exitCode).toBe(0);
+    expect(result.stderr).toContain('events of 1 session(s) could not be sent');
+  });
+
   it('is no error when nobody is logged in', async () => {
     await kontext('logout');
     expect((await kontext('logout')).exitCode).toBe(0);
@@ -294,6 +302,41 @@ describe('run', () => {
     expect(result.exitCode).toBe(77);
     expect(result.stderr).toContain('KX_LOGIN_EXPIRED');
     expect((await kontext('status')).exitCode).toBe(0);
+  });
+});
+
+describe('a signal', () => {
+  const start = (args: readonly string[]) => {
+    const child = spawn(process.execPath, [program.path, ...args], {
+      cwd: context.home,
+      env: { ...context.config.environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+    const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
+    return { child, output: () => output, ended };
+  };
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s during login ends it with %i', async (signal, exitCode) => {
+    backend.oauth.interval = 30;
+    const { child, output, ended } = start(['login']);
+    await expect.poll(output).toContain('enter the code');
+    child.kill(signal);
+    expect(await ended).toBe(exitCode);
+  });
+
+  it('to a running child is handed on, and the session ends with 128 + n', async () => {
+    writeTemplate('B=b');
+    const wait = "console.log('ready'); setInterval(() => undefined, 1000)";
+    const { child, output, ended } = start(['run', '--trust', '--', process.execPath, '-e', wait]);
+    await expect.poll(output).toContain('ready');
+    child.kill('SIGTERM');
+    expect(await ended).toBe(143);
+    expect([...services.sessions]).toEqual([['ses_1', 143]]);
   });
 });
 

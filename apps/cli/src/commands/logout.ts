@@ -3,6 +3,8 @@ import type { Context, RunCommand } from '../context.ts';
 import { type Login, parseLogin } from '../login/login-item.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import { revokeToken } from '../login/revoke-token.ts';
+import { flushSpool } from '../session/flush-spool.ts';
+import { measureSpool } from '../session/measure-spool.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
 /** `kontext logout` */
@@ -15,7 +17,8 @@ export function define(command: Command, run: RunCommand): void {
  *
  * @throws KontextError `KX_SESSION_NESTED`, `KX_KEYRING_UNAVAILABLE`.
  */
-export async function logOut({ config, terminal }: Context): Promise<number> {
+export async function logOut(context: Context): Promise<number> {
+  const { config, terminal } = context;
   refuseNested(config, 'logout');
   const store = openSecretStore(config, terminal);
   const text = await store.get(config.apiUrl);
@@ -24,13 +27,18 @@ export async function logOut({ config, terminal }: Context): Promise<number> {
     return 0;
   }
   const login = readable(text);
-  // Wiped first: whatever the network does, the login is gone from this machine.
+  const waiting = login ? await flushSpool(context, store, login) : measureSpool(config.stateDir).sessions;
+  // Wiped before the request: whatever the network does, the login is gone from this machine.
   await store.delete(config.apiUrl);
   const failure = login ? await revokeToken(login, login.refreshToken) : 'the stored login could not be read';
   terminal.note(`logged out${login ? ` ${login.name}` : ''}; the login is gone from ${store.location}`);
   if (failure !== null) {
     terminal.warn(`the login could not be revoked at the backend: ${failure}`);
     terminal.warn('it ends there by itself; an administrator can end it at once');
+  }
+  if (waiting > 0) {
+    terminal.warn(`events of ${waiting} session(s) could not be sent; they wait in ${config.stateDir}/spool`);
+    terminal.warn('the next session of the same account sends them');
   }
   return 0;
 }

@@ -1,10 +1,9 @@
-import { readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
 import { type Backend, openBackend } from '../rpc/open-backend.ts';
 import { request } from '../rpc/request.ts';
 import { maxSkewMs } from '../rpc/rpc-error.ts';
+import { measureSpool, type SpoolSize } from '../session/measure-spool.ts';
 
 /** The state of this command on this machine. Key sets are pinned by a test: additive only. */
 export interface Status {
@@ -24,7 +23,7 @@ export interface Status {
   /** Whether the backend signs policy with the key pinned at login; null when it was not reached. */
   readonly policyKeyPinned: boolean | null;
   /** Audit events of ended or running sessions that wait to be sent. */
-  readonly spool: { readonly sessions: number; readonly bytes: number };
+  readonly spool: SpoolSize;
   /** The session we run inside. */
   readonly session: string | null;
   /** What is wrong, null when nothing is. */
@@ -37,7 +36,7 @@ export async function gatherStatus(context: Context): Promise<{ status: Status; 
   const base = {
     apiUrl: config.apiUrl,
     issuer: config.issuer,
-    spool: measureSpool(join(config.stateDir, 'spool')),
+    spool: measureSpool(config.stateDir),
     session: config.sessionId,
   };
   let backend: Backend | undefined;
@@ -100,22 +99,3 @@ function skewOf({ clock }: Backend): number {
 
 /** Whether the clock is so far off that a person should set it. */
 export const isSkewed = (status: Status): boolean => Math.abs(status.backend.clockSkewMs ?? 0) > maxSkewMs;
-
-/** Each session that has something to send has a directory of segments. */
-function measureSpool(directory: string): Status['spool'] {
-  const sessions = list(directory).filter((name) => name.startsWith('ses_'));
-  const sizes = sessions.flatMap((session) =>
-    list(join(directory, session)).map((file) => sizeOf(join(directory, session, file))),
-  );
-  return { sessions: sessions.length, bytes: sizes.reduce((sum, size) => sum + size, 0) };
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;

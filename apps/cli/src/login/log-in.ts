@@ -38,7 +38,7 @@ async function identify(
   { config, terminal, signal }: Context,
   login: Login,
   store: SecretStore,
-  first: FreshLogin['first'],
+  first: NonNullable<FreshLogin['first']>,
 ): Promise<Login> {
   const backend = await openBackend({ config, terminal, fresh: { login, store, first } });
   try {

@@ -27,15 +27,15 @@ export interface Backend {
 export interface OpenBackendOptions {
   readonly config: Config;
   readonly terminal: Terminal;
-  /** A login at hand already, right after it was made; else it is loaded from its store. */
+  /** A login at hand already; else it is loaded from its store. */
   readonly fresh?: FreshLogin;
 }
 
-/** A login that was just made, with its first access token. */
+/** A login at hand, with an access token when it was just made. */
 export interface FreshLogin {
   readonly login: Login;
   readonly store: SecretStore;
-  readonly first: NonNullable<Parameters<typeof createAccessTokens>[0]['first']>;
+  readonly first?: NonNullable<Parameters<typeof createAccessTokens>[0]['first']>;
 }
 
 /** Default 30 s for a call; sensible 5 s to 120 s. Resolving may wait for a provider. */
@@ -56,7 +56,7 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
     login,
     store,
     agent,
-    ...(fresh ? { first: fresh.first } : {}),
+    ...(fresh?.first ? { first: fresh.first } : {}),
   });
   const clock: ServerClock = { skewMs: null };
   const transport = createConnectTransport({

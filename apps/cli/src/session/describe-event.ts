@@ -20,7 +20,7 @@ export interface DescribedEvent {
   readonly payload: string | null;
 }
 
-const maxCommandLength = 100;
+const maxSubjectLength = 100;
 
 /** Takes the wire form apart. Nothing is verified here: `kontext audit verify` does. */
 export function describeEvent(stored: StoredEvent): DescribedEvent {
@@ -56,7 +56,7 @@ export function eventLine(event: DescribedEvent): string {
     event.kind,
     event.tool,
     event.decision === '' ? '' : decisionText(event),
-    commandOf(event.payload),
+    subjectOf(event.payload),
     event.session,
   ];
   return parts.filter((part) => part !== '').join('  ');
@@ -67,11 +67,13 @@ function decisionText({ decision, header }: DescribedEvent): string {
   return decision === 'deny' && field(header, 'mode') === 'observe' ? 'would deny' : decision;
 }
 
-function commandOf(payload: string | null): string {
+/** The command of a tool call, or the provider of what the backend did. */
+function subjectOf(payload: string | null): string {
   const call = field(payload ?? '', 'call');
   const command = typeof call === 'object' && call !== null && 'command' in call ? call.command : null;
-  if (typeof command !== 'string') return '';
-  return command.length > maxCommandLength ? `${command.slice(0, maxCommandLength)}…` : command;
+  const subject = command ?? field(payload ?? '', 'provider');
+  if (typeof subject !== 'string') return '';
+  return subject.length > maxSubjectLength ? `${subject.slice(0, maxSubjectLength)}…` : subject;
 }
 
 /** A top-level field of a JSON text, undefined when there is none: the text comes from elsewhere. */
