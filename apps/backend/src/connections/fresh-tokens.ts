@@ -91,12 +91,12 @@ async function refresh(
     throw reauth(name);
   }
   const pauseSeconds = pauses.left(id);
-  const attempt: RefreshAttempt | 'faster' =
+  const attempt: RefreshAttempt | Overtaken =
     pauseSeconds > 0
       ? { ok: false, error: unreachable('status', name, 'it did not answer a moment ago', pauseSeconds) }
       : await refreshOnce(deps, orgId, held);
   deps.appended.notify(orgId);
-  if (attempt === 'faster') return reload(deps, orgId, id);
+  if (attempt.ok === 'overtaken') return reload(deps, orgId, held, attempt.orphan);
   if (attempt.ok) {
     pauses.clear(id);
     return attempt.tokens;
@@ -107,8 +107,20 @@ async function refresh(
   throw unreachable('status', name, attempt.error.why, Math.max(1, pauses.left(id)));
 }
 
-/** One refresh upstream, its outcome stored. `faster`: another replica has stored something newer. */
-function refreshOnce(deps: ConnectionDeps, orgId: string, held: Held): Promise<RefreshAttempt | 'faster'> {
+/** The connection has moved on meanwhile: refreshed by another replica, connected anew, or revoked. */
+interface Overtaken {
+  readonly ok: 'overtaken';
+  /** Tokens that were issued and could not be stored. */
+  readonly orphan: TokenSet | null;
+}
+
+const overtaken = (attempt: RefreshAttempt | null): Overtaken => ({
+  ok: 'overtaken',
+  orphan: attempt?.ok ? attempt.tokens : null,
+});
+
+/** One refresh upstream, its outcome stored. */
+function refreshOnce(deps: ConnectionDeps, orgId: string, held: Held): Promise<RefreshAttempt | Overtaken> {
   return deps.refreshStore.kind === 'postgres'
     ? refreshLocked(deps, orgId, held)
     : refreshUnlocked(deps, orgId, held);
@@ -118,34 +130,36 @@ async function refreshUnlocked(
   deps: ConnectionDeps,
   orgId: string,
   held: Held,
-): Promise<RefreshAttempt | 'faster'> {
-  if (!(await mark(deps, orgId, held))) return 'faster';
+): Promise<RefreshAttempt | Overtaken> {
+  if (!(await mark(deps, orgId, held))) return overtaken(null);
   const attempt = await ask(deps, orgId, held);
-  return (await settle(deps, orgId, held, attempt)) ? attempt : 'faster';
+  return (await settle(deps, orgId, held, attempt)) ? attempt : overtaken(attempt);
 }
 
 async function refreshLocked(
   deps: ConnectionDeps,
   orgId: string,
   held: Held,
-): Promise<RefreshAttempt | 'faster'> {
+): Promise<RefreshAttempt | Overtaken> {
   // Its own transaction: the mark must outlive a crash of the one that waits for the provider.
-  if (!(await mark(deps, orgId, held))) return 'faster';
+  if (!(await mark(deps, orgId, held))) return overtaken(null);
   const { id, version } = held.found.connection;
   let answered: RefreshAttempt | null = null;
   try {
     return await deps.refreshStore.transaction({ role: 'app', orgId }, async (tx) => {
       const found = await findOpenable(tx, id, true);
       if (found === null || found.connection.version !== version || found.connection.state !== 'connected') {
-        return 'faster';
+        return overtaken(null);
       }
       answered = await ask(deps, orgId, { ...held, found });
-      return (await settleRefresh(tx, found, answered, new Date(deps.nowMs()))) ? answered : 'faster';
+      return (await settleRefresh(tx, found, answered, new Date(deps.nowMs())))
+        ? answered
+        : overtaken(answered);
     });
   } catch (error) {
     // The provider has answered, the database has not: the new refresh token exists nowhere but here.
     if (answered === null) throw error;
-    return (await settle(deps, orgId, held, answered)) ? answered : 'faster';
+    return (await settle(deps, orgId, held, answered)) ? answered : overtaken(answered);
   }
 }
 
@@ -201,14 +215,37 @@ async function settle(
   }
 }
 
-/** What another replica stored; the same rules once more, without another refresh. */
-async function reload(deps: ConnectionDeps, orgId: string, connectionId: string): Promise<TokenSet> {
+/** What somebody else stored, without another refresh. */
+async function reload(
+  deps: ConnectionDeps,
+  orgId: string,
+  held: Held,
+  orphan: TokenSet | null,
+): Promise<TokenSet> {
+  const { connection, provider } = held.found;
   const found = await deps.store.transaction({ role: 'app', orgId }, (tx) =>
-    findOpenable(tx, connectionId, false),
+    findOpenable(tx, connection.id, false),
   );
+  if (found?.connection.state !== 'connected' && orphan !== null) await discard(deps, held, orphan);
   const { tokens } = await openHeld(deps, found);
   if (isAlive(tokens, deps.nowMs())) return tokens;
-  throw unreachable('status', found?.provider.name ?? 'the provider', 'its token has just expired', 1);
+  throw unreachable('status', provider.name, 'its token has just expired', 1);
+}
+
+/** Revoked while the provider answered: nobody would ever end what it just issued. As well as it can be told. */
+async function discard(
+  deps: ConnectionDeps,
+  { found }: Held,
+  { accessToken, refreshToken }: TokenSet,
+): Promise<void> {
+  if (found.provider.revocationEndpoint === '') return;
+  try {
+    const client = await openClient(deps, found);
+    if (refreshToken === null) await client.revoke(accessToken, 'access_token');
+    else await client.revoke(refreshToken, 'refresh_token');
+  } catch {
+    // The one who revoked was told what the provider said; there is nobody to tell here.
+  }
 }
 
 const reauth = (name: string): KontextError =>
