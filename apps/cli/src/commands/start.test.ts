@@ -93,7 +93,6 @@ describe('kontext start', () => {
 
     const result = await startUntil(7, steps, ['--', '-p', 'hi']);
 
-    if (left().length) throw new Error(result.stderr + readdirSync(join(spoolRoot(), left()[0]!)).join());
     expect(result).toMatchObject({ exitCode: 7, stdout: '' });
     expect(agent.hookRuns().map(({ code, stdout, stderr }) => [code, stdout, stderr])).toEqual(
       Array(6).fill([0, '', '']),
@@ -191,6 +190,23 @@ describe('kontext start', () => {
     await running;
     expect(agent.hookRuns().map(({ code }) => code)).toEqual([0, 2]);
     expect(audit.headers().at(-1)).toMatchObject({ policyVersion: 2, mode: 'enforce' });
+  });
+
+  it('does not take the end of a session for tampering with its settings', async () => {
+    const marker = join(context.home, 'go');
+    agent.play([session, { shell: `while [ ! -e '${marker}' ]; do sleep 0.05; done` }]);
+    const running = start();
+    // Heartbeats come every second, and one of them is likely to meet the end.
+    await until(() => backend.calls.filter((call) => call.endsWith('/HeartbeatSession')).length >= 2);
+    writeFileSync(marker, '');
+    await running;
+    expect(kinds()).toEqual(['agent.event', 'agent.event']);
+  });
+
+  it('records that the settings file was changed, once', async () => {
+    const changed = `cd "$(dirname "$KONTEXT_SOCKET")" && chmod 600 settings.json && echo >> settings.json`;
+    await startUntil(3, [session, { shell: changed }]);
+    expect(kinds()).toEqual(['agent.event', 'agent.event', 'tamper.settings_changed']);
   });
 
   it('names the server stream’s newest event in its first event', async () => {

@@ -41,7 +41,10 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
   let stopWaiting = (): void => undefined;
   let updating = false;
   let leftovers: ReplayReport | null = null;
+  let stopped = false;
   const onBeat = async (newest: number): Promise<void> => {
+    // A heartbeat may still be under way when everything it would look at is being taken down.
+    if (stopped) return;
     hooks.checkSettings();
     if (newest <= policy.version || updating) return;
     updating = true;
@@ -59,6 +62,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
       });
     },
     stop() {
+      stopped = true;
       stopWaiting();
       for (const { path, error } of leftovers?.kept ?? []) {
         if (error.spec.exitCode === 75 || error.spec.exitCode === 69) continue;
