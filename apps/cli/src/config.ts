@@ -11,7 +11,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import { settings } from './settings.ts';
 
-export { type Setting, settings } from './settings.ts';
+export { settings } from './settings.ts';
 
 /** What the command line may override; undefined means the flag was not given. */
 export interface Flags {

@@ -87,7 +87,8 @@ async function callKeyring(
   timeoutMs: number,
   steps: readonly Step[],
 ): Promise<readonly Answer[]> {
-  const library = createRequire(import.meta.url).resolve('@napi-rs/keyring');
+  const require = createRequire(import.meta.url);
+  const library = require.resolve('@napi-rs/keyring');
   // NODE_OPTIONS could load foreign code into the process that sees the login.
   const { NODE_OPTIONS: _, ...childEnv } = env;
   const child = spawn(process.execPath, ['-e', childScript], {

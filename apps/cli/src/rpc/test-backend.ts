@@ -1,4 +1,5 @@
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
@@ -30,6 +31,7 @@ export const wireError = (
 /** Starts the backend. `GetCaller` is served; a test adds the rest. */
 export async function startTestBackend(
   routes: (router: ConnectRouter) => void = () => undefined,
+  tls?: { readonly cert: Buffer; readonly key: Buffer },
 ): Promise<TestBackend> {
   const oauth = await createTestAuthorizationServer();
   const nonces = createNonceIssuer(Buffer.alloc(32, 7));
@@ -66,15 +68,16 @@ export async function startTestBackend(
       routes(router);
     },
   });
-  const server = createServer((req, res) => {
+  const answer = (req: IncomingMessage, res: ServerResponse) => {
     res.setHeader('date', new Date(now()).toUTCString());
     if (req.url === '/healthz') res.end('{}');
     else if (req.url?.startsWith('/oauth/')) void oauth.handle(backend.url, req, res);
     else rpc(req, res);
-  });
+  };
+  const server = tls ? createTlsServer(tls, answer) : createServer(answer);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const backend: TestBackend = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     oauth,
     calls,
     clockOffsetMs: 0,
