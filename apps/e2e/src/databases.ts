@@ -8,13 +8,14 @@ import {
   startPostgresCluster,
 } from '@kontext/testkit';
 
-const postgres = partState('postgres');
+/** The databases a backend runs on. */
+export type DatabaseKind = 'the embedded database' | 'Postgres';
 
-/** For `describe.each`: name, and why it is skipped, empty when it is not. */
-export const databaseKinds = [
-  { kind: 'the embedded database', reason: '' },
-  { kind: 'Postgres', reason: postgres.reason },
-] as const;
+/** Rows of `describe.each`: the kind, and why it is skipped, empty when it is not. */
+export const databaseKinds: readonly (readonly [DatabaseKind, string])[] = [
+  ['the embedded database', ''],
+  ['Postgres', partState('postgres').reason],
+];
 
 /** One database for one world. */
 export interface StoryDatabase {
@@ -24,7 +25,7 @@ export interface StoryDatabase {
 }
 
 /** Makes an empty database of a kind. */
-export async function openDatabase(kind: (typeof databaseKinds)[number]['kind']): Promise<StoryDatabase> {
+export async function openDatabase(kind: DatabaseKind): Promise<StoryDatabase> {
   if (kind === 'the embedded database') return { url: undefined, close: async () => undefined };
   const cluster: PostgresCluster = await startPostgresCluster();
   const { url } = await cluster.createDatabase();

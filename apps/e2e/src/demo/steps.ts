@@ -62,7 +62,8 @@ export async function addUpstream(world: World): Promise<void> {
   await upstream.setRedirectUris([callback]);
 }
 
-async function followConnect(world: World): Promise<void> {
+/** Connects `demo` as a person with a browser would: opens the printed link, logs in there, approves. */
+export async function followConnect(world: World): Promise<void> {
   const pending = await world.cli(['connect', 'demo']);
   const uri = /https?:\/\/\S+\/connect\/\S+/.exec(pending.stdout + pending.stderr)?.[0];
   if (uri === undefined) throw new Error(`no link in: ${pending.stdout}${pending.stderr}`);
