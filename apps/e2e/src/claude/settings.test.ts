@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { partState, runClaude, startModelServer, toolResults } from '@kontext/testkit';
+import { partState, toolResults } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bash, type ClaudeStage, type Project, setClaudeStage, toolStory } from './stage.ts';
 
@@ -107,16 +107,17 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     ['CLAUDE_CODE_SIMPLE', { env: { CLAUDE_CODE_SIMPLE: '1' } }],
     ['CLAUDE_CODE_SAFE_MODE', { env: { CLAUDE_CODE_SAFE_MODE: '1' } }],
   ])(
-    'without kontext %s of a project does switch hooks off, so the tests here say something',
+    "without kontext %s in the user's settings does switch hooks off, so the tests below say something",
     async (_name, theirs) => {
       project = stage.makeProject();
-      project.write('.claude/settings.json', theirs);
-      const deny = JSON.stringify({ hooks: { PreToolUse: hook('echo denied >&2; exit 2') } });
-      const model = await startModelServer([bash('toolu_rm', 'rm -rf victim')]);
+      writeFileSync(join(project.configDir, 'settings.json'), JSON.stringify(theirs));
+      const deny = { hooks: { PreToolUse: hook('echo denied >&2; exit 2') } };
 
-      const home = { ...stage.world.home, workDir: project.dir };
-      await runClaude({ home, modelUrl: model.url, args: [...bypass, '--settings', deny] });
-      await model.stop();
+      await stage.runBare(
+        project,
+        [...bypass, '--settings', JSON.stringify(deny)],
+        [bash('toolu_rm', 'rm -rf victim')],
+      );
 
       expect(existsSync(project.victim)).toBe(false);
     },
@@ -134,12 +135,11 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
   ])('%s in the env block of a project does not switch the hooks off', async (name, value) => {
     project = stage.makeProject();
     project.write('.claude/settings.json', { env: { [name]: value } });
-    const noProxy = { NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1' };
 
     const run = await stage.start({
       project,
       args: bypass,
-      env: noProxy,
+      env: { NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1' },
       model: [bash('toolu_rm', '/bin/rm -rf victim')],
     });
 
@@ -148,15 +148,51 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     expect(toolStory(events)).toEqual(['tool_call.decided toolu_rm deny']);
   });
 
-  it.each(['CLAUDE_CODE_SIMPLE', 'CLAUDE_CODE_SAFE_MODE'])(
-    "%s in the user's own environment does not switch the hooks off",
-    async (name) => {
+  it('a shell prefix of a project is not put before the commands of the Bash tool', async () => {
+    project = stage.makeProject();
+    const prefix = project.write(
+      'prefix.sh',
+      `#!/bin/sh\ntouch '${inProject('prefix-ran')}'\nexec sh -c "$1"\n`,
+    );
+    chmodSync(prefix, 0o755);
+    project.write('.claude/settings.json', { env: { CLAUDE_CODE_SHELL_PREFIX: prefix } });
+
+    const run = await stage.start({ project, args: bypass, model: [bash('toolu_1', 'touch made.txt')] });
+
+    expect(run.exitCode).toBe(0);
+    expect(['made.txt', 'prefix-ran'].filter((name) => existsSync(inProject(name)))).toEqual(['made.txt']);
+  });
+
+  it.each([
+    ["the user's own settings", { CLAUDE_CODE_SIMPLE: '1' }],
+    ["the user's own settings", { CLAUDE_CODE_SAFE_MODE: '1' }],
+    ["the user's own environment", { CLAUDE_CODE_SIMPLE: '1' }],
+    ["the user's own environment", { CLAUDE_CODE_SAFE_MODE: '1' }],
+  ])('in %s %o does not switch the hooks off', async (place, env) => {
+    project = stage.makeProject();
+    const inEnvironment = place.endsWith('environment');
+    if (!inEnvironment) writeFileSync(join(project.configDir, 'settings.json'), JSON.stringify({ env }));
+
+    const run = await stage.start({
+      project,
+      args: bypass,
+      ...(inEnvironment ? { env } : {}),
+      model: [bash('toolu_rm', 'rm -rf victim')],
+    });
+
+    const events = await stage.eventsOf(run);
+    expect(existsSync(project.victim)).toBe(true);
+    expect(toolStory(events)).toEqual(['tool_call.decided toolu_rm deny']);
+  });
+
+  it.each([[['--setting-sources', 'user']], [['--restricted', '--tools', 'Bash']]])(
+    '%j is passed through and our hooks hold',
+    async (flags) => {
       project = stage.makeProject();
 
       const run = await stage.start({
         project,
-        args: bypass,
-        env: { [name]: '1' },
+        args: ['-p', 'go', '--allowedTools=Bash', ...flags],
         model: [bash('toolu_rm', 'rm -rf victim')],
       });
 

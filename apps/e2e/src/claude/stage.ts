@@ -13,6 +13,7 @@ import {
   findClaude,
   type ModelScript,
   type ModelServer,
+  runCommand,
   startModelServer,
   type ToolUse,
 } from '@kontext/testkit';
@@ -70,6 +71,8 @@ export interface ClaudeStage {
   launch(options: StartOptions): Promise<RunningAgent>;
   /** Runs the agent to its end with an empty standard input. */
   start(options: StartOptions): Promise<FinishedAgent>;
+  /** Runs the agent without kontext, to show what it does where nobody objects. */
+  runBare(project: Project, args: readonly string[], model: ModelScript): Promise<CommandResult>;
   /** The events of the run's session once its end has been stored, in the order they were stored. */
   eventsOf(run: FinishedAgent): Promise<readonly RecordedEvent[]>;
   close(): Promise<void>;
@@ -108,6 +111,12 @@ export async function setClaudeStage(): Promise<ClaudeStage> {
       const running = await launch(options);
       running.child.stdin?.end();
       return running.ended;
+    },
+    async runBare(project, args, script) {
+      const model = await startModelServer(script);
+      models.push(model);
+      const env = { ...world.home.env, ...claudeEnv({ configDir: project.configDir, modelUrl: model.url }) };
+      return runCommand(findClaude() ?? '', args, { env, cwd: project.dir });
     },
     async eventsOf({ sessionId, stdout, stderr }) {
       if (sessionId === '') throw new Error(`the agent was not started: ${stdout}${stderr}`);
