@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findFreePort, startPostgresCluster } from '@kontext/testkit';
@@ -17,7 +18,7 @@ describe('serve in local mode', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  it('shows the passcode at the first start and never again', async () => {
+  it('shows the passcode at the first start and never again', { timeout: 180_000 }, async () => {
     const env = {
       KONTEXT_DATA_DIR: join(directory, 'data'),
       KONTEXT_LISTEN: `127.0.0.1:${await findFreePort()}`,
@@ -54,15 +55,14 @@ describe('serve in local mode', () => {
     }
   });
 
-  it('says that the port is taken', async () => {
-    const port = await findFreePort();
-    const config = (name: string) =>
-      loadConfig({ KONTEXT_DATA_DIR: join(directory, name), KONTEXT_LISTEN: `127.0.0.1:${port}` });
-    const backend = await serve(config('one'), logger, () => undefined);
-    await expect(serve(config('two'), logger, () => undefined)).rejects.toMatchObject({
-      code: 'KX_CONFIG_INVALID',
-    });
-    await backend.close();
+  it('says that the port is taken', { timeout: 180_000 }, async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as AddressInfo;
+    const env = { KONTEXT_DATA_DIR: join(directory, 'data'), KONTEXT_LISTEN: `127.0.0.1:${port}` };
+    const serving = serve(loadConfig(env), logger, () => undefined);
+    await expect(serving).rejects.toMatchObject({ code: 'KX_CONFIG_INVALID' });
+    other.close();
   });
 });
 
