@@ -25,13 +25,10 @@ export {
   createServerFrameDecoder,
   encodeRequest,
   FrameError,
-  frameVersion,
   type HookReply,
   type HookRequest,
   keyBytes,
   maxHeadBytes,
-  maxOutputBytes,
-  maxTailBytes,
   type RequestKind,
   type ServerFrame,
 } from './client-frames.ts';
