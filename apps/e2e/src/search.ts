@@ -62,12 +62,15 @@ function listFiles(folder: string): string[] {
 }
 
 /**
- * Looks through arguments and environment of every process that may be read, but for those named.
+ * Looks through arguments and environment of every process that may be read.
  *
- * @param except Process ids that may hold the values, such as the agent's.
+ * @param except Processes that may hold the values, with all that they started: the agent.
  */
 export function findInProcesses(values: readonly string[], except: readonly number[]): Finding[] {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && !except.includes(Number(name)));
+  const parents = readParents();
+  const isExcepted = (pid: number): boolean =>
+    except.includes(pid) || (parents.has(pid) && isExcepted(parents.get(pid) ?? 0));
+  const pids = [...parents.keys()].filter((pid) => !isExcepted(pid));
   return pids.flatMap((pid) =>
     ['cmdline', 'environ'].flatMap((file) =>
       findInBytes(`process ${pid} ${file}`, readProcess(pid, file), values),
@@ -75,10 +78,20 @@ export function findInProcesses(values: readonly string[], except: readonly numb
   );
 }
 
+/** Process id → id of its parent. */
+function readParents(): ReadonlyMap<number, number> {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const entries = pids.map((pid) => {
+    const parent = /^PPid:\s*(\d+)/m.exec(readProcess(Number(pid), 'status').toString())?.[1];
+    return [Number(pid), Number(parent ?? 0)] as const;
+  });
+  return new Map(entries);
+}
+
 /** Empty for a process that has ended meanwhile, or belongs to somebody else. */
-function readProcess(pid: string, file: string): Buffer {
+function readProcess(pid: number, file: string): Buffer {
   try {
-    return readFileSync(join('/proc', pid, file));
+    return readFileSync(`/proc/${pid}/${file}`);
   } catch {
     return Buffer.alloc(0);
   }
