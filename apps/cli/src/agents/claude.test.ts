@@ -41,6 +41,16 @@ describe('claude command line', () => {
     expect(codeOf(() => claude.planLaunch(args, noFile))).toBe('KX_AGENT_FLAG_REFUSED');
   });
 
+  it.each([
+    [['--bg', 'go']],
+    [['go', '--background']],
+    [['--cloud=fix it']],
+    [['--environment', 'ccpool_1']],
+    [['-c', '--desktop']],
+  ])('refuses to send the agent out of the session: %j', (args) => {
+    expect(codeOf(() => claude.planLaunch(args, noFile))).toBe('KX_AGENT_FLAG_REFUSED');
+  });
+
   it('passes everything else on, in order, with one --settings before it', () => {
     const args = ['-p', 'say hi', '--dangerously-skip-permissions', '--', '--settingsx'];
     const plan = claude.planLaunch(args, noFile);

@@ -3,7 +3,8 @@
  *
  * What must hold against switching our hooks off:
  * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others;
- * - `--bare` and `--safe-mode` are refused, with the reason, and never dropped silently;
+ * - `--bare` and `--safe-mode` are refused, with the reason, and never dropped silently; so are the flags with which
+ *   the agent goes on elsewhere after `kontext start` has ended (`--bg`, `--cloud`, `--desktop`, …);
  * - `disableAllHooks: false` stands in ours, above what the agent may write in mid-session;
  * - the variables that mean the same are set in our `env` block and removed from the environment;
  * - hooks are in exec form: nothing is quoted, and a repository's shell prefix cannot replace them.
@@ -32,7 +33,18 @@ const steps: Readonly<Record<string, EventStep>> = {
   SessionEnd: 'other',
 };
 
-const refusedFlags = ['--bare', '--safe-mode'];
+const hooksOff = 'it switches off the hooks that decide and record tool calls';
+const leavesSession =
+  'the agent would go on outside this session, where nothing decides or records its tool calls';
+const refusedFlags: Readonly<Record<string, string>> = {
+  '--bare': hooksOff,
+  '--safe-mode': hooksOff,
+  '--bg': leavesSession,
+  '--background': leavesSession,
+  '--cloud': leavesSession,
+  '--environment': leavesSession,
+  '--desktop': leavesSession,
+};
 const forcedEnv = { CLAUDE_CODE_SIMPLE: '0', CLAUDE_CODE_SAFE_MODE: '0', CLAUDE_CODE_SHELL_PREFIX: '' };
 /** Variables that could load code into the hook's Node, or slow it down; the hook needs none. */
 const clearedForHook = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS'];
@@ -64,9 +76,10 @@ function planLaunch(args: readonly string[], readFile: (path: string) => string)
   for (let index = 0; index < args.length; index += 1) {
     const arg = args[index] ?? '';
     const [flag = ''] = arg.split('=', 1);
-    if (refusedFlags.includes(flag)) {
+    const why = Object.hasOwn(refusedFlags, flag) ? refusedFlags[flag] : undefined;
+    if (why !== undefined) {
       throw new KontextError('KX_AGENT_FLAG_REFUSED', `claude ${flag} cannot run in a session`, {
-        why: `${flag} switches off the hooks that decide and record tool calls`,
+        why,
         hint: `leave ${flag} out, or start claude without kontext`,
       });
     }
