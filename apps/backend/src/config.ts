@@ -51,7 +51,7 @@ const schema = z.object({
   }),
   KONTEXT_KEK_FILE: text.optional().meta({
     description: 'File with the key-encryption keys of the vault. Required outside local mode.',
-    shownDefault: 'in local mode: kek.json in the data directory, made at first start',
+    shownDefault: 'in local mode: kek.json in `<data directory>-keys`, made at first start',
   }),
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',

@@ -37,7 +37,7 @@ function buildProgram(): Command {
     .command('add <account>')
     .description('add a person to an organisation')
     .option('--org <name>', 'organisation', 'default')
-    .option('--role <role>', 'owner, admin, security, auditor or member', 'member')
+    .option('--role <role>', 'owner, admin, security, approver, auditor or member', 'member')
     .option('--group <name>', 'group that policies see; may be given several times', collect, [])
     .action(async (name: string, options: { org: string; role: string; group: string[] }) => {
       const { org: orgSlug, role, group: groups } = options;

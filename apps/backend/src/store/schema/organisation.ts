@@ -35,7 +35,7 @@ export const memberships = pgTable(
   {
     orgId: text('org_id').notNull(),
     userId: text('user_id').notNull(),
-    role: text('role', { enum: ['owner', 'admin', 'security', 'auditor', 'member'] }).notNull(),
+    role: text('role', { enum: ['owner', 'admin', 'security', 'approver', 'auditor', 'member'] }).notNull(),
     groups: text('groups').array().notNull().default(sql`'{}'::text[]`),
     createdAt: instant('created_at').notNull(),
   },
