@@ -55,11 +55,13 @@ async function errorsPage() {
   return `# Errors\n\n${note}\n\nEvery error kontext can show: three lines on standard error (what happened, why with the code, what to do next).\nThe code is stable; programs match on it. The last two columns are the exit code of \`kontext\` and the Connect code of the backend.\n\n${table(['Code', 'What it means', 'What to do next', 'Exit', 'RPC'], rows)}\n`;
 }
 
+/** A value stands as code, a description as words. */
+const shownDefault = (text) => (!text ? '–' : /[\s`]/.test(text) ? text : `\`${text}\``);
+
 async function configurationPage() {
   const cli = await load('apps/cli/src/settings.ts');
   const backend = await load('apps/backend/src/config.ts');
-  const rows = (settings) =>
-    settings.map((s) => [`\`${s.name}\``, s.meaning, s.default ? `\`${s.default}\`` : '–']);
+  const rows = (settings) => settings.map((s) => [`\`${s.name}\``, s.meaning, shownDefault(s.default)]);
   const head = ['Variable', 'Meaning', 'Default'];
   return `# Configuration\n\n${note}\n\n## The \`kontext\` command\n\nPrecedence: flag, environment, project file (only the env file and the agent), user file, default.\n\n${table(head, rows(cli.settings))}\n\n## The backend\n\n\`kontext-backend\` reads its environment and nothing else.\n\n${table(head, rows(backend.settings))}\n`;
 }
