@@ -26,12 +26,18 @@ export async function serve(
 ): Promise<RunningBackend> {
   const kms = openKms(config);
   const store = await openStore(config);
+  // Refreshes hold a connection while a provider answers: on Postgres they have a pool of their own.
+  const refreshStore = config.databaseUrl === null ? store : await openStore(config);
+  const closeStores = () => Promise.all([...new Set([store, refreshStore])].map((one) => one.close()));
   try {
     await ensureSchema(store, config.local);
     await store.maintain(new Date());
     const owner = config.local ? await createDefaultOrg(store, kms, Date.now()) : null;
     if (owner) print(`kontext-backend: local account: ${owner.account}  passcode: ${owner.passcode}`);
-    const app = await createApp({ config, store, kms, logger, wire });
+    const app = await createApp({
+      ...{ config, store, kms, logger },
+      wire: (parts) => wire(parts, refreshStore),
+    });
     await app.listen(config.listen).catch((error: unknown) => {
       throw listenError(error, config);
     });
@@ -40,11 +46,11 @@ export async function serve(
       url: config.apiUrl,
       close: async () => {
         await app.close();
-        await store.close();
+        await closeStores();
       },
     };
   } catch (error) {
-    await store.close();
+    await closeStores();
     throw error;
   }
 }
