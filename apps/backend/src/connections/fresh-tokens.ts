@@ -44,17 +44,17 @@ export function createFreshTokens(deps: ConnectionDeps): FreshTokens {
   const pauses = createRetryPauses(deps.nowMs);
 
   const refreshShared = (orgId: string, held: Held): Promise<TokenSet> => {
-    const { id } = held.found.connection;
-    const known = running.get(id);
+    const key = keyOf(orgId, held.found.connection.id);
+    const known = running.get(key);
     if (known) return known;
-    const started = refresh(deps, pauses, orgId, held).finally(() => running.delete(id));
-    running.set(id, started);
+    const started = refresh(deps, pauses, orgId, held).finally(() => running.delete(key));
+    running.set(key, started);
     return started;
   };
 
   return {
     get: async (orgId, connectionId) => {
-      const shared = running.get(connectionId);
+      const shared = running.get(keyOf(orgId, connectionId));
       if (shared) return shared;
       const found = await deps.store.transaction({ role: 'app', orgId }, (tx) =>
         findOpenable(tx, connectionId, false),
@@ -66,6 +66,9 @@ export function createFreshTokens(deps: ConnectionDeps): FreshTokens {
     },
   };
 }
+
+/** With the organisation: an id alone must not be enough to share in another one's token. */
+const keyOf = (orgId: string, connectionId: string): string => `${orgId}/${connectionId}`;
 
 async function openHeld({ kms }: ConnectionDeps, found: OpenableConnection | null): Promise<Held> {
   const name = found?.provider.name ?? 'the provider';

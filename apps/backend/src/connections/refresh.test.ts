@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { eq } from 'drizzle-orm';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -155,6 +156,29 @@ describe.each(testStores())('refreshing on $kind', ({ open }) => {
     await endIdleTransactions();
     await expect(get()).rejects.toMatchObject({ code: 'KX_CONNECTION_REAUTH_REQUIRED' });
     expect(await row()).toMatchObject({ state: 'reauth_required', refreshStartedAt: null });
+  });
+
+  test('a database that fails when the answer is to be stored is asked again, and nothing is lost', async () => {
+    room.advance(595_000);
+    const { refreshStore: real } = room.deps;
+    let calls = 0;
+    const failing: typeof real = {
+      ...real,
+      transaction: (scope, work) => {
+        calls += 1;
+        if (calls !== 2) return real.transaction(scope, work);
+        return real.transaction(scope, async (tx) => {
+          await work(tx);
+          throw new KontextError('KX_STORE_UNREACHABLE', 'the database does not answer');
+        });
+      },
+    };
+    const before = await refreshes();
+    const { accessToken } = await get(room.replica({ refreshStore: failing }));
+    expect(await works(accessToken)).toBe(true);
+    expect(await get()).toMatchObject({ accessToken });
+    expect(await refreshes()).toBe(before + 1);
+    expect(calls).toBe(3);
   });
 
   test('a crash before the provider was reached is seen, and the token is refreshed although it seems to live', async () => {

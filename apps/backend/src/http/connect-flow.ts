@@ -58,6 +58,8 @@ export async function registerConnectPages(
 
     scope.get<{ Params: { callbackId: string }; Querystring: Record<string, string | string[]> }>(
       '/connect/callback/:callbackId',
+      // A HEAD request would use the link up.
+      { exposeHeadRoute: false },
       async (request, reply) => {
         const session = await kit.session(request, reply);
         // Not sent to the login page: its address would then hold the code.
