@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ModelTurn, partState, toolResults } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -111,7 +111,7 @@ describe.skipIf(!claude.available)(`the real Claude Code without its hook server
     expect(existsSync(join(project.dir, 'after.txt'))).toBe(false);
   });
 
-  it('in observe the next call runs', async () => {
+  it('in observe the next call runs, and leaves a line in the file of missed hooks', async () => {
     const project = stage.makeProject();
     const model = [afterTheKill(bash('toolu_after', 'touch after.txt')), { text: 'done' }];
 
@@ -119,8 +119,13 @@ describe.skipIf(!claude.available)(`the real Claude Code without its hook server
     running.child.stdin?.end();
     const run = await running.ended;
 
+    const runtimeDir = stage.world.home.env.XDG_RUNTIME_DIR ?? '';
+    const missed = readdirSync(runtimeDir, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.missed'))
+      .map((path) => readFileSync(join(runtimeDir, path), 'utf8'));
     expect(existsSync(join(project.dir, 'after.txt'))).toBe(true);
     expect(run.model.turns).toHaveLength(2);
+    expect(missed.join('')).toMatch(/^\d{4}-\S+Z claude PreToolUse ECONNREFUSED$/m);
   });
 
   it('what the killed session had recorded is sent by the next one', async () => {

@@ -28,6 +28,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
         hooks: { PreToolUse: hook(`touch '${inProject('their-hook-ran')}'`) },
         env: { THEIR_VARIABLE: 'theirs' },
         disableAllHooks: true,
+        allowManagedHooksOnly: true,
       };
       const given = form === 'a file' ? project.write('mine.json', settings) : JSON.stringify(settings);
       const flag = form === 'inline JSON after =' ? [`--settings=${given}`] : ['--settings', given];
@@ -49,7 +50,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     },
   );
 
-  it.each(['--bare', '--safe-mode'])('%s is refused before anything starts', async (flag) => {
+  it.each(['--bare', '--safe-mode', '--bg'])('%s is refused before anything starts', async (flag) => {
     project = stage.makeProject();
     const sessionsBefore = stage.tail.events.filter(({ kind }) => kind === 'session.opened').length;
 
@@ -92,7 +93,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     'disableAllHooks in %s of a cloned project does not matter',
     async (path) => {
       project = stage.makeProject();
-      project.write(path, { disableAllHooks: true });
+      project.write(path, { disableAllHooks: true, allowManagedHooksOnly: true });
 
       const run = await stage.start({ project, args: bypass, model: [bash('toolu_rm', 'rm -rf victim')] });
 
