@@ -1,6 +1,9 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --
 /**
  * The process edge: finds the command, runs it, turns its end into an exit code.
+ *
+ * The `--` above matters: Node 20 takes `--env-file` out of a script's own arguments and loads that file, its
+ * NODE_OPTIONS included, before the first line here runs. Behind `--` it leaves the arguments alone.
  *
  * Nothing is imported before it is needed. `kontext hook` runs on every tool call and loads node built-ins only; any
  * other command loads commander and its own module.

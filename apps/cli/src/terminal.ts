@@ -189,3 +189,19 @@ async function readAll(stdin: NodeJS.ReadableStream, maxBytes: number): Promise<
   }
   return Buffer.concat(chunks);
 }
+
+/**
+ * Ends private modes an agent may leave behind: mouse reporting, focus events, bracketed paste, application cursor
+ * and keypad, kitty keyboard, modifyOtherKeys, alternate screen, colours; shows the cursor. The cursor is saved
+ * before the alternate screen is left, because leaving it restores a saved position even when it was not on.
+ */
+export const terminalResetSequence = [
+  '\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1004l\u001b[?1005l\u001b[?1006l\u001b[?1015l',
+  '\u001b[?2004l\u001b[?2026l\u001b[?1l\u001b>\u001b[<u\u001b[>4;0m',
+  '\u001b7\u001b[?1049l\u001b[?25h\u001b[0m',
+].join('');
+
+/** Puts a terminal back in order after an agent; does nothing when standard output is none. */
+export function resetTerminalModes(): void {
+  if (process.stdout.isTTY) process.stdout.write(terminalResetSequence);
+}

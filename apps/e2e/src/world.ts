@@ -27,7 +27,8 @@ export interface Programs {
 
 /** The programs as `npm run build` leaves them in this repository. */
 export function builtPrograms(): Programs {
-  const built = (path: string) => [process.execPath, fileURLToPath(new URL(path, repositoryRoot()))];
+  // `--`: otherwise Node 20 takes `--env-file` out of the arguments and loads that file itself.
+  const built = (path: string) => [process.execPath, '--', fileURLToPath(new URL(path, repositoryRoot()))];
   return { kontext: built('apps/cli/dist/main.js'), backend: built('apps/backend/dist/main.js') };
 }
 

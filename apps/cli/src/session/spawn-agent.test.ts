@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { terminalResetSequence } from '../terminal.ts';
 import { findExecutable } from './find-executable.ts';
-import { exitCodeOfSignal, spawnChild, terminalResetSequence } from './spawn-agent.ts';
+import { exitCodeOfSignal, spawnChild } from './spawn-agent.ts';
 
 let directory: string;
 let wrapper: string;

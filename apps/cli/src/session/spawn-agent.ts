@@ -15,6 +15,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { isatty } from 'node:tty';
 import { KontextError } from '@kontext/errors';
+import { resetTerminalModes } from '../terminal.ts';
 
 /** What to run, and the walls a test may replace. */
 export interface SpawnChildOptions {
@@ -30,17 +31,6 @@ export interface SpawnChildOptions {
   /** Whether a terminal sends SIGINT to the whole group; asked of descriptors 0, 1 and 2 when left out. */
   readonly hasTerminal?: boolean;
 }
-
-/**
- * Ends private modes an agent may leave behind: mouse reporting, focus events, bracketed paste, application cursor
- * and keypad, kitty keyboard, modifyOtherKeys, alternate screen, colours; shows the cursor. The cursor is saved
- * before the alternate screen is left, because leaving it restores a saved position even when it was not on.
- */
-export const terminalResetSequence = [
-  '\u001b[?1000l\u001b[?1002l\u001b[?1003l\u001b[?1004l\u001b[?1005l\u001b[?1006l\u001b[?1015l',
-  '\u001b[?2004l\u001b[?2026l\u001b[?1l\u001b>\u001b[<u\u001b[>4;0m',
-  '\u001b7\u001b[?1049l\u001b[?25h\u001b[0m',
-].join('');
 
 const handedOnAlways = ['SIGTERM', 'SIGHUP', 'SIGUSR2'] as const;
 const sentByTerminal = ['SIGINT', 'SIGQUIT'] as const;
@@ -58,7 +48,7 @@ export async function spawnChild(options: SpawnChildOptions): Promise<number> {
     return await runChild(options, signals.attach);
   } finally {
     signals.close();
-    if (isatty(1)) process.stdout.write(terminalResetSequence);
+    resetTerminalModes();
   }
 }
 
