@@ -188,16 +188,21 @@ export interface ShownCode {
   readonly code: string;
 }
 
+const approveOverHttp = ({ account, passcode }: World, { uri }: ShownCode) =>
+  approveDevice({ verificationUriComplete: uri, account, passcode });
+
 /**
  * Logs in by the real device flow: runs `kontext login`, reads URL and code off its terminal output, and walks the
  * approval pages as a person would.
  *
  * @param onShown Called with what the person would see, before the page is approved.
+ * @param approve Does the person's part; default: walks the pages over HTTP.
  */
 export async function logIn(
   world: World,
   args: readonly string[] = [],
   onShown: (shown: ShownCode) => void = () => undefined,
+  approve: (shown: ShownCode) => Promise<unknown> = (shown) => approveOverHttp(world, shown),
 ): Promise<CommandResult> {
   const [file = '', ...leading] = world.programs.kontext;
   const child = spawn(file, [...leading, 'login', '--no-browser', ...args], {
@@ -215,9 +220,9 @@ export async function logIn(
     stderr += text;
     const uri = /https?:\/\/\S+user_code=\S+/.exec(stderr)?.[0];
     if (approval !== null || uri === undefined) return;
-    onShown({ uri, code: new URL(uri).searchParams.get('user_code') ?? '' });
-    const { account, passcode } = world;
-    approval = approveDevice({ verificationUriComplete: uri, account, passcode }).catch((error: Error) => {
+    const shown = { uri, code: new URL(uri).searchParams.get('user_code') ?? '' };
+    onShown(shown);
+    approval = approve(shown).catch((error: Error) => {
       stderr += `\napproval failed: ${error.message}`;
       child.kill();
     });

@@ -1,0 +1,93 @@
+import { hostname } from 'node:os';
+import { partState } from '@kontext/testkit';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { addUpstream } from '../demo/steps.ts';
+import { logIn, startWorld, type World } from '../world.ts';
+import { launchChromium, openWatchedPage, type WatchedPage } from './chromium.ts';
+
+const part = partState('chromium');
+const screenshots = process.env.KONTEXT_SCREENSHOTS;
+
+describe.skipIf(!part.available)(`the backend's pages in Chromium ${part.reason}`, () => {
+  let world: World;
+  let browser: Browser;
+  let watched: WatchedPage;
+
+  beforeAll(async () => {
+    world = await startWorld();
+    browser = await launchChromium();
+    watched = await openWatchedPage(browser);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await world?.close();
+  });
+
+  const shoot = async (page: Page, name: string) => {
+    if (screenshots !== undefined)
+      await page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
+  };
+
+  const signIn = async (page: Page) => {
+    await page.fill('[name=account]', world.account);
+    await page.fill('[name=passcode]', world.passcode);
+    await shoot(page, 'login');
+    await Promise.all([page.waitForURL(/activate/), page.press('[name=passcode]', 'Enter')]);
+  };
+
+  it('lets a person compare the code, see who asks from where, and approve', async () => {
+    let text = '';
+    const login = await logIn(world, ['--insecure-storage'], undefined, async ({ uri, code }) => {
+      const { page } = watched;
+      await page.goto(uri);
+      await signIn(page);
+      await page.click('button:has-text("Continue")');
+      await page.waitForSelector('[value=approve]');
+      text = await page.innerText('body');
+      await shoot(page, 'approve');
+      expect(text.replaceAll(/[^A-Z]/g, '')).toContain(code.replace('-', ''));
+      await page.click('[value=approve]');
+      await page.waitForSelector('text=/return to your terminal/i');
+      await shoot(page, 'done');
+    });
+
+    expect(login.exitCode, login.stderr).toBe(0);
+    expect(text).toContain(hostname());
+    expect(text).toContain('127.0.0.1');
+    expect(text).toMatch(/only continue if you started this/i);
+  });
+
+  it('connects an account through the provider and comes back', async () => {
+    await addUpstream(world);
+    const pending = await world.cli(['connect', 'demo']);
+    const link = /https?:\/\/\S+\/connect\/\S+/.exec(pending.stdout + pending.stderr)?.[0] ?? '';
+    const { page } = watched;
+
+    await page.goto(link);
+    await shoot(page, 'connect');
+    await page.click('button');
+    await page.waitForSelector('text=/return to your terminal/i');
+    await shoot(page, 'connected');
+
+    const { stdout } = await world.cli(['connections', 'ls', '--json']);
+    expect(stdout).toContain('"connected"');
+  });
+
+  it('shows a wrong code as a sentence, not as a stack', async () => {
+    const { page } = watched;
+    await page.goto(`${world.apiUrl}/activate?user_code=BBBB-BBBB`);
+    await page.click('button:has-text("Continue")');
+    await page.waitForLoadState();
+    await shoot(page, 'wrong-code');
+    expect(await page.innerText('body')).toMatch(/code (is|was|cannot|has)|no such code/i);
+    expect(await page.innerText('body')).not.toMatch(/at .*\.js:\d+/);
+  });
+
+  it('asks nothing of anybody else and breaks none of its own rules', () => {
+    const allowed = new Set([world.apiUrl, new URL(world.upstream?.url ?? '').origin]);
+    expect([...watched.origins].filter((origin) => !allowed.has(origin))).toEqual([]);
+    const ownRules = watched.complaints.filter((text) => /Content Security Policy|Refused|Mixed/i.test(text));
+    expect(ownRules).toEqual([]);
+  });
+});
