@@ -196,7 +196,7 @@ export const errorTable = {
     77,
     'not_found',
     'the organisation has no such provider',
-    'run `kontext providers ls`',
+    'put a static key with `kontext secrets put <provider>`, or add an OAuth service with `kontext providers add`',
   ),
   KX_PROVIDER_EXISTS: spec(
     64,

@@ -60,7 +60,7 @@ async function askEach(
   const answers = new Map<string, boolean>();
   for (const failure of failures) {
     const { placeholder } = failure;
-    const place = `${placeholder.provider}/${placeholder.resource}`;
+    const place = placeOf(placeholder);
     const connected = answers.get(place) ?? (await askOne(request, failure));
     answers.set(place, connected);
     if (connected) retry.push(placeholder);
@@ -76,9 +76,10 @@ async function askOne(
 ): Promise<boolean> {
   const { terminal, config, signal } = context;
   const { provider, resource, scopes } = failure.placeholder;
+  const place = placeOf(failure.placeholder);
   const verb = failure.connectUri === null ? 'try again' : `connect ${provider}`;
   for (;;) {
-    const answer = await terminal.ask(`${failure.message}. Enter: ${verb}, s: go on without it`, signal);
+    const answer = await terminal.ask(`${place} is missing. Enter: ${verb}, s: go on without it`, signal);
     if (/^s(kip)?$/i.test(answer)) return false;
     if (answer !== '') continue;
     if (failure.connectUri === null) return true;
@@ -89,11 +90,15 @@ async function askOne(
   }
 }
 
+/** The placeholder as a person wrote it, without its query. */
+const placeOf = ({ provider, resource }: PlaceholderRef): string =>
+  resource === '' ? provider : `${provider}/${resource}`;
+
 function listFailures({ terminal }: Context, failures: readonly PlaceholderFailure[]): void {
   for (const { placeholder, message, hint, code, connectUri } of failures) {
-    const place =
-      placeholder.resource === '' ? placeholder.provider : `${placeholder.provider}/${placeholder.resource}`;
-    terminal.warn(`${place} (line ${placeholder.line}): ${message} (${code}); ${connectUri ?? hint}`);
+    terminal.warn(
+      `${placeOf(placeholder)} (line ${placeholder.line}): ${message} (${code}); ${connectUri ?? hint}`,
+    );
   }
 }
 
