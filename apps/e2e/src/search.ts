@@ -49,16 +49,27 @@ export function findInFiles(folders: readonly string[], values: readonly string[
     .flatMap(listFiles)
     .flatMap((path) => [
       ...findInBytes(`name of ${path}`, path, values),
-      ...findInBytes(path, readFileSync(path), values),
+      ...findInBytes(path, orGone(() => readFileSync(path)) ?? '', values),
     ]);
 }
 
 function listFiles(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+  const entries = orGone(() => readdirSync(folder, { withFileTypes: true })) ?? [];
+  return entries.flatMap((entry) => {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) return listFiles(path);
     return entry.isFile() ? [path] : [];
   });
+}
+
+/** What programs that still run have removed meanwhile is null. */
+function orGone<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 /**

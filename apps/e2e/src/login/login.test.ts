@@ -1,11 +1,15 @@
 /** Logging in on a machine as most developers have it: a Secret Service holds the login, nothing else does. */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Keyring, partState, runCommandOrThrow, startKeyring } from '@kontext/testkit';
+import { approveDevice, type Keyring, partState, runCommandOrThrow, startKeyring } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { writeTemplate } from '../puppet.ts';
+import { startInTerminal } from '../running-command.ts';
 import { findInFiles } from '../search.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
 const part = partState('keyring');
+const hasScript = existsSync('/usr/bin/script');
 
 describe.skipIf(!part.available)(`a login in the keyring ${part.reason}`, () => {
   let keyring: Keyring;
@@ -125,6 +129,23 @@ describe.skipIf(!part.available)(`a login in the keyring ${part.reason}`, () => 
     expect(logout.stderr).toContain('could not be revoked at the backend');
     expect(await readItem()).toBe('null');
   });
+
+  it.skipIf(!hasScript)(
+    'is begun in a terminal by the first command that needs it, which then goes on',
+    async () => {
+      writeTemplate(world, 'LOG_LEVEL=debug\n');
+      const command = startInTerminal(world, ['run', '--', 'sh', '-c', 'echo "level $LOG_LEVEL"']);
+      const { account, passcode } = world;
+
+      const [verificationUriComplete] = await command.waitFor(/https?:\/\/\S+user_code=[A-Z-]+/);
+      await approveDevice({ verificationUriComplete, account, passcode });
+      const result = await command.ended;
+
+      expect(result.exitCode).toBe(0);
+      expect(result.stdout).toContain('logged in as owner');
+      expect(result.stdout).toContain('level debug');
+    },
+  );
 });
 
 /** The library the command itself uses, found from where the command lies. */

@@ -1,8 +1,20 @@
 /**
  * The program that is run: absent, not executable, ended in every way.
  *
- * Also shown in `apps/cli/src`: flags that are refused (`commands/start.test.ts`), which signals are handed on, with
- * and without a terminal, and that no handler stays (`session/spawn-agent.test.ts`).
+ * Where each kind of trouble is shown, from outside here in `apps/e2e/src`, and cause by cause in a room:
+ *
+ * | trouble | from outside | in the room |
+ * |---|---|---|
+ * | backend not running, wrong URL, TLS error | `login/wrong-backend` | `cli: rpc/rpc-errors` |
+ * | clock skew | `login/wrong-backend` (real, both ways) | `cli: login/access-tokens` (its code) |
+ * | expired device code, denied approval, Ctrl-C | `login/not-approved` | `backend: http/oauth/rotation` |
+ * | keyring absent, locked | `login/without-keyring` | `cli: login/keyring-store` (hanging too) |
+ * | template missing, malformed, unreadable, not UTF-8 | `trouble/template` | `env-template: parse-env-template` |
+ * | unknown provider, not connected, terminal or not | `trouble/template` | `cli: session/resolve-or-ask` |
+ * | agent missing, not executable, ended by a signal | here | `cli: session/spawn-agent`, `commands/start` |
+ * | hook stdin empty, truncated, huge, not JSON, deep | `trouble/hook-input` | `cli: hooks/decide-and-record` |
+ * | `tool_response` as array or string | `trouble/hook-input` | `cli: agents/claude` |
+ * | hook server gone | `trouble/hook-input`, `claude/hook-server-gone` | `cli: hooks/client` |
  */
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -4,7 +4,7 @@
  * Shown elsewhere: every syntax problem with its place, all limits (`packages/env-template`), trust across worktrees
  * and changes (`apps/cli/src/session/trust-store.test.ts`).
  */
-import { chmodSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { walkPages } from '@kontext/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -63,6 +63,16 @@ describe('a template', () => {
 
     expect(result.exitCode).toBe(65);
     expect(result.stderr).toMatch(/it is a directory \(KX_TEMPLATE_UNREADABLE\)[\s\S]*next: check the file/);
+  });
+
+  it('that the system refuses to open is exit 65 and says why', async () => {
+    // A link to itself: unlike a mode, that stops root too.
+    symlinkSync('.env.kontext', template());
+
+    const result = await run(show('A'));
+
+    expect(result.exitCode).toBe(65);
+    expect(result.stderr).toMatch(/the system answered ELOOP \(KX_TEMPLATE_UNREADABLE\)/);
   });
 
   it.skipIf(process.getuid?.() === 0)('that may not be read is exit 65 and says so', async () => {
