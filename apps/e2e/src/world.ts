@@ -2,11 +2,8 @@
  * A whole kontext on loopback for stories, the demo and the bench: the built backend on a database of its own, the
  * stand-in upstream, and the built command in a private home. Nothing of the user's own is read or written.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import {
   approveDevice,
   type CommandResult,
@@ -17,30 +14,9 @@ import {
   startUpstream,
   type Upstream,
 } from '@kontext/testkit';
+import { copyPreparedData } from './prepared-data.ts';
+import { type BackendProcess, builtPrograms, type Programs, startBackend } from './programs.ts';
 import { type Recorder, startRecorder } from './recorder.ts';
-
-/** How to start the two programs: file and leading arguments. */
-export interface Programs {
-  readonly kontext: readonly string[];
-  readonly backend: readonly string[];
-}
-
-/** The programs as `npm run build` leaves them in this repository. */
-export function builtPrograms(): Programs {
-  // `--`: otherwise Node 20 takes `--env-file` out of the arguments and loads that file itself.
-  const built = (path: string) => [process.execPath, '--', fileURLToPath(new URL(path, repositoryRoot()))];
-  return { kontext: built('apps/cli/dist/main.js'), backend: built('apps/backend/dist/main.js') };
-}
-
-/** The programs as a global install leaves them. */
-export function installedPrograms(prefix: string): Programs {
-  return { kontext: [join(prefix, 'bin/kontext')], backend: [join(prefix, 'bin/kontext-backend')] };
-}
-
-/** Both from source under vitest (`src/`) and from the bundle (`dist/`) the root is three folders up. */
-export function repositoryRoot(): URL {
-  return new URL('../../../', import.meta.url);
-}
 
 /** Options of {@link startWorld}. */
 export interface WorldOptions {
@@ -53,19 +29,10 @@ export interface WorldOptions {
   readonly cliEnv?: Readonly<Record<string, string>>;
   /** Start the stand-in upstream too; default true. */
   readonly upstream?: boolean;
+  /** Begin with nothing, as a new user does; default false: an embedded database that had its first start is copied. */
+  readonly fresh?: boolean;
   /** Put a wire tap between command and backend; default false. */
   readonly recorded?: boolean;
-}
-
-/** A running backend process. */
-export interface BackendProcess {
-  readonly child: ChildProcess;
-  /** Passcode of the local account; empty when this start did not make one. */
-  readonly passcode: string;
-  /** Everything it wrote so far. */
-  output(): string;
-  /** Ends it and waits; SIGTERM unless told. */
-  stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
 /** See {@link startWorld}. */
@@ -113,8 +80,9 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl, KONTEXT_LOCAL: '1' }),
     ...options.backendEnv,
   };
-  mkdirSync(backendEnv.KONTEXT_DATA_DIR, { recursive: true, mode: 0o700 });
   const upstream = options.upstream === false ? null : await startUpstream();
+  const isFresh = options.fresh ?? (options.databaseUrl !== undefined || options.programs !== undefined);
+  const preparedPasscode = isFresh ? '' : await copyPreparedData(home.root);
   const backend = await startBackend(programs.backend, backendEnv);
   const world: World = {
     apiUrl,
@@ -125,7 +93,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     recorder,
     backend,
     account: 'owner',
-    passcode: backend.passcode,
+    passcode: backend.passcode || preparedPasscode,
     cli: (args, run = {}) => runKontext(programs.kontext, args, home.workDir, { ...env, ...run.env }, run),
     async restartBackend() {
       world.backend = await startBackend(programs.backend, backendEnv);
@@ -153,32 +121,6 @@ function runKontext(
     env,
     stdin: run.stdin ?? '',
     timeoutMs: run.timeoutMs ?? 60_000,
-  });
-}
-
-/** Starts `kontext-backend serve` and waits for its "listening" line; the passcode is read off its output. */
-export function startBackend(
-  program: readonly string[],
-  env: Readonly<Record<string, string>>,
-): Promise<BackendProcess> {
-  const [file = '', ...leading] = program;
-  const child = spawn(file, [...leading, 'serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const lines: string[] = [];
-  let passcode = '';
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const stop = async (signal: NodeJS.Signals = 'SIGTERM') => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-    await exited;
-  };
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the backend ended with ${code}:\n${lines.join('\n')}`)));
-    createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      lines.push(line);
-      passcode = /passcode: (\S+)/.exec(line)?.[1] ?? passcode;
-      if (/listening on http/.test(line)) resolve({ child, passcode, output: () => lines.join('\n'), stop });
-    });
   });
 }
 

@@ -47,6 +47,8 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     database = await openDatabase(kind);
     keyring = hasKeyring ? await startKeyring() : null;
     world = await startWorld({
+      // Its passcode line is a positive control.
+      fresh: true,
       recorded: true,
       cliEnv: { KONTEXT_LOG: 'debug', ...keyring?.env },
       backendEnv: { KONTEXT_LOG_LEVEL: 'trace' },

@@ -5,7 +5,8 @@
  * verdict as the last line of standard output; `--bin <prefix>` uses a global install instead of this repository.
  */
 import { parseArgs } from 'node:util';
-import { builtPrograms, installedPrograms, startWorld, type World } from '../world.ts';
+import { builtPrograms, installedPrograms } from '../programs.ts';
+import { startWorld, type World } from '../world.ts';
 import { prepareAgent } from './prepare-agent.ts';
 import { printReport, readVerdict, type Verdict } from './report.ts';
 import { connectUpstream, putStaticKey, signIn, startAgent, writeProject } from './steps.ts';
@@ -38,7 +39,11 @@ async function main(): Promise<number> {
   say('kontext demo: from nothing to an audited agent session, on this machine only');
   const programs = values.bin === undefined ? builtPrograms() : installedPrograms(values.bin);
   const bus = process.env.DBUS_SESSION_BUS_ADDRESS;
-  const world = await startWorld({ programs, cliEnv: bus ? { DBUS_SESSION_BUS_ADDRESS: bus } : {} });
+  const world = await startWorld({
+    programs,
+    fresh: true,
+    cliEnv: bus ? { DBUS_SESSION_BUS_ADDRESS: bus } : {},
+  });
   try {
     const verdict = await tellTheStory(world);
     printReport(verdict, (Date.now() - startedAt) / 1000, say);

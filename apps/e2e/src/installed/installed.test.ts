@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findFreePort, runCommand, runCommandOrThrow, type ScratchHome, scratchHome } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { installedPrograms, repositoryRoot } from '../programs.ts';
 import { startCommand } from '../running-command.ts';
-import { installedPrograms, repositoryRoot, startWorld } from '../world.ts';
+import { startWorld } from '../world.ts';
 
 /** An install needs the registry; where it does not answer there is nothing to show. */
 const npmAnswers =

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommand, type ScratchHome, scratchHome } from '@kontext/testkit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { repositoryRoot } from '../world.ts';
+import { repositoryRoot } from '../programs.ts';
 
 let home: ScratchHome;
 beforeAll(() => {
