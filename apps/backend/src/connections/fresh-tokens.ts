@@ -76,7 +76,7 @@ async function openHeld({ kms }: ConnectionDeps, found: OpenableConnection | nul
   if (found?.connection.state !== 'connected' || found.secret === null) {
     throw new KontextError('KX_CONNECTION_MISSING', `${name} is not connected`);
   }
-  return { found, tokens: await openTokens(kms, found.secret) };
+  return { found, tokens: await openTokens(kms, found.connection, found.secret) };
 }
 
 async function refresh(

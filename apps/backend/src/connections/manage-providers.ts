@@ -19,7 +19,7 @@ import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { isProviderName, type ParsedProvider, type ProviderInput, parseProvider } from './parse-provider.ts';
 import { requireAdministrator } from './roles.ts';
-import { purposes } from './token-set.ts';
+import { clientSecretContext } from './token-set.ts';
 
 /** Agents every organisation has; in local mode each may use every provider. */
 const builtInAgents = ['claude', 'run'] as const;
@@ -103,8 +103,7 @@ async function sealClientSecret(
 ) {
   if (clientSecret === '') return null;
   const plaintext = Buffer.from(clientSecret, 'utf8');
-  const context = { purpose: purposes.clientSecret, orgId, subjectId: providerId, version: 1 };
-  const row = await sealAsRow(kms, context, plaintext, now);
+  const row = await sealAsRow(kms, clientSecretContext({ id: providerId, orgId }), plaintext, now);
   plaintext.fill(0);
   return row;
 }

@@ -76,7 +76,7 @@ async function revokeAtProvider(deps: ConnectionDeps, held: OpenableConnection):
   if (provider.kind === 'static') return manually('a static key cannot be revoked from here');
   if (provider.revocationEndpoint === '') return manually(`${provider.name} has no revocation endpoint`);
   try {
-    const { accessToken, refreshToken } = await openTokens(deps.kms, secret);
+    const { accessToken, refreshToken } = await openTokens(deps.kms, held.connection, secret);
     const client = await openClient(deps, held);
     // RFC 7009 §2.1: revoking the refresh token also ends the access tokens of the grant.
     if (refreshToken === null) await client.revoke(accessToken, 'access_token');

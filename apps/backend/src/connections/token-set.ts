@@ -1,14 +1,14 @@
 import { KontextError } from '@kontext/errors';
 import type { Kms } from '@kontext/vault';
 import { z } from 'zod';
-import { openRow, sealAsRow } from '../kms/sealed-secrets.ts';
+import { openRow, type SecretContext, sealAsRow } from '../kms/sealed-secrets.ts';
 import { createOAuth2Client, type IssuedTokens, type OAuth2Client } from '../providers/oauth2.ts';
-import type { OpenableConnection } from '../store/queries/connections.ts';
+import type { ConnectionRow, OpenableConnection } from '../store/queries/connections.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
 import type { ConnectionDeps } from './deps.ts';
 
 /** Purposes under which secrets of this room are sealed. */
-export const purposes = { connection: 'connection', clientSecret: 'client-secret' } as const;
+const purposes = { connection: 'connection', clientSecret: 'client-secret' } as const;
 
 /** The tokens of a connection; stored as JSON, sealed, version 1. */
 export interface TokenSet {
@@ -58,7 +58,7 @@ export async function sealConnection(
   plaintext: Buffer,
   now: Date,
 ): Promise<SecretRow> {
-  const context = { purpose: purposes.connection, orgId, subjectId: connectionId, version: fromVersion + 1 };
+  const context = contextOf({ id: connectionId, orgId, version: fromVersion + 1 });
   try {
     return await sealAsRow(kms, context, plaintext, now);
   } finally {
@@ -66,13 +66,20 @@ export async function sealConnection(
   }
 }
 
+/** What of a connection is bound into the seal of its secret. */
+export type SealedConnection = Pick<ConnectionRow, 'id' | 'orgId' | 'version'>;
+
+const contextOf = ({ id: subjectId, orgId, version }: SealedConnection) => ({
+  ...{ purpose: purposes.connection, orgId, subjectId, version },
+});
+
 /**
  * Opens the tokens of a connection.
  *
- * @throws KontextError `KX_VAULT_OPEN` when they do not open, or are of another format.
+ * @throws KontextError `KX_VAULT_OPEN` when they do not open for this connection, or are of another format.
  */
-export async function openTokens(kms: Kms, row: SecretRow): Promise<TokenSet> {
-  const plaintext = await openRow(kms, row);
+export async function openTokens(kms: Kms, connection: SealedConnection, row: SecretRow): Promise<TokenSet> {
+  const plaintext = await openRow(kms, contextOf(connection), row);
   try {
     const { v: _, ...tokens } = stored.parse(JSON.parse(plaintext.toString('utf8')));
     return tokens;
@@ -84,9 +91,16 @@ export async function openTokens(kms: Kms, row: SecretRow): Promise<TokenSet> {
   }
 }
 
-/** Opens a secret that is text: a static key, a client secret. */
-export async function openText(kms: Kms, row: SecretRow): Promise<string> {
-  const plaintext = await openRow(kms, row);
+/**
+ * Opens the static key of a connection.
+ *
+ * @throws KontextError `KX_VAULT_OPEN` when it does not open for this connection.
+ */
+export const openKey = (kms: Kms, connection: SealedConnection, row: SecretRow): Promise<string> =>
+  openText(kms, contextOf(connection), row);
+
+async function openText(kms: Kms, context: SecretContext, row: SecretRow): Promise<string> {
+  const plaintext = await openRow(kms, context, row);
   try {
     return plaintext.toString('utf8');
   } finally {
@@ -94,13 +108,25 @@ export async function openText(kms: Kms, row: SecretRow): Promise<string> {
   }
 }
 
+/** What the client secret of a provider is bound to; it is never replaced. */
+export const clientSecretContext = ({
+  id: subjectId,
+  orgId,
+}: {
+  readonly id: string;
+  readonly orgId: string;
+}) => ({
+  ...{ purpose: purposes.clientSecret, orgId, subjectId, version: 1 },
+});
+
 /** The client of a connection's provider, with its secret opened. */
 export async function openClient(
   { kms, fetch, nowMs }: Pick<ConnectionDeps, 'kms' | 'fetch' | 'nowMs'>,
   { provider, clientSecret }: Pick<OpenableConnection, 'provider' | 'clientSecret'>,
 ): Promise<OAuth2Client> {
   const { name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientAuth } = provider;
-  const secret = clientSecret === null ? '' : await openText(kms, clientSecret);
+  const secret =
+    clientSecret === null ? '' : await openText(kms, clientSecretContext(provider), clientSecret);
   return createOAuth2Client(
     {
       ...{ name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientAuth },

@@ -5,7 +5,7 @@ import { createAuditService } from '../audit/audit-service.ts';
 import type { Caller } from '../caller.ts';
 import { openTestRoom, type TestRoom } from '../connections/test-room.ts';
 import type { TestOrganisation } from '../organisations/test-organisation.ts';
-import { agentProviders, agents, leases } from '../store/schema.ts';
+import { agentProviders, agents, connections, leases } from '../store/schema.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import type { IssuedCredential, Outcome, RefusedCredential } from './outcome.ts';
 import type { WantedCredential } from './wanted-credential.ts';
@@ -189,6 +189,16 @@ describe.each(testStores())('credentials on $kind', ({ open }) => {
       await room.connect(owner);
       expect((await resolveOne(want('acme')))?.ok).toBe(true);
     });
+  });
+
+  test('a connection pointed to the secret of another one in the database gives nothing', async () => {
+    const { connection: mine } = await put('sk_mine');
+    const other = await org.addUser('member');
+    const { connection: theirs } = await put('sk_theirs', {}, other);
+    await room.store.transaction({ role: 'system', orgId: null }, (tx) =>
+      tx.update(connections).set({ secretId: theirs.secretId }).where(eq(connections.id, mine.id)),
+    );
+    expect(code(await resolveOne(want('stripe')))).toBe('KX_VAULT_OPEN');
   });
 
   test('broker delivery is refused, never turned into an inject', async () => {

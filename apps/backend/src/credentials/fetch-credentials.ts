@@ -1,8 +1,7 @@
 import { leaseSeconds, refuseUpstreamDown } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
-import { openText } from '../connections/token-set.ts';
-import { findSecretsOf } from '../store/queries/connections.ts';
-import type { SecretRow } from '../store/queries/secrets.ts';
+import { openKey } from '../connections/token-set.ts';
+import { findSecretsOf, type SecretOfConnection } from '../store/queries/connections.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
 import type { BatchItem } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
@@ -33,19 +32,19 @@ export async function fetchCredentials(
   const staticIds = [...kinds].filter(([, kind]) => kind === 'static').map(([id]) => id);
   const keys =
     staticIds.length === 0
-      ? new Map<string, SecretRow>()
+      ? new Map<string, SecretOfConnection>()
       : await deps.store.transaction({ role: 'app', orgId }, (tx) => findSecretsOf(tx, staticIds));
   const results = await mapBounded([...kinds], concurrency, async ([id, kind]) => {
-    const fetched = kind === 'static' ? openKey(deps, keys.get(id)) : fetchToken(deps, orgId, id);
+    const fetched = kind === 'static' ? fetchKey(deps, keys.get(id)) : fetchToken(deps, orgId, id);
     return [id, await fetched.catch((error: unknown): Fetched => ({ error }))] as const;
   });
   const byConnection = new Map(results);
   return items.map((item) => toFetchedItem(item, byConnection, deps.nowMs()));
 }
 
-async function openKey({ kms }: ExchangeDeps, row: SecretRow | undefined): Promise<Fetched> {
-  if (row === undefined) return { error: new Error('the connection has no secret') };
-  return { value: new Secret(await openText(kms, row)), expiresAtMs: null };
+async function fetchKey({ kms }: ExchangeDeps, held: SecretOfConnection | undefined): Promise<Fetched> {
+  if (held === undefined) return { error: new Error('the connection has no secret') };
+  return { value: new Secret(await openKey(kms, held.connection, held.secret)), expiresAtMs: null };
 }
 
 async function fetchToken({ tokens }: ExchangeDeps, orgId: string, connectionId: string): Promise<Fetched> {

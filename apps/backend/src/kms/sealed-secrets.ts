@@ -33,13 +33,15 @@ export async function sealAsRow(
 /**
  * Opens a stored secret; the caller zeroes the buffer.
  *
+ * @param context What the secret is wanted for, from the thing it belongs to and never from `row`: a row says itself what it
+ *   is for, so whoever can write to the database could point one connection to the secret of another.
  * @throws KontextError `KX_VAULT_OPEN` when row, context and key do not belong together.
  * @throws KontextError `KX_KEK_MISSING` when the key-encryption key is not available.
  */
-export async function openRow(kms: Kms, row: SecretRow): Promise<Buffer> {
+export async function openRow(kms: Kms, context: SecretContext, row: SecretRow): Promise<Buffer> {
   if (row.format !== 1) throw new KontextError('KX_VAULT_OPEN', 'a sealed secret has an unknown format');
   const { kekId, wrappedDek, iv, ciphertext } = row;
-  return open(kms, toSealContext(row), { format: 1, kekId, wrappedDek, iv, ciphertext });
+  return open(kms, toSealContext(context), { format: 1, kekId, wrappedDek, iv, ciphertext });
 }
 
 const toSealContext = ({ purpose, orgId, subjectId, version }: SecretContext): SealContext => ({

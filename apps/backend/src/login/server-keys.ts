@@ -53,9 +53,9 @@ export async function loadServerKeys(store: Store, kms: Kms, nowMs: number): Pro
   for (const purpose of ['oidc', 'cookie'] as const) await ensureKeys(store, kms, purpose, nowMs);
   const read = (purpose: 'oidc' | 'cookie') => store.transaction(scope, (tx) => listServerKeys(tx, purpose));
   const signing = await Promise.all(
-    (await read('oidc')).map(async (row) => parseSigning(row, await openRow(kms, row.secret))),
+    (await read('oidc')).map(async (row) => parseSigning(row, await openKey(kms, row))),
   );
-  const secrets = await Promise.all((await read('cookie')).map((row) => openRow(kms, row.secret)));
+  const secrets = await Promise.all((await read('cookie')).map((row) => openKey(kms, row)));
   const [first, second] = secrets;
   if (!first || !second) throw new KontextError('KX_INTERNAL', 'the cookie keys were not stored');
   const derive = (secret: Buffer, purpose: string): Buffer =>
@@ -94,13 +94,17 @@ async function makeKey(kms: Kms, purpose: 'oidc' | 'cookie', now: Date): Promise
 }
 
 async function sealKey(kms: Kms, kid: string, plaintext: Buffer, now: Date) {
-  const context = { purpose: 'signing-key', orgId: null, subjectId: kid, version: 1 };
   try {
-    return await sealAsRow(kms, context, plaintext, now);
+    return await sealAsRow(kms, contextOf(kid), plaintext, now);
   } finally {
     plaintext.fill(0);
   }
 }
+
+const openKey = (kms: Kms, { kid, secret }: ServerKeyRow): Promise<Buffer> =>
+  openRow(kms, contextOf(kid), secret);
+
+const contextOf = (kid: string) => ({ purpose: 'signing-key', orgId: null, subjectId: kid, version: 1 });
 
 function parseSigning(row: ServerKeyRow, secret: Buffer): SigningJwk {
   const jwk: unknown = JSON.parse(row.publicJwk ?? 'null');

@@ -44,10 +44,10 @@ const maxOpenKeys = 1000;
 /** Puts the policies together. */
 export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServiceDeps): PolicyService {
   const keys = new Map<string, P256PrivateJwk>();
-  const openOnce = async (row: PolicyKeyRow): Promise<P256PrivateJwk> => {
+  const openOnce = async (orgId: string, row: PolicyKeyRow): Promise<P256PrivateJwk> => {
     const known = keys.get(row.kid);
     if (known) return known;
-    const key = await openPolicyKey(kms, row);
+    const key = await openPolicyKey(kms, orgId, row);
     if (keys.size >= maxOpenKeys) keys.clear();
     keys.set(row.kid, key);
     return key;
@@ -64,7 +64,7 @@ export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServ
       const iat = Math.floor(nowMs() / 1000);
       const jws = await signSnapshot(
         { org: orgId, team: '', mode: org.mode, version, hash, iat, exp: iat + snapshotSeconds },
-        await openOnce(keyRow),
+        await openOnce(orgId, keyRow),
       );
       return { jws, policies: JSON.parse(newest.policies) as PolicyText[], version, mode: org.mode };
     },

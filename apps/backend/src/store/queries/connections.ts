@@ -81,17 +81,24 @@ export async function findOpenable(tx: Tx, id: string, lock: boolean): Promise<O
   };
 }
 
+/** A sealed secret with what it must have been sealed for. */
+export interface SecretOfConnection {
+  readonly connection: Pick<ConnectionRow, 'id' | 'orgId' | 'version'>;
+  readonly secret: SecretRow;
+}
+
 /** Sealed secrets of many connections, by connection id. */
 export async function findSecretsOf(
   tx: Tx,
   connectionIds: readonly string[],
-): Promise<Map<string, SecretRow>> {
+): Promise<Map<string, SecretOfConnection>> {
+  const { id, orgId, version } = connections;
   const rows = await tx
-    .select({ connectionId: connections.id, secret: secrets })
+    .select({ connection: { id, orgId, version }, secret: secrets })
     .from(connections)
     .innerJoin(secrets, eq(secrets.id, connections.secretId))
     .where(inArray(connections.id, [...connectionIds]));
-  return new Map(rows.map(({ connectionId, secret }) => [connectionId, secret]));
+  return new Map(rows.map((row) => [row.connection.id, row]));
 }
 
 /** Changes some columns of a connection. */
