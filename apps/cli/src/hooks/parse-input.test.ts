@@ -16,7 +16,7 @@ describe('hook input', () => {
 
   it.each([
     ['clipped', input('{}', 1_048_577), 'it is over 1 MiB'],
-    ['empty', input(''), 'it is not JSON'],
+    ['empty', input(''), 'it is empty'],
     ['truncated', input('{"tool_name":"Ba'), 'it is not JSON'],
     ['not JSON', input('hello'), 'it is not JSON'],
     ['not UTF-8', input(Buffer.from([0x22, 0xff, 0x22])), 'it is not UTF-8'],

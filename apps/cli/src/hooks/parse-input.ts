@@ -14,6 +14,7 @@ export type ParsedInput =
  */
 export function parseInput(request: Pick<HookRequest, 'head' | 'trueLength'>): ParsedInput {
   if (request.trueLength > request.head.length) return { ok: false, why: 'it is over 1 MiB' };
+  if (request.trueLength === 0) return { ok: false, why: 'it is empty' };
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(request.head));
