@@ -8,6 +8,7 @@ const steps = [
   ['types', 'tsc', ['-p', '.']],
   ['format and lint', 'biome', ['check', '--max-diagnostics=200', '--error-on-warnings', '.']],
   ['walls', process.execPath, ['scripts/walls.mjs']],
+  ['error codes', process.execPath, ['scripts/error-codes.mjs']],
   ['dead code', 'knip', ['--no-progress']],
   ['proto lint', 'buf', ['lint']],
   ['generated in step', process.execPath, ['scripts/in-step.mjs']],

@@ -7,7 +7,7 @@
  */
 export interface ErrorSpec {
   readonly summary: string;
-  readonly exitCode: 1 | 64 | 65 | 69 | 75 | 77 | 78 | 126 | 127 | 10 | 11 | 12 | 13 | 14 | 15;
+  readonly exitCode: 1 | 64 | 65 | 69 | 75 | 77 | 78 | 126 | 127 | 10 | 11 | 13 | 15;
   readonly rpcCode: RpcCode;
   readonly hint: string;
 }
@@ -426,18 +426,11 @@ export const errorTable = {
   // audit and spool
   KX_AUDIT_GAP: spec(10, 'failed_precondition', 'an audit stream lacks events', 'see the report'),
   KX_AUDIT_FORK: spec(11, 'aborted', 'a stored event came again with other bytes', 'see the report'),
-  KX_AUDIT_SIGNATURE: spec(12, 'failed_precondition', 'a signature does not verify', 'see the report'),
   KX_AUDIT_TRUNCATED: spec(
     13,
     'failed_precondition',
     'an audit stream ends before its head',
     'see the report',
-  ),
-  KX_AUDIT_UNPINNED_KEY: spec(
-    14,
-    'failed_precondition',
-    'the signing key is not pinned',
-    'pass the key, or log in again',
   ),
   KX_AUDIT_ALTERED: spec(
     15,
@@ -446,12 +439,6 @@ export const errorTable = {
     'see the report',
   ),
   KX_EVENT_INVALID: spec(1, 'invalid_argument', 'an audit event is not well formed', 'update kontext'),
-  KX_SPOOL_FULL: spec(
-    75,
-    'resource_exhausted',
-    'the local spool is full',
-    'let it upload: check `kontext status`',
-  ),
   KX_SPOOL_CORRUPT: spec(
     1,
     'internal',
