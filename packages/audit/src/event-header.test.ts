@@ -133,6 +133,7 @@ describe('event header', () => {
     ['occurredAt', '2026-01-02T03:04:05Z'],
     ['occurredAt', '2026-02-30T03:04:05.678Z'],
     ['occurredAt', '2026-01-02T24:00:00.000Z'],
+    ['occurredAt', '0000-01-02T03:04:05.678Z'],
     ['occurredAt', 1],
     ['lineage', null],
     ['lineage', []],

@@ -31,7 +31,7 @@ export {
   sealSpoolLine,
   startSpoolSegment,
 } from './spool-line.ts';
-export { deriveColumns, type StoredColumns } from './stored-columns.ts';
+export { deriveColumns, type StoredColumns, toColumnText } from './stored-columns.ts';
 export {
   type ChainedEvent,
   createStreamWriter,

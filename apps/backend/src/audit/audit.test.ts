@@ -49,6 +49,19 @@ describe.each(testStores())('the audit log on $kind', ({ open }) => {
     expect(stream).toMatchObject({ headSeq: 3, headHash: events[2]?.chain });
   });
 
+  // The agent names its tools: a name the database cannot hold must not keep the rest of the stream from being stored.
+  test('names that no column can hold are stored in the header, and verify', async () => {
+    const client = await openTestSession(store, org.owner, now());
+    const names = ['a\0b', '\0', 'a\ud800', '\udc00\ud800', 'NULL', '{"a",\\}', "'; --", '\u{1f600}'];
+    const events = names.map((name) =>
+      client.write({ tool: name, rule: name, toolUse: name, agent: name.slice(0, 64) }),
+    );
+    expect(await audit.append(org.owner, client.batch(events))).toMatchObject({ status: 'ok' });
+    const read = await readAll(client.opened.clientStreamId);
+    expect(read.events.map(({ header }) => parseHeader(header).tool)).toEqual(names);
+    expect(findings(read)).toEqual([]);
+  });
+
   test('an event without its payload is taken, a payload that does not match its hash is not', async () => {
     const client = await openTestSession(store, org.owner, now());
     const event = client.write();

@@ -1,4 +1,4 @@
-import { deriveColumns, type EventHeader } from '@kontext/audit';
+import { deriveColumns, type EventHeader, toColumnText } from '@kontext/audit';
 import type { NewEvent } from '../store/queries/audit-events.ts';
 
 /** The parts of an event that are stored as they are. */
@@ -25,9 +25,9 @@ export function toNewEvent(event: EventParts, header: EventHeader): NewEvent {
     userId,
     tool,
     decision,
-    agent: header.agent,
-    toolUseId: header.toolUse,
-    rule: header.rule,
+    agent: toColumnText(header.agent),
+    toolUseId: toColumnText(header.toolUse),
+    rule: toColumnText(header.rule),
     policyVersion: header.policyVersion,
     occurredAt: header.occurredAt,
   };
