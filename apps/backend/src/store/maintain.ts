@@ -6,15 +6,49 @@ const daysBehind = 2;
 const daysAhead = 7;
 const dayMs = 86_400_000;
 
-/** What {@link Store.maintain} does; safe to run on several replicas at once. */
-export async function maintain(transaction: Store['transaction'], now: Date): Promise<void> {
-  const first = new Date(now.getTime() - daysBehind * dayMs).toISOString().slice(0, 10);
-  await transaction({ role: 'retention', orgId: null }, (tx) =>
-    tx.execute(sql`SELECT kontext_make_partitions(${first}::date, ${daysBehind + 1 + daysAhead}::int)`),
-  );
-  await transaction({ role: 'retention', orgId: null }, async (tx) => {
-    for (const table of [oidcPayloads, dpopProofs, rateLimits, connectTickets]) {
-      await tx.delete(table).where(lt(table.expiresAt, now));
-    }
-  });
+/** The two functions of a store that know which days have partitions. */
+export type Maintained = Pick<Store, 'transaction' | 'maintain'>;
+
+/**
+ * Adds {@link Store.maintain} to transactions; safe to run on several replicas at once.
+ *
+ * Timers stand still while a machine sleeps, so the hourly call can come too late. Once `maintain` has run, a transaction on
+ * a day that it did not reach makes the partitions first: no event is refused because nobody was awake to prepare its day.
+ */
+export function addMaintenance(transaction: Store['transaction'], nowMs: () => number): Maintained {
+  let reached: { readonly fromMs: number; readonly untilMs: number } | null = null;
+  let running: Promise<void> | null = null;
+
+  const prepareDays = async (now: Date): Promise<void> => {
+    const first = new Date(now.getTime() - daysBehind * dayMs).toISOString().slice(0, 10);
+    const days = daysBehind + 1 + daysAhead;
+    await transaction({ role: 'retention', orgId: null }, (tx) =>
+      tx.execute(sql`SELECT kontext_make_partitions(${first}::date, ${days}::int)`),
+    );
+    reached = { fromMs: Date.parse(first), untilMs: Date.parse(first) + days * dayMs };
+  };
+  const catchUp = async (): Promise<void> => {
+    const now = nowMs();
+    if (reached === null || (now >= reached.fromMs && now < reached.untilMs)) return;
+    running ??= prepareDays(new Date(now)).finally(() => {
+      running = null;
+    });
+    // The transaction that waits for this says better what is wrong with the database.
+    await running.catch(() => undefined);
+  };
+
+  return {
+    transaction: async (scope, work) => {
+      await catchUp();
+      return transaction(scope, work);
+    },
+    maintain: async (now) => {
+      await prepareDays(now);
+      await transaction({ role: 'retention', orgId: null }, async (tx) => {
+        for (const table of [oidcPayloads, dpopProofs, rateLimits, connectTickets]) {
+          await tx.delete(table).where(lt(table.expiresAt, now));
+        }
+      });
+    },
+  };
 }

@@ -2,10 +2,10 @@ import { PGlite } from '@electric-sql/pglite';
 import { drizzle } from 'drizzle-orm/pglite';
 import { encodeScope } from './begin.ts';
 import { lockDataDir } from './data-dir-lock.ts';
-import { maintain } from './maintain.ts';
+import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
 import type { Store } from './store-contract.ts';
-import { translateStoreError } from './store-errors.ts';
+import { notCommitted, translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
 import type { Tx } from './tx.ts';
 
@@ -18,9 +18,13 @@ type Transaction = Parameters<Parameters<PGlite['transaction']>[0]>[0];
  * because every transaction takes its role first.
  *
  * @param directory Absolute path, made with mode 0700; null keeps everything in memory.
+ * @param nowMs Clock that says which day it is.
  * @throws KontextError `KX_STORE_LOCKED` when another process has it open.
  */
-export async function openPgliteStore(directory: string | null): Promise<Store> {
+export async function openPgliteStore(
+  directory: string | null,
+  nowMs: () => number = Date.now,
+): Promise<Store> {
   const lock = directory === null ? null : lockDataDir(directory);
   const database = await PGlite.create(directory ?? 'memory://').catch((error: unknown) => {
     lock?.release();
@@ -30,12 +34,18 @@ export async function openPgliteStore(directory: string | null): Promise<Store> 
 
   const run = <T>(work: (connection: Transaction) => Promise<T>): Promise<T> =>
     guard.enter(() =>
-      database.transaction(work).catch((error: unknown) => {
-        throw translateStoreError(error);
-      }),
+      database
+        .transaction(async (connection) => {
+          const result = await work(connection);
+          await checkCommittable(connection);
+          return result;
+        })
+        .catch((error: unknown) => {
+          throw translateStoreError(error);
+        }),
     );
 
-  const transaction: Store['transaction'] = (scope, work) =>
+  const plain: Store['transaction'] = (scope, work) =>
     run(async (connection) => {
       await connection.exec(encodeScope(scope));
       // drizzle needs `query` alone, which a transaction has.
@@ -44,8 +54,7 @@ export async function openPgliteStore(directory: string | null): Promise<Store> 
 
   return {
     kind: 'pglite',
-    transaction,
-    maintain: (now) => maintain(transaction, now),
+    ...addMaintenance(plain, nowMs),
     migrate: () => run((connection) => migrate(asMigrationConnection(connection))),
     schemaState: () => run((connection) => readSchemaState(asMigrationConnection(connection))),
     ping: () => run(async (connection) => void (await connection.query('SELECT 1'))),
@@ -54,6 +63,13 @@ export async function openPgliteStore(directory: string | null): Promise<Store> 
       lock?.release();
     },
   };
+}
+
+/** A statement that failed, and whose error `work` kept to itself, makes a COMMIT roll back without a word. */
+async function checkCommittable(connection: Transaction): Promise<void> {
+  await connection.query('SELECT 1').catch((cause: unknown) => {
+    throw notCommitted(cause);
+  });
 }
 
 const asMigrationConnection = (connection: Transaction): MigrationConnection => ({

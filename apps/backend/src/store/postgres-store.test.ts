@@ -1,3 +1,4 @@
+import type { KontextError } from '@kontext/errors';
 import { type PostgresCluster, startPostgresCluster } from '@kontext/testkit';
 import { sql } from 'drizzle-orm';
 import pg from 'pg';
@@ -89,6 +90,41 @@ describe('Postgres', () => {
   test('a server that is not there is a typed error', async () => {
     const store = await openPostgresStore('postgres://nobody@127.0.0.1:1/none', 1);
     await expect(store.ping()).rejects.toMatchObject({ code: 'KX_STORE_UNREACHABLE' });
+    await store.close();
+  });
+
+  test('a login, a database or a right that is missing is said in words, without the password', async () => {
+    const url = await emptyDatabase();
+    const name = `bare_${url.slice(-6)}`;
+    await asSuperuser(url, `CREATE ROLE ${name} LOGIN PASSWORD 'x'`);
+    const openAs = async (change: (login: URL) => void) => {
+      const login = new URL(url);
+      Object.assign(login, { username: name, password: 'x' });
+      change(login);
+      const store = await openPostgresStore(login.href, 1);
+      const error = await store.migrate().catch((e: unknown) => e);
+      await store.close();
+      return error as KontextError;
+    };
+    expect(await openAs(() => undefined)).toMatchObject({ code: 'KX_CONFIG_INVALID' });
+    const noDatabase = await openAs((login) => Object.assign(login, { pathname: '/nothing_here' }));
+    expect(noDatabase).toMatchObject({
+      code: 'KX_STORE_UNREACHABLE',
+      message: 'the database does not exist',
+    });
+    await asSuperuser(url, `DROP ROLE ${name}`);
+    expect(await openAs(() => undefined)).toMatchObject({ code: 'KX_STORE_UNREACHABLE' });
+  });
+
+  test('a statement that takes too long is temporary, not a fault', async () => {
+    const url = await emptyDatabase();
+    const store = await openPostgresStore(url, 1);
+    await store.migrate();
+    const slow = store.transaction({ role: 'system', orgId: null }, async (tx) => {
+      await tx.execute(sql`SET LOCAL statement_timeout = 20`);
+      await tx.execute(sql`SELECT pg_sleep(5)`);
+    });
+    await expect(slow).rejects.toMatchObject({ code: 'KX_TEMPORARY' });
     await store.close();
   });
 

@@ -1,10 +1,10 @@
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { encodeScope } from './begin.ts';
-import { maintain } from './maintain.ts';
+import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
 import type { Store } from './store-contract.ts';
-import { translateStoreError } from './store-errors.ts';
+import { explainMigration, notCommitted, translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
 import type { Tx } from './tx.ts';
 
@@ -12,8 +12,13 @@ import type { Tx } from './tx.ts';
  * Opens a pool of connections; the first one is made by the first transaction.
  *
  * @param maxConnections 1 to 100.
+ * @param nowMs Clock that says which day it is.
  */
-export async function openPostgresStore(url: string, maxConnections: number): Promise<Store> {
+export async function openPostgresStore(
+  url: string,
+  maxConnections: number,
+  nowMs: () => number = Date.now,
+): Promise<Store> {
   const pool = new pg.Pool({
     connectionString: url,
     max: maxConnections,
@@ -45,25 +50,33 @@ export async function openPostgresStore(url: string, maxConnections: number): Pr
     }
   };
 
-  const transaction: Store['transaction'] = (scope, work) =>
+  const plain: Store['transaction'] = (scope, work) =>
     guard.enter(() =>
       withConnection(async (client) => {
         await client.query(`BEGIN; ${encodeScope(scope)}`);
         const result = await work(drizzle(client) as unknown as Tx);
-        await client.query('COMMIT');
+        await commit(client);
         return result;
       }),
     );
 
   return {
     kind: 'postgres',
-    transaction,
-    maintain: (now) => maintain(transaction, now),
-    migrate: () => withConnection((client) => inTransaction(client, migrate)),
+    ...addMaintenance(plain, nowMs),
+    migrate: () =>
+      withConnection((client) => inTransaction(client, migrate)).catch((error: unknown) => {
+        throw explainMigration(error);
+      }),
     schemaState: () => withConnection((client) => readSchemaState(asMigrationConnection(client))),
     ping: () => withConnection(async (client) => void (await client.query('SELECT 1'))),
     close: () => pool.end(),
   };
+}
+
+/** A statement that failed, and whose error `work` kept to itself, makes a COMMIT roll back without a word. */
+async function commit(client: pg.PoolClient): Promise<void> {
+  const { command } = await client.query('COMMIT');
+  if (command !== 'COMMIT') throw notCommitted();
 }
 
 async function rollsBack(client: pg.PoolClient): Promise<boolean> {
@@ -79,7 +92,7 @@ async function inTransaction<T>(
 ): Promise<T> {
   await client.query('BEGIN');
   const result = await work(asMigrationConnection(client));
-  await client.query('COMMIT');
+  await commit(client);
   return result;
 }
 

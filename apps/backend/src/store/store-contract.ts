@@ -10,7 +10,8 @@ export interface Store {
    * Inside, only `tx` may be used: opening a second transaction in the same async context is refused, because on PGlite it
    * would wait for ever. `work` must not wait for the network on PGlite. A statement may take 15 s, a pause 30 s.
    *
-   * @throws KontextError `KX_STORE_UNREACHABLE` when the database does not answer.
+   * @throws KontextError `KX_STORE_UNREACHABLE` when the database does not answer, `KX_TEMPORARY` when a statement waited too
+   *   long, `KX_REQUEST_INVALID` when a text holds NUL, which it cannot store.
    * @throws KontextError `KX_INTERNAL` when called inside a transaction.
    */
   transaction<T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T>;
@@ -20,7 +21,8 @@ export interface Store {
   schemaState(): Promise<SchemaState>;
   /**
    * Makes audit partitions from two days ago to seven days ahead and deletes rows that have expired. Call it at start, after
-   * `migrate`, and every hour: events cannot be stored on a day without a partition.
+   * `migrate`, and every hour: events cannot be stored on a day without a partition. After the first call, a transaction on a
+   * day it did not reach (the machine slept) makes the partitions itself.
    */
   maintain(now: Date): Promise<void>;
   /** One cheap query, for readiness. */

@@ -1,5 +1,6 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTestOrganisation } from '../organisations/test-organisation.ts';
 import { orgs, users } from './schema.ts';
 import { type TestStore, testStores } from './test-stores.ts';
 
@@ -7,8 +8,9 @@ const instant = new Date('2026-01-02T03:04:05.678Z');
 
 describe.each(testStores())('the store on $kind', ({ open }) => {
   let opened: TestStore;
+  let offsetMs = 0;
   beforeAll(async () => {
-    opened = await open();
+    opened = await open(() => Date.now() + offsetMs);
     await opened.store.transaction({ role: 'system', orgId: null }, async (tx) => {
       for (const id of ['org_a', 'org_b']) {
         await tx.insert(orgs).values({ id, slug: id, name: id, createdAt: instant });
@@ -118,5 +120,28 @@ describe.each(testStores())('the store on $kind', ({ open }) => {
       tx.execute(sql`SELECT count(*)::int AS n FROM pg_inherits WHERE inhparent = 'audit_events'::regclass`),
     );
     expect(rows).toEqual([{ n: 10 }]);
+  });
+
+  test('a statement whose error was passed over does not end in a commit that never happened', async () => {
+    const careless = opened.store.transaction({ role: 'app', orgId: 'org_a' }, async (tx) => {
+      await tx.execute(sql`SELECT 1/0`).catch(() => undefined);
+      return 'acknowledged';
+    });
+    await expect(careless).rejects.toMatchObject({ code: 'KX_INTERNAL' });
+  });
+
+  test('a text with NUL is a bad request, not a fault', async () => {
+    const write = opened.store.transaction({ role: 'app', orgId: 'org_a' }, (tx) =>
+      tx.select().from(users).where(eq(users.id, 'a\0b')),
+    );
+    await expect(write).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+  });
+
+  // A laptop that sleeps stops the timers: the hourly call comes up to an hour after its owner.
+  test.each([9, -5])('events are stored %i days from the last maintenance', async (days) => {
+    await opened.store.maintain(new Date(Date.now() + offsetMs));
+    offsetMs += days * 86_400_000;
+    const org = await createTestOrganisation(opened.store, new Date(Date.now() + offsetMs));
+    expect(org.orgId).toMatch(/^org_/);
   });
 });

@@ -11,7 +11,7 @@ import type { Store } from './store.ts';
 export interface TestStoreKind {
   readonly kind: Store['kind'];
   /** Opens a migrated store with partitions of its own; `close` removes what was made. */
-  open(): Promise<TestStore>;
+  open(nowMs?: () => number): Promise<TestStore>;
 }
 
 /** An open store, and for Postgres the URL, to connect to it once more as superuser or as another replica. */
@@ -32,7 +32,7 @@ export const testStores = (): readonly TestStoreKind[] => [
   { kind: 'pglite', open: openPglite },
 ];
 
-async function openPostgres(): Promise<TestStore> {
+async function openPostgres(nowMs: () => number = Date.now): Promise<TestStore> {
   const cluster = await startPostgresCluster();
   const database = await cluster.createDatabase({
     template: {
@@ -44,7 +44,7 @@ async function openPostgres(): Promise<TestStore> {
       },
     },
   });
-  const store = await openPostgresStore(database.url, 10);
+  const store = await openPostgresStore(database.url, 10, nowMs);
   await store.maintain(new Date());
   const close = async () => {
     await store.close();
@@ -53,9 +53,9 @@ async function openPostgres(): Promise<TestStore> {
   return { store, url: database.url, close };
 }
 
-async function openPglite(): Promise<TestStore> {
+async function openPglite(nowMs: () => number = Date.now): Promise<TestStore> {
   const directory = mkdtempSync(join(tmpdir(), 'kontext-store-'));
-  const store = await openPgliteStore(join(directory, 'db'));
+  const store = await openPgliteStore(join(directory, 'db'), nowMs);
   await store.migrate();
   await store.maintain(new Date());
   const close = async () => {
