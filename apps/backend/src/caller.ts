@@ -1,3 +1,6 @@
+/** The scope of our API: a token without it was never meant for it, whatever its audience. */
+export const apiScope = 'kontext';
+
 /** Whoever makes a request, as authenticated: what the work needs to know, and no token. */
 export interface Caller {
   readonly userId: string;

@@ -20,11 +20,12 @@ export interface OAuthAnswer {
 export async function startDevice(
   app: TestApp,
   userAgent = 'kontext/0.1.0 (alice-mbp)',
+  scope = 'openid offline_access kontext',
 ): Promise<Record<string, string>> {
   const response = await fetch(`${app.apiUrl}/oauth/device/auth`, {
     method: 'POST',
     headers: { 'user-agent': userAgent },
-    body: new URLSearchParams({ client_id: 'kontext-cli', scope: 'openid offline_access kontext' }),
+    body: new URLSearchParams({ client_id: 'kontext-cli', scope }),
   });
   return (await response.json()) as Record<string, string>;
 }
@@ -69,8 +70,8 @@ export const refresh = (
 ): Promise<OAuthAnswer> => postToken(app, { grant_type: 'refresh_token', refresh_token: refreshToken }, key);
 
 /** The whole device login, approved by the app's owner. */
-export async function logIn(app: TestApp): Promise<TestLogin> {
-  const started = await startDevice(app);
+export async function logIn(app: TestApp, scope?: string): Promise<TestLogin> {
+  const started = await startDevice(app, undefined, scope);
   await approveDevice({ verificationUriComplete: started.verification_uri_complete ?? '', ...app.owner });
   const jwk = generateP256Jwk();
   const { body } = await pollDevice(app, started.device_code ?? '', jwk);

@@ -92,6 +92,17 @@ describe('verifyAccessToken', () => {
     await expect(check(await make())).rejects.toEqual(refusal(message));
   });
 
+  it('refuses a token without the scope it is asked for, and does not take a part of a word for it', async () => {
+    const verify = async (scope: string | undefined) =>
+      verifyAccessToken({
+        ...{ token: await issue({ scope }), issuer, audience, jwks, nowMs: now * 1000, scope: 'kontext' },
+      });
+    expect(await verify('openid kontext')).toMatchObject({ sub: 'usr_1' });
+    for (const scope of [undefined, '', 'openid', 'kontextual', 'kontext.read']) {
+      await expect(verify(scope)).rejects.toEqual(refusal(/lacks the scope kontext/));
+    }
+  });
+
   it('refuses an unsigned token', async () => {
     const head = Buffer.from('{"alg":"none","typ":"at+jwt"}').toString('base64url');
     const body = Buffer.from(JSON.stringify(claims)).toString('base64url');

@@ -42,6 +42,8 @@ export interface AccessTokenVerification {
   /** Our public keys. Pass the same object each time: the imported keys are kept with it. */
   readonly jwks: JSONWebKeySet;
   readonly nowMs: number;
+  /** Scope the token must have; any when left out. */
+  readonly scope?: string;
 }
 
 /** RFC 8693 §4.1 sets no bound; a chain this deep is a loop or an attack. */
@@ -50,14 +52,17 @@ const maxTokenBytes = 8192;
 const keySets = new WeakMap<JSONWebKeySet, ReturnType<typeof createLocalJWKSet>>();
 
 /**
- * Verifies a JWT access token: type, algorithm, signature, issuer, audience, expiry and all claims we rely on.
+ * Verifies a JWT access token: type, algorithm, signature, issuer, audience, expiry, scope and all claims we rely on.
  *
  * @throws KontextError `KX_UNAUTHENTICATED` when any check of RFC 9068 §4 fails; `details.oauth_error` is
  *   `invalid_token`.
  */
 export async function verifyAccessToken(request: AccessTokenVerification): Promise<AccessTokenClaims> {
   if (request.token.length > maxTokenBytes) throw refuse('the access token is longer than 8 KiB');
-  return readClaims(await verifySignature(request));
+  const claims = readClaims(await verifySignature(request));
+  if (request.scope !== undefined && !claims.scope.split(' ').includes(request.scope))
+    throw refuse(`the access token lacks the scope ${request.scope}`);
+  return claims;
 }
 
 async function verifySignature(request: AccessTokenVerification): Promise<JWTPayload> {

@@ -1,5 +1,6 @@
 import { KontextError } from '@kontext/errors';
 import { type AccessTokenClaims, type SubjectFact, verifyAccessToken } from '@kontext/oauth';
+import { apiScope } from '../caller.ts';
 import type { Callers } from '../login/callers.ts';
 import type { ServerKeys } from '../login/server-keys.ts';
 import { findMember } from '../store/queries/members.ts';
@@ -27,10 +28,10 @@ export type VerifiedSubject =
  */
 export async function verifySubject(deps: SubjectDeps, token: string): Promise<VerifiedSubject> {
   const { apiUrl: audience, issuer, keys } = deps;
-  const verification = { token, issuer, audience, jwks: keys.publicJwks, nowMs: deps.nowMs() };
+  const verification = { token, issuer, audience, jwks: keys.publicJwks };
   let claims: AccessTokenClaims;
   try {
-    claims = await verifyAccessToken(verification);
+    claims = await verifyAccessToken({ ...verification, nowMs: deps.nowMs(), scope: apiScope });
   } catch (error) {
     if (!(error instanceof KontextError)) throw error;
     return { fact: { state: isExpired(error) ? 'expired' : 'foreign' }, claims: null };

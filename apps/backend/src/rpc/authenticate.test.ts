@@ -6,7 +6,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { startTestApp, type TestApp } from '../test-app.ts';
-import { logIn, refresh, type TestLogin } from '../test-login.ts';
+import { logIn, postToken, refresh, type TestLogin } from '../test-login.ts';
 import { wire } from '../wiring.ts';
 
 const system = { role: 'system', orgId: null } as const;
@@ -93,6 +93,23 @@ describe.each(testStores())('authentication of RPCs on $kind', ({ open }) => {
     expect(answer.code).toMatch(/^KX_(UNAUTHENTICATED|DPOP_NONCE_NEEDED)$/);
     expect(answer.error.metadata.get('www-authenticate')).toMatch(/^DPoP /);
     expect(answer.error.metadata.get('dpop-nonce')).not.toBeNull();
+  });
+
+  // The audience alone does not say that a person allowed the API: the default resource gives it to every token.
+  it('refuses the token of a login that was not asked to reach the API, here and as a subject token', async () => {
+    const narrow = await logIn(app, 'openid');
+    const answer = await refused({ token: narrow.accessToken, key: narrow.jwk });
+    expect(answer.why).toMatch(/lacks the scope kontext/);
+    const exchange = {
+      ...{ grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange', audience: 'acme' },
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    };
+    const { status, body } = await postToken(
+      app,
+      { ...exchange, subject_token: narrow.accessToken },
+      narrow.jwk,
+    );
+    expect([status, body.error, body.failure_reason]).toEqual([400, 'invalid_request', undefined]);
   });
 
   it('refuses a proof that was used before, also in parallel', async () => {

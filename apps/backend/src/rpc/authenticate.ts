@@ -6,7 +6,7 @@ import {
 } from '@connectrpc/connect';
 import { KontextError } from '@kontext/errors';
 import { type NonceIssuer, unauthenticated, verifyAccessToken, verifyDpopProof } from '@kontext/oauth';
-import type { Caller } from '../caller.ts';
+import { apiScope, type Caller } from '../caller.ts';
 import type { Callers } from '../login/callers.ts';
 import type { ServerKeys } from '../login/server-keys.ts';
 import { boundStream } from './bound-stream.ts';
@@ -77,7 +77,8 @@ export async function authenticate(
   const token = /^DPoP +([A-Za-z0-9._~+/-]+=*)$/i.exec(input.authorization ?? '')?.[1];
   if (token === undefined) throw refuse('the request carries no DPoP access token', 'RFC 9449 §7.1');
   const { apiUrl: audience, issuer } = parts;
-  const claims = await verifyAccessToken({ token, issuer, audience, jwks: parts.keys.publicJwks, nowMs });
+  const expected = { issuer, audience, jwks: parts.keys.publicJwks, nowMs, scope: apiScope };
+  const claims = await verifyAccessToken({ token, ...expected });
   const proof = await verifyDpopProof({
     proof: input.dpop ?? undefined,
     htm: input.method,
