@@ -1,10 +1,12 @@
 import { KontextError } from '@kontext/errors';
 import { type Configuration, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { apiScope } from '../../caller.ts';
 import type { Logger } from '../../log.ts';
 import type { OidcAdapters } from '../../login/oidc-adapter.ts';
 import type { ServerKeys } from '../../login/server-keys.ts';
 import { renderPage } from '../pages/layout.ts';
 import { messagePage } from '../pages/message-page.ts';
+import { mendAnswers } from './answers.ts';
 
 /** The public client of the command line. */
 export const cliClientId = 'kontext-cli';
@@ -12,8 +14,6 @@ export const cliClientId = 'kontext-cli';
 export const tokenExchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
 /** Grant type URN of RFC 8628 §3.4. */
 export const deviceCodeGrant = 'urn:ietf:params:oauth:grant-type:device_code';
-/** The scope of our API. */
-export const apiScope = 'kontext';
 
 const daySeconds = 86_400;
 /** Life of an access token: it outlives a revocation nowhere but at third parties (identity.md G5). */
@@ -52,6 +52,7 @@ export function createProvider(parts: OAuthParts): Provider {
   const provider = new Provider(issuerOf(parts.apiUrl), configure(parts));
   // Origin and address come from our configuration: mountOAuth overwrites the forwarding headers it then reads.
   provider.proxy = true;
+  mendAnswers(provider, grantTypesOf(parts.withTokenExchange));
   provider.on('server_error', (_ctx, err) => parts.logger.error({ err }, 'the authorization server failed'));
   return provider;
 }
@@ -117,12 +118,16 @@ function configure(parts: OAuthParts): Configuration {
   };
 }
 
+const grantTypesOf = (withTokenExchange: boolean): string[] => [
+  ...[deviceCodeGrant, 'refresh_token', ...(withTokenExchange ? [tokenExchangeGrant] : [])],
+];
+
 const cliClient = (withTokenExchange: boolean) => ({
   client_id: cliClientId,
   client_name: 'kontext command line',
   application_type: 'native' as const,
   token_endpoint_auth_method: 'none' as const,
-  grant_types: [deviceCodeGrant, 'refresh_token', ...(withTokenExchange ? [tokenExchangeGrant] : [])],
+  grant_types: grantTypesOf(withTokenExchange),
   response_types: [],
   redirect_uris: [],
   scope: 'openid offline_access',
