@@ -97,6 +97,22 @@ describe.each(testStores())('approval pages on $kind', ({ open }) => {
     expect((await submit(await logIn(), { user_code: 'BBBB-BBBB' })).status).toBe(429);
   });
 
+  it('looks at five of twenty guesses that come at once', async () => {
+    const page = await logIn();
+    const guesses = Array.from({ length: 20 }, () => submit(page, { user_code: 'BBBB-BBBB' }));
+    const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 400)).toHaveLength(5);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(15);
+  });
+
+  it('does not count right codes, however many a person approves', async () => {
+    for (let i = 0; i < 4; i += 1) {
+      const { user_code = '' } = await startDevice(app);
+      const approval = await submit(await logIn(i === 0 ? '/activate' : '/login'), { user_code });
+      expect((await submit(approval, { decision: 'approve' })).html).toContain('Approved');
+    }
+  });
+
   it('refuses an expired code and one that was decided', async () => {
     const started = await startDevice(app);
     const code = { user_code: started.user_code ?? '' };
@@ -151,6 +167,17 @@ describe.each(testStores())('approval pages on $kind', ({ open }) => {
     const again = await submit(page, { user_code: 'BBBB-BBBB' });
     app.advance(-16 * 60_000);
     expect(new URL(again.url).pathname).toBe('/login');
+  });
+
+  it('leads back to the code form when the login grew old on the approval page', async () => {
+    const { user_code = '' } = await startDevice(app);
+    const approval = await submit(await logIn(), { user_code });
+    app.advance(16 * 60_000);
+    const login = await submit(approval, { decision: 'approve' });
+    const { account, passcode } = app.owner;
+    const back = await submit(login, { account, passcode });
+    app.advance(-16 * 60_000);
+    expect([back.status, new URL(back.url).pathname]).toEqual([200, '/activate']);
   });
 
   it('gives the browser another id at login', async () => {

@@ -59,24 +59,30 @@ export async function registerActivate(app: FastifyInstance, options: ActivateOp
       const session = await kit.session(request, reply);
       const form = kit.form(request, session);
       const account = await kit.requireLogin(request, reply, session, freshLoginMs);
-      if (!account || (await refuseGuesser(options, request, reply, session))) return reply;
-      const found = await approvals.find(form.get('user_code') ?? '');
-      if (found.state !== 'pending') return refuseCode(options, request, reply, session, found.state);
+      if (!account) return reply;
       const member = await options.findMember(account.userId);
       if (!member) return kit.send(reply, disabledPage, 403);
+      if (await refuseGuesser(options, request, reply, session)) return reply;
+      const found = await approvals.find(form.get('user_code') ?? '');
+      if (found.state !== 'pending') return refuseCode(options, reply, session, found.state);
+      await forgiveGuess(options, request, session);
       const { csrf } = session;
       const facts = { csrf, ...found.device, accountName: member.userName, orgName: member.orgName };
       return kit.send(reply, approvalPage(facts));
     });
 
+    // Where the login page leads back to when the login grew old before the decision.
+    scope.get('/activate/decision', async (_request, reply) => reply.redirect('/activate', 303));
+
     scope.post('/activate/decision', async (request, reply) => {
       const session = await kit.session(request, reply);
       const form = kit.form(request, session);
       const account = await kit.requireLogin(request, reply, session, freshLoginMs);
-      if (!account || (await refuseGuesser(options, request, reply, session))) return reply;
+      if (!account) return reply;
       if (!(await options.findMember(account.userId))) return kit.send(reply, disabledPage, 403);
       const decision = form.get('decision');
       if (decision !== 'approve' && decision !== 'deny') return kit.send(reply, undecidedPage, 400);
+      if (await refuseGuesser(options, request, reply, session)) return reply;
       return decide(options, request, reply, {
         session,
         account,
@@ -103,7 +109,8 @@ async function decide(
   const { session, account, userCode } = input;
   const approve = input.decision === 'approve';
   const result = await options.approvals.decide(userCode, approve, account);
-  if (result.state !== 'done') return refuseCode(options, request, reply, session, result.state);
+  if (result.state !== 'done') return refuseCode(options, reply, session, result.state);
+  await forgiveGuess(options, request, session);
   await options.recordLogin({
     kind: approve ? 'login.succeeded' : 'login.failed',
     orgId: account.orgId,
@@ -121,6 +128,7 @@ const subjects = (request: FastifyRequest, session: BrowserSession): readonly st
   `address:${request.ip}`,
 ];
 
+/** Counts a guess before it is looked at: of many that come at once no more than the limit are. */
 async function refuseGuesser(
   { kit, limiter }: ActivateOptions,
   request: FastifyRequest,
@@ -128,7 +136,7 @@ async function refuseGuesser(
   session: BrowserSession,
 ): Promise<boolean> {
   for (const subject of subjects(request, session)) {
-    const verdict = await limiter.check(wrongUserCode, subject);
+    const verdict = await limiter.count(wrongUserCode, subject);
     if (verdict.allowed) continue;
     const text = `too many wrong codes; wait ${Math.ceil(verdict.retryAfterSeconds / 60)} min`;
     reply.header('retry-after', verdict.retryAfterSeconds);
@@ -142,14 +150,21 @@ async function refuseGuesser(
   return false;
 }
 
-async function refuseCode(
-  { kit, limiter }: ActivateOptions,
+/** The code was right. */
+async function forgiveGuess(
+  { limiter }: ActivateOptions,
   request: FastifyRequest,
+  session: BrowserSession,
+): Promise<void> {
+  for (const subject of subjects(request, session)) await limiter.giveBack(wrongUserCode, subject);
+}
+
+async function refuseCode(
+  { kit }: ActivateOptions,
   reply: FastifyReply,
   session: BrowserSession,
   state: Exclude<DeviceLookup['state'], 'pending'>,
 ): Promise<FastifyReply> {
-  for (const subject of subjects(request, session)) await limiter.count(wrongUserCode, subject);
   return kit.send(reply, codePage({ csrf: session.csrf, userCode: '', error: messages[state] }), 400);
 }
 

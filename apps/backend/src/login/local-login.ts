@@ -30,15 +30,16 @@ export function createLocalLogins(store: Store, limiter: RateLimiter): LocalLogi
   };
   return {
     logIn: async (account, passcode) => {
-      const verdict = await limiter.check(wrongPasscode, account);
+      // Counted before it is looked at: of many that come at once no more than the limit are.
+      const verdict = await limiter.count(wrongPasscode, account);
       if (!verdict.allowed) return { ok: false, retryAfterSeconds: verdict.retryAfterSeconds };
       const row = await store.transaction({ role: 'system', orgId: null }, (tx) =>
         findLocalAccount(tx, account),
       );
       const matches = await oneAtATime(async () => verifyPasscode(passcode, row ?? (await decoy)));
-      if (matches && row && !row.userDisabled) return { ok: true, userId: row.userId, orgId: row.orgId };
-      await limiter.count(wrongPasscode, account);
-      return { ok: false, retryAfterSeconds: null };
+      if (!matches || !row || row.userDisabled) return { ok: false, retryAfterSeconds: null };
+      await limiter.giveBack(wrongPasscode, account);
+      return { ok: true, userId: row.userId, orgId: row.orgId };
     },
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { countUp, readCount } from '../store/queries/rate-limits.ts';
+import { countDown, countUp } from '../store/queries/rate-limits.ts';
 import type { Store } from '../store/store.ts';
 
 /** One limit: so many events within a window. */
@@ -21,8 +21,8 @@ export interface RateVerdict {
 export interface RateLimiter {
   /** Counts one event. Allowed while the count, this one included, is within the limit. */
   count(limit: RateLimit, subject: string): Promise<RateVerdict>;
-  /** Looks without counting. Allowed while another event would be within the limit. */
-  check(limit: RateLimit, subject: string): Promise<RateVerdict>;
+  /** Takes one event back that turned out not to count. */
+  giveBack(limit: RateLimit, subject: string): Promise<void>;
 }
 
 /** Wrong user codes: 5 for one browser and one address each, then 429 (identity.md §2). */
@@ -58,10 +58,9 @@ export function createRateLimiter(store: Store, nowMs: () => number): RateLimite
       const count = await store.transaction(scope, (tx) => countUp(tx, window));
       return verdict(count <= limit.limit, window.expiresAt);
     },
-    check: async (limit, subject) => {
-      const { key, windowStart, expiresAt } = windowOf(limit, subject);
-      const count = await store.transaction(scope, (tx) => readCount(tx, key, windowStart));
-      return verdict(count < limit.limit, expiresAt);
+    giveBack: (limit, subject) => {
+      const { key, windowStart } = windowOf(limit, subject);
+      return store.transaction(scope, (tx) => countDown(tx, key, windowStart));
     },
   };
 }

@@ -24,12 +24,10 @@ export async function countUp(tx: Tx, window: RateWindow): Promise<number> {
   return row?.count ?? 1;
 }
 
-/** Reads a count without changing it; 0 when there is none. */
-export async function readCount(tx: Tx, key: string, windowStart: Date): Promise<number> {
-  const [row] = await tx
-    .select({ count: rateLimits.count })
-    .from(rateLimits)
-    .where(and(eq(rateLimits.key, key), eq(rateLimits.windowStart, windowStart)))
-    .limit(1);
-  return row?.count ?? 0;
+/** Takes one away again. */
+export async function countDown(tx: Tx, key: string, windowStart: Date): Promise<void> {
+  await tx
+    .update(rateLimits)
+    .set({ count: sql`greatest(${rateLimits.count} - 1, 0)` })
+    .where(and(eq(rateLimits.key, key), eq(rateLimits.windowStart, windowStart)));
 }
