@@ -147,24 +147,22 @@ async function createParts(
 
 function recordLogouts(
   provider: Provider,
-  { recordLogin }: AppParts,
+  { recordLogin, logger }: AppParts,
   findMember: (userId: string) => Promise<{ readonly orgId: string } | null>,
 ): void {
+  const record = async (userId: string, clientId: string, address: string): Promise<void> => {
+    const member = await findMember(userId);
+    if (!member) return;
+    const { orgId } = member;
+    const event = { orgId, userId, clientId, machine: null, address, reason: null };
+    await recordLogin({ kind: 'login.ended', ...event });
+  };
   provider.on('grant.revoked', (ctx) => {
     const { accountId, clientId } = ctx.oidc.entities.RefreshToken ?? {};
     if (accountId === undefined) return;
-    void findMember(accountId).then((member) =>
-      member
-        ? recordLogin({
-            kind: 'login.ended',
-            orgId: member.orgId,
-            userId: accountId,
-            clientId: clientId ?? '',
-            machine: null,
-            address: ctx.ip,
-            reason: null,
-          })
-        : undefined,
+    // Nobody waits for this: a rejection that nobody sees would end the process.
+    record(accountId, clientId ?? '', ctx.ip).catch((err: unknown) =>
+      logger.error({ err }, 'a logout could not be recorded'),
     );
   });
 }

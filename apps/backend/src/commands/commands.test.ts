@@ -114,6 +114,8 @@ describe('serve outside local mode', () => {
     const metadata = await (await fetch(`${origin}/oauth/.well-known/openid-configuration`)).json();
     const login = await fetch(`${origin}/login`);
     await backend.close();
+    expect(login.status).toBe(403);
+    expect(await login.text()).toMatch(/not built yet/);
     expect(lines).toEqual(['kontext-backend: listening on https://kontext.example.com']);
     expect(metadata).toMatchObject({ issuer: 'https://kontext.example.com/oauth' });
     expect(login.headers.get('set-cookie')).toMatch(/^__Host-kontext_browser=.*; Secure$/);

@@ -4,6 +4,7 @@ import { acceptForms } from './form.ts';
 import { errorPage, type PageKit, safeReturnTo } from './page-kit.ts';
 import { pageCss } from './pages/layout.ts';
 import { loginPage } from './pages/login-page.ts';
+import { messagePage } from './pages/message-page.ts';
 
 /**
  * Registers `/login` (fields `csrf`, `return_to`, `account`, `passcode`) and the pages' style sheet.
@@ -29,6 +30,7 @@ export async function registerLogin(
 
     scope.get<{ Querystring: { return_to?: string | string[] } }>('/login', async (request, reply) => {
       const session = await kit.session(request, reply);
+      if (!logins) return kit.send(reply, noLoginPage, 403);
       const returnTo = safeReturnTo(firstText(request.query.return_to));
       return kit.send(reply, loginPage({ csrf: session.csrf, returnTo, account: '', error: null }));
     });
@@ -40,7 +42,7 @@ export async function registerLogin(
       const account = (form.get('account') ?? '').trim().slice(0, 100);
       const again = (error: string, status: number) =>
         kit.send(reply, loginPage({ csrf: session.csrf, returnTo, account, error }), status);
-      if (!logins) return again('this backend has no local accounts', 403);
+      if (!logins) return kit.send(reply, noLoginPage, 403);
       const login = await logins.logIn(account, (form.get('passcode') ?? '').slice(0, 100));
       if (login.ok) {
         kit.remember(reply, await kit.logIn(session, login.userId, login.orgId));
@@ -52,6 +54,12 @@ export async function registerLogin(
     });
   });
 }
+
+const noLoginPage = messagePage({
+  title: 'Nobody can log in here yet',
+  text: 'This backend is not in local mode, and logging in through an identity provider is not built yet.',
+  next: 'Local mode (KONTEXT_LOCAL=1) has accounts of its own; it listens on loopback only.',
+});
 
 /** A query parameter that was given twice counts as absent. */
 export const firstText = (value: string | string[] | undefined): string | null =>

@@ -63,7 +63,9 @@ export function createPageKit(apiUrl: string, sessions: BrowserSessions, nowMs: 
     requireLogin: async (request, reply, session, maxAgeMs = Number.POSITIVE_INFINITY) => {
       const { account } = session;
       if (account && nowMs() - account.loggedInAtMs <= maxAgeMs) return account;
-      await reply.redirect(`/login?return_to=${encodeURIComponent(request.url)}`, 303);
+      await reply
+        .header('cache-control', 'no-store')
+        .redirect(`/login?return_to=${encodeURIComponent(request.url)}`, 303);
       return null;
     },
     form: (request, session) => {

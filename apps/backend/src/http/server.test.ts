@@ -4,6 +4,7 @@ import { request as requestHttps } from 'node:https';
 import { type AddressInfo, connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
 import { runCommandOrThrow } from '@kontext/testkit';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -31,6 +32,21 @@ describe('createServer', () => {
     });
     expect(answer.statusCode).toBe(404);
     expect(answer.body).toBe('{"error":"not_found"}');
+  });
+
+  it('logs the route of a link and not the ticket that stands in its path', async () => {
+    const lines: string[] = [];
+    const sink = new Writable({
+      write(chunk, _encoding, done) {
+        lines.push(String(chunk));
+        done();
+      },
+    });
+    const server = createServer({ logger: createLogger('info', sink), tls: null, trustedProxies: [] });
+    server.get('/connect/:ticket', () => 'here');
+    await server.inject({ url: '/connect/a-ticket?code=a-code' });
+    expect(lines.join('')).toContain('"path":"/connect/:ticket"');
+    expect(lines.join('')).not.toMatch(/a-ticket|a-code/);
   });
 
   it('never shows the text of an unexpected error', async () => {

@@ -53,7 +53,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
   app.addHook('onRequest', async (request, reply) => closeAfterEarlyAnswer(request.raw, reply.raw));
   app.addHook('onResponse', async (request, reply) => {
-    const { id, method, originalUrl: url, ip, headers } = request;
+    const { id, method, originalUrl, ip, headers } = request;
+    // The route, where there is one: a path can hold the ticket of a connect link.
+    const url = request.routeOptions.url ?? originalUrl;
     const ms = Math.round(reply.elapsedTime);
     const status = reply.raw.statusCode;
     request.log.info({ req: { id, method, url, ip, headers }, status, ms }, 'request');
