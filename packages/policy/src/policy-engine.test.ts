@@ -1,18 +1,10 @@
-import { createHash } from 'node:crypto';
 import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  createPolicyEngine,
-  hashPolicies,
-  type PolicyEngine,
-  type PolicyText,
-  type ToolCall,
-} from './index.ts';
-
+import { createPolicyEngine, type PolicyEngine, type PolicyText, type ToolCall } from './index.ts';
 import { renderInput } from './render-input.ts';
 
 const nodejs = dirname(createRequire(import.meta.url).resolve('@cedar-policy/cedar-wasm/nodejs'));
@@ -471,39 +463,5 @@ describe('createPolicyEngine', () => {
     } finally {
       await rm(dir, { recursive: true });
     }
-  });
-});
-
-describe('hashPolicies', () => {
-  it('hashes the prefix, then id and text of each policy with their lengths in bytes', () => {
-    const bytes = Buffer.concat([
-      Buffer.from('kontext-policies-v1'),
-      Buffer.from([0, 0, 0, 1]),
-      Buffer.from('a'),
-      Buffer.from([0, 0, 0, 2]),
-      Buffer.from('ü'),
-    ]);
-
-    expect(hashPolicies([{ id: 'a', text: 'ü' }])).toBe(createHash('sha256').update(bytes).digest('hex'));
-  });
-
-  it('differs when text moves between fields, policies change places, or one is missing', () => {
-    const sets = [
-      [['a', 'bc']],
-      [['ab', 'c']],
-      [
-        ['a', 'b'],
-        ['c', ''],
-      ],
-      [
-        ['c', ''],
-        ['a', 'b'],
-      ],
-      [],
-      [['', '']],
-    ];
-    const hashes = sets.map((set) => hashPolicies(set.map(([id = '', text = '']) => ({ id, text }))));
-
-    expect(new Set(hashes).size).toBe(sets.length);
   });
 });
