@@ -47,6 +47,30 @@ describe('a generic OAuth 2.0 provider', () => {
     });
   });
 
+  // Stored and recorded as they come, they made the database refuse the refresh whose token the provider had rotated.
+  test('scopes, lives and accounts that cannot be stored do not cost the tokens beside them', async () => {
+    const idToken = `x.${Buffer.from(JSON.stringify({ iss: 'i', sub: 'a\0b' })).toString('base64url')}.y`;
+    const many = Array.from({ length: 5000 }, (_, i) => `s${i}`).join(' ');
+    const scope = `a b\0 ${'x'.repeat(300)} ${many}`;
+    const answer = { ...tokens, expires_in: 1e300, scope, id_token: idToken };
+    const issued = await clientOf(200, answer).client.refresh('old');
+    expect(issued.refreshToken).toBe('rt');
+    expect(new Date(issued.expiresAtMs ?? 0).toISOString()).toMatch(/^20\d\d-/);
+    expect(issued.scopes).toHaveLength(100);
+    expect(issued.scopes?.slice(0, 2)).toEqual(['a', 's0']);
+    expect(issued.account).toBeNull();
+  });
+
+  test.each(['a\0b', 'two\nlines', 'x'.repeat(70_000)])(
+    'an access token no environment can hold is no answer',
+    async (at) => {
+      const { client } = clientOf(200, { ...tokens, access_token: at });
+      await expect(client.refresh('old')).rejects.toMatchObject({
+        ...{ code: 'KX_PROVIDER_UNREACHABLE', details: { reason: 'answer' } },
+      });
+    },
+  );
+
   test('what is missing is unknown', async () => {
     const { client } = clientOf(200, { access_token: 'at', token_type: 'Bearer' });
     const issued = await client.refresh('old');

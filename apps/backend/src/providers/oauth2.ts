@@ -114,7 +114,9 @@ export function createOAuth2Client(provider: OAuth2Provider, deps: OAuth2Deps): 
     const observed: Observed = { failure: null, receivedAtMs: deps.nowMs(), idToken: null };
     try {
       const answer = await genericGrantRequest(configure(provider, deps, observed), type, parameters);
-      const expiresIn = answer.expires_in;
+      if (!usableToken.test(answer.access_token)) throw unusable(provider.name);
+      const expiresIn =
+        answer.expires_in === undefined ? undefined : Math.min(answer.expires_in, maxLifeSeconds);
       return {
         accessToken: answer.access_token,
         refreshToken: answer.refresh_token ?? null,
@@ -236,7 +238,8 @@ function parseObject(body: Buffer): Record<string, unknown> | null {
 }
 
 function judge(name: string, error: unknown): KontextError {
-  if (!(error instanceof ResponseBodyError)) return unreachable('answer', name, 'its answer cannot be used');
+  if (error instanceof KontextError) return error;
+  if (!(error instanceof ResponseBodyError)) return unusable(name);
   if (terminalErrors.has(error.error)) {
     return new KontextError('KX_CONNECTION_REAUTH_REQUIRED', `${name} wants the user to log in again`, {
       why: `it answered ${printable(error.error)}`,
@@ -245,6 +248,8 @@ function judge(name: string, error: unknown): KontextError {
   }
   return refused(name, error.error);
 }
+
+const unusable = (name: string): KontextError => unreachable('answer', name, 'its answer cannot be used');
 
 const refused = (name: string, oauthError: string): KontextError =>
   new KontextError('KX_CONNECT_FAILED', `${name} refused the request`, {
@@ -261,11 +266,25 @@ const describe = (error: unknown): string =>
 /** RFC 6749 §5.2: the characters an error name has. Anything else came to be shown, not to be read. */
 const printable = (text: string): string => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?').slice(0, 100);
 
-/** Spaces by the standard, commas by habit. */
-const splitScopes = (scope: string): string[] => scope.split(/[ ,]+/).filter(Boolean);
+/** RFC 6749 §A.12, and no longer than an environment variable may be. */
+const usableToken = /^[\x20-\x7e]{1,65536}$/;
+/** Ten years: what is longer does not fit a date everywhere, and nobody means it. */
+const maxLifeSeconds = 10 * 365 * 86_400;
+
+/** As many scopes as a provider can be added with, each as RFC 6749 §3.3 says; a database cannot store every text. */
+const maxScopes = 100;
+const scopeToken = /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/;
+
+/** Spaces by the standard, commas by habit. What is no scope is left out: it must not cost the tokens beside it. */
+const splitScopes = (scope: string): string[] =>
+  scope
+    .split(/[ ,]+/)
+    .filter((part) => scopeToken.test(part))
+    .slice(0, maxScopes);
 
 function readSubject(idToken: string): string | null {
   const claims = parseObject(Buffer.from(idToken.split('.')[1] ?? '', 'base64url'));
   const { iss, sub } = claims ?? {};
-  return typeof iss === 'string' && typeof sub === 'string' ? `${iss}#${sub}`.slice(0, 500) : null;
+  if (typeof iss !== 'string' || typeof sub !== 'string' || /\p{C}/u.test(iss + sub)) return null;
+  return `${iss}#${sub}`.slice(0, 500);
 }
