@@ -92,6 +92,23 @@ describe('createServer', () => {
     expect(await exchange('GET /whole HTTP/1.1\r\nHost: x\r\n\r\n')).toMatch(/connection: keep-alive/i);
   });
 
+  it('stops in time although a client never finishes its request', async () => {
+    const server = createServer({ logger, tls: null, trustedProxies: [], graceMs: 50 });
+    server.post('/slow', () => 'never');
+    const port = await listen(server);
+    const socket = connectTcp(port, '127.0.0.1', () =>
+      socket.write(
+        'POST /slow HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 9\r\n\r\nab',
+      ),
+    );
+    socket.on('error', () => undefined);
+    await new Promise((resolve) => server.server.once('request', resolve));
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    await server.close();
+    await closed;
+    expect(socket.destroyed).toBe(true);
+  });
+
   it('tells browsers to stay with https only when they came by it', async () => {
     for (const https of [true, false]) {
       const server = createServer({ logger, tls: null, trustedProxies: [] });

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
 import { KontextError } from '@kontext/errors';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from '../log.ts';
@@ -12,6 +13,8 @@ export interface ServerOptions {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
   /** Proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[];
+  /** How long requests may still run at a stop; default 5,000 ms. Then their connections are closed. */
+  readonly graceMs?: number;
 }
 
 /** Longest a client may take for its headers, and for its whole request. */
@@ -50,6 +53,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   // Both kinds have the property; the types know it of one.
   (app.server as Server).headersTimeout = headersTimeoutMs;
   if (options.tls) closeIdleSessions(app);
+  endConnectionsAtStop(app, options.graceMs ?? 5000);
 
   app.addHook('onRequest', async (request, reply) => closeAfterEarlyAnswer(request.raw, reply.raw));
   app.addHook('onResponse', async (request, reply) => {
@@ -82,6 +86,20 @@ function closeAfterEarlyAnswer(request: IncomingMessage, response: ServerRespons
     if (!request.complete) response.setHeader('connection', 'close');
     return writeHead(...args);
   }) as ServerResponse['writeHead'];
+}
+
+/** A client that sends its request byte by byte must not keep a stopping process from closing its database. */
+function endConnectionsAtStop(app: FastifyInstance, graceMs: number): void {
+  const sockets = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  app.addHook('preClose', async () => {
+    setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, graceMs).unref();
+  });
 }
 
 function closeIdleSessions(app: FastifyInstance): void {
