@@ -1,6 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { KontextError } from '@kontext/errors';
 import { describe, expect, it } from 'vitest';
 import { isLoopbackHost, loadConfig, settings } from './config.ts';
+
+const thisFile = fileURLToPath(import.meta.url);
 
 const refused = (env: Record<string, string>): KontextError => {
   try {
@@ -66,6 +69,18 @@ describe('loadConfig', () => {
     ],
     ['a public URL with a path', { KONTEXT_PUBLIC_URL: 'https://a.test/kontext' }, 'KONTEXT_PUBLIC_URL'],
     ['a public URL that is none', { KONTEXT_PUBLIC_URL: 'kontext' }, 'KONTEXT_PUBLIC_URL'],
+    ...['proxy.internal', '10.0.0.0/33', '10.0.0.0/x', '10.0.0.1,,*'].map(
+      (value): [string, Record<string, string>, string] => [
+        `the trusted proxy ${value}`,
+        { KONTEXT_TRUSTED_PROXIES: value },
+        'KONTEXT_TRUSTED_PROXIES',
+      ],
+    ),
+    [
+      'a certificate that is none',
+      { KONTEXT_TLS_CERT: thisFile, KONTEXT_TLS_KEY: thisFile },
+      'KONTEXT_TLS_CERT',
+    ],
     ['a certificate without key', { KONTEXT_TLS_CERT: '/none.pem' }, 'KONTEXT_TLS_KEY'],
     ['a key without certificate', { KONTEXT_TLS_KEY: '/none.pem' }, 'KONTEXT_TLS_CERT'],
     [

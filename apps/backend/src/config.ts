@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import { createSecureContext } from 'node:tls';
 import { KontextError } from '@kontext/errors';
 import { z } from 'zod';
 
@@ -125,10 +126,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
     apiUrl: resolveApiUrl(raw.KONTEXT_PUBLIC_URL, local, listen, tls !== null),
     local,
     tls,
-    trustedProxies: (raw.KONTEXT_TRUSTED_PROXIES ?? '')
-      .split(',')
-      .map((part) => part.trim())
-      .filter(Boolean),
+    trustedProxies: parseProxies(raw.KONTEXT_TRUSTED_PROXIES ?? ''),
     kekFile: raw.KONTEXT_KEK_FILE ?? null,
     logLevel: raw.KONTEXT_LOG_LEVEL,
   };
@@ -138,6 +136,20 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
 export function isLoopbackHost(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
+}
+
+function parseProxies(value: string): readonly string[] {
+  const proxies = value
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
+  for (const proxy of proxies) {
+    const [, address = '', prefix = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(proxy) ?? [];
+    const family = isIP(address);
+    if (family === 0 || Number(prefix) > (family === 4 ? 32 : 128))
+      throw invalid('KONTEXT_TRUSTED_PROXIES', `${proxy} is neither an address nor a network`);
+  }
+  return proxies;
 }
 
 function parseListen(value: string): Config['listen'] {
@@ -175,7 +187,17 @@ function loadTls(certPath: string | undefined, keyPath: string | undefined): Con
   if (certPath === undefined && keyPath === undefined) return null;
   if (certPath === undefined) throw invalid('KONTEXT_TLS_CERT', 'is missing while KONTEXT_TLS_KEY is set');
   if (keyPath === undefined) throw invalid('KONTEXT_TLS_KEY', 'is missing while KONTEXT_TLS_CERT is set');
-  return { cert: readPem('KONTEXT_TLS_CERT', certPath), key: readPem('KONTEXT_TLS_KEY', keyPath) };
+  const tls = { cert: readPem('KONTEXT_TLS_CERT', certPath), key: readPem('KONTEXT_TLS_KEY', keyPath) };
+  try {
+    createSecureContext(tls);
+  } catch (cause) {
+    throw invalid(
+      'KONTEXT_TLS_CERT',
+      'it and KONTEXT_TLS_KEY are not a certificate and its key (PEM)',
+      cause,
+    );
+  }
+  return tls;
 }
 
 function readPem(name: string, path: string): Buffer {
