@@ -53,6 +53,11 @@ describe('serve in local mode', () => {
     ]) {
       await expect(addUserCommand(config, bad)).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
     }
+
+    // The login page asks for a name and no organisation: a second account of that name could never log in.
+    const again = createOrganisationCommand(config, 'second', 'owner');
+    await expect(again).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+    expect((await createOrganisationCommand(config, 'second', 'carol')).passcode).not.toBe('');
   });
 
   it('says that the port is taken', { timeout: 180_000 }, async () => {

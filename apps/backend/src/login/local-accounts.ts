@@ -8,10 +8,12 @@ import {
   findActiveMember,
   findOrgBySlug,
   insertLocalAccount,
+  localAccountExists,
   memberNameExists,
   roles,
 } from '../store/queries/local-accounts.ts';
 import type { Store } from '../store/store.ts';
+import type { Tx } from '../store/tx.ts';
 import { createPasscode, type HashedPasscode, hashPasscode } from './passcode.ts';
 
 const scope = { role: 'system', orgId: null } as const;
@@ -80,8 +82,7 @@ export async function createOrg(
     if (await findOrgBySlug(tx, org.slug)) throw invalid(`an organisation named ${org.slug} exists`);
     const names = { slug: org.slug, name: org.slug, ownerName: org.owner };
     await createOrganisation(tx, { orgId, ownerId, policyKey, ...names }, now);
-    if (secret)
-      await insertLocalAccount(tx, { userId: ownerId, orgId, name: org.owner, ...secret.hashed, now });
+    if (secret) await keepPasscode(tx, { userId: ownerId, orgId, name: org.owner, ...secret.hashed, now });
   });
   return { orgId, userId: ownerId, account: org.owner, passcode: secret?.passcode ?? '' };
 }
@@ -105,7 +106,7 @@ export async function addMember(store: Store, member: NewMember, nowMs: number):
     if (await memberNameExists(tx, org.id, member.name)) throw invalid(`${member.name} is a member already`);
     const { name, groups } = member;
     await createUser(tx, org.id, { userId, name, role, groups }, null, now);
-    if (secret) await insertLocalAccount(tx, { userId, orgId: org.id, name, ...secret.hashed, now });
+    if (secret) await keepPasscode(tx, { userId, orgId: org.id, name, ...secret.hashed, now });
     return org.id;
   });
   return { orgId, userId, account: member.name, passcode: secret?.passcode ?? '' };
@@ -117,6 +118,13 @@ export function loadActiveMember(
   userId: string,
 ): Promise<{ userName: string; orgId: string; orgName: string } | null> {
   return store.transaction(scope, (tx) => findActiveMember(tx, userId));
+}
+
+async function keepPasscode(tx: Tx, account: Parameters<typeof insertLocalAccount>[1]): Promise<void> {
+  if (await localAccountExists(tx, account.name)) {
+    throw invalid(`there is a local account named ${account.name} in another organisation`);
+  }
+  await insertLocalAccount(tx, account);
 }
 
 async function newSecret(): Promise<{ readonly passcode: string; readonly hashed: HashedPasscode }> {

@@ -79,6 +79,16 @@ export async function memberNameExists(tx: Tx, orgId: string, name: string): Pro
   return rows.length === 1;
 }
 
+/** Whether a local account of any organisation has that name: the login page asks for nothing else. */
+export async function localAccountExists(tx: Tx, name: string): Promise<boolean> {
+  const rows = await tx
+    .select({ id: localAccounts.userId })
+    .from(localAccounts)
+    .where(eq(localAccounts.name, name))
+    .limit(1);
+  return rows.length === 1;
+}
+
 /** Gives a person a passcode. */
 export async function insertLocalAccount(
   tx: Tx,
@@ -88,7 +98,7 @@ export async function insertLocalAccount(
   await tx.insert(localAccounts).values({ ...row, createdAt: now });
 }
 
-/** The oldest local account of that name: names are unique in an organisation, and local mode has one at first. */
+/** The local account of that name. */
 export async function findLocalAccount(tx: Tx, name: string): Promise<LocalAccountRow | null> {
   const [row] = await tx
     .select({
