@@ -1,57 +1,14 @@
 #!/usr/bin/env node
 import { formatError, KontextError } from '@kontext/errors';
-import { Command, CommanderError } from 'commander';
-import { addUserCommand, createOrganisationCommand, migrate } from './commands/administer.ts';
+import { CommanderError } from 'commander';
 import { loadConfig } from './config.ts';
 import { createLogger, describeError } from './log.ts';
-import type { NewLocalAccount } from './login/local-accounts.ts';
-import { version } from './version.ts';
+import { createProgram } from './program.ts';
 
 /** Longest a stop may take before the process ends anyway. */
 const stopDeadlineMs = 10_000;
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
-
-function buildProgram(): Command {
-  const program = new Command('kontext-backend');
-  program
-    .description('Credential broker for AI coding agents: the backend. It is configured by its environment.')
-    .version(version, '--version')
-    .exitOverride()
-    .showHelpAfterError('(see kontext-backend --help)');
-  program.command('serve').description('run the backend').action(serveUntilStopped);
-  program
-    .command('migrate')
-    .description('bring the database schema up to date')
-    .action(async () => print(`kontext-backend: ${await migrate(loadConfig())} migrations ran`));
-  const org = program.command('org').description('organisations');
-  org
-    .command('create <name>')
-    .description('make an organisation and its owner')
-    .requiredOption('--owner <account>', 'name of the owner: an e-mail address, or a local account name')
-    .action(async (name: string, options: { owner: string }) =>
-      printAccount(await createOrganisationCommand(loadConfig(), name, options.owner)),
-    );
-  const user = program.command('user').description('people');
-  user
-    .command('add <account>')
-    .description('add a person to an organisation')
-    .option('--org <name>', 'organisation', 'default')
-    .option('--role <role>', 'owner, admin, security, approver, auditor or member', 'member')
-    .option('--group <name>', 'group that policies see; may be given several times', collect, [])
-    .action(async (name: string, options: { org: string; role: string; group: string[] }) => {
-      const { org: orgSlug, role, group: groups } = options;
-      printAccount(await addUserCommand(loadConfig(), { orgSlug, name, role, groups }));
-    });
-  return program;
-}
-
-const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
-
-function printAccount({ orgId, userId, account, passcode }: NewLocalAccount): void {
-  print(`kontext-backend: ${account} is ${userId} of ${orgId}`);
-  if (passcode !== '') print(`kontext-backend: local account: ${account}  passcode: ${passcode}`);
-}
 
 async function serveUntilStopped(): Promise<void> {
   const config = loadConfig();
@@ -72,7 +29,7 @@ async function serveUntilStopped(): Promise<void> {
 
 async function main(): Promise<number> {
   try {
-    await buildProgram().parseAsync();
+    await createProgram({ print, serve: serveUntilStopped }).parseAsync();
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 64;

@@ -1,7 +1,8 @@
 import type { Config } from '../config.ts';
+import { createNewKeyFile } from '../kms/local-kms.ts';
 import { addMember, createOrg, type NewLocalAccount } from '../login/local-accounts.ts';
 import type { Store } from '../store/store.ts';
-import { ensureSchema, openKms, openStore } from './open-backend.ts';
+import { ensureSchema, keyFileOf, openKms, openStore } from './open-backend.ts';
 
 /** `kontext-backend migrate`: brings the schema up to date. @returns How many migrations ran. */
 export async function migrate(config: Config): Promise<number> {
@@ -13,6 +14,13 @@ export async function migrate(config: Config): Promise<number> {
   } finally {
     await store.close();
   }
+}
+
+/** `kontext-backend keys create`: makes the file with the key-encryption key. @returns Its path. */
+export function createKeys(config: Config): string {
+  const path = keyFileOf(config);
+  createNewKeyFile(path);
+  return path;
 }
 
 /** `kontext-backend org create`: makes an organisation and its owner; in local mode the owner gets a passcode. */

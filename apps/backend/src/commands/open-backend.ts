@@ -13,9 +13,17 @@ export const openStore = ({ databaseUrl, dataDir }: Config): Promise<Store> =>
  *
  * @throws KontextError `KX_KEK_MISSING` when the file is missing; only local mode's own file is made on first use.
  */
-export function openKms({ kekFile, local, dataDir }: Config): Kms {
-  if (kekFile !== null) return loadLocalKms({ path: kekFile, create: local });
-  if (local) return loadLocalKms({ path: defaultKekFile(dataDir), create: true });
+export const openKms = (config: Config): Kms =>
+  loadLocalKms({ path: keyFileOf(config), create: config.local });
+
+/**
+ * Where the key file of the configuration is, whether it exists or not.
+ *
+ * @throws KontextError `KX_KEK_MISSING` when none is configured outside local mode.
+ */
+export function keyFileOf({ kekFile, local, dataDir }: Config): string {
+  if (kekFile !== null) return kekFile;
+  if (local) return defaultKekFile(dataDir);
   throw new KontextError('KX_KEK_MISSING', 'no key-encryption key is configured', {
     why: 'KONTEXT_KEK_FILE is required outside local mode',
   });

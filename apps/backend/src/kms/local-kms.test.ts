@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { defaultKekFile, loadLocalKms } from './local-kms.ts';
+import { createNewKeyFile, defaultKekFile, loadLocalKms } from './local-kms.ts';
 import { openRow, sealAsRow } from './sealed-secrets.ts';
 
 let directory: string;
@@ -49,6 +49,26 @@ test('a retired key is named when something sealed under it is opened', async ()
   await expect(openRow(loadLocalKms({ path, create: true }), context, row)).rejects.toMatchObject({
     code: 'KX_KEK_MISSING',
   });
+});
+
+test('a new key file is made for its owner alone, can be used, and is never replaced', () => {
+  createNewKeyFile(path);
+  const made = readFileSync(path, 'utf8');
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(loadLocalKms({ path, create: false }).activeKekId).toMatch(/^kek-[0-9a-f]{16}$/);
+  const refusal = expect.objectContaining({
+    code: 'KX_CONFIG_INVALID',
+    why: expect.stringContaining('exists'),
+  });
+  expect(() => createNewKeyFile(path)).toThrow(refusal);
+  expect(readFileSync(path, 'utf8')).toBe(made);
+});
+
+test('a key file that cannot be written is a typed error', () => {
+  writeFileSync(join(directory, 'file'), '');
+  expect(() => createNewKeyFile(join(directory, 'file', 'kek.json'))).toThrow(
+    expect.objectContaining({ code: 'KX_CONFIG_INVALID' }),
+  );
 });
 
 test('a missing file is an error where it may not be made', () => {

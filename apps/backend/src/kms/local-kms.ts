@@ -57,9 +57,30 @@ export function loadLocalKms({ path, create, randomBytes = nodeRandomBytes }: Lo
   }
 }
 
-/** Written aside and linked: of two processes that start together one makes the key and both use it. */
-function createKeyFile(path: string, randomBytes: (size: number) => Buffer): void {
-  if (statSync(path, { throwIfNoEntry: false })) return;
+/**
+ * Makes a new key file with one key in it, mode 0600; its directory too, mode 0700.
+ *
+ * @throws KontextError `KX_CONFIG_INVALID` when there is a file already, which is never replaced: what is sealed under its
+ *   keys would be lost. Also when it cannot be written.
+ */
+export function createNewKeyFile(path: string, randomBytes = nodeRandomBytes): void {
+  let isNew: boolean;
+  try {
+    isNew = createKeyFile(path, randomBytes);
+  } catch (cause) {
+    throw notMade(path, 'its directory cannot be written', 'set KONTEXT_KEK_FILE to another path', cause);
+  }
+  if (isNew) return;
+  throw notMade(path, 'it exists, and is not replaced', 'use it, or set KONTEXT_KEK_FILE to another path');
+}
+
+/**
+ * Written aside and linked: of two processes that start together one makes the key and both use it.
+ *
+ * @returns False when there is a file already.
+ */
+function createKeyFile(path: string, randomBytes: (size: number) => Buffer): boolean {
+  if (statSync(path, { throwIfNoEntry: false })) return false;
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const id = `kek-${randomBytes(8).toString('hex')}`;
   const content = { v: 1, active: id, keks: { [id]: randomBytes(32).toString('base64') } };
@@ -71,11 +92,13 @@ function createKeyFile(path: string, randomBytes: (size: number) => Buffer): voi
     linkSync(draft, path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    return false;
   } finally {
     closeSync(file);
     rmSync(draft, { force: true });
   }
   syncDirectory(dirname(path));
+  return true;
 }
 
 /** A key that is lost in a power cut makes everything sealed since unreadable. */
@@ -110,6 +133,9 @@ function parseKeyFile(path: string, text: string): z.infer<typeof fileSchema> {
     throw unusable(path, 'it is not a key file of version 1', 'restore the key file from a backup');
   }
 }
+
+const notMade = (path: string, why: string, hint: string, cause?: unknown): KontextError =>
+  new KontextError('KX_CONFIG_INVALID', `the key file ${path} cannot be made`, { why, hint, cause });
 
 const unusable = (path: string, why: string, hint: string, cause?: unknown): KontextError =>
   new KontextError('KX_KEK_MISSING', `the key file ${path} cannot be used`, { why, hint, cause });
