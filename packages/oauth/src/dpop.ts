@@ -5,9 +5,14 @@
  * refuse a `jti` it has seen (§11.1); that needs a store shared by replicas, so it is the caller's: the verifier
  * returns the `jti`. Keep it for 6 minutes, which covers both the nonce's life and the `iat` window.
  */
-import { createHash, randomUUID, verify } from 'node:crypto';
-import { SignJWT } from 'jose';
-import { importP256Jwk, isP256PublicJwk, type P256PrivateJwk, publicHalf } from './p256-jwk.ts';
+import { createHash, randomUUID, sign, verify } from 'node:crypto';
+import {
+  importP256Jwk,
+  importPrivateP256Jwk,
+  isP256PublicJwk,
+  type P256PrivateJwk,
+  publicHalf,
+} from './p256-jwk.ts';
 import { unauthenticated } from './unauthenticated.ts';
 
 /** What a client proves: one request, one key, at most one token and one nonce. */
@@ -59,22 +64,27 @@ const maxJtiLength = 128;
 const base64url = /^[A-Za-z0-9_-]+$/;
 
 /**
- * Makes the proof for one request (RFC 9449 §4.2).
+ * Makes the proof for one request (RFC 9449 §4.2), with one ECDSA signature.
  *
  * @returns Compact JWS for the `DPoP` header.
  */
-export function createDpopProof(input: DpopProofInput): Promise<string> {
-  return new SignJWT({
+export async function createDpopProof(input: DpopProofInput): Promise<string> {
+  const claims = {
     jti: input.jti ?? randomUUID(),
     htm: input.htm,
     htu: withoutQuery(input.htu) ?? input.htu,
     iat: Math.floor(input.nowMs / 1000),
     ...(input.accessToken === undefined ? {} : { ath: tokenHash(input.accessToken) }),
     ...(input.nonce === undefined ? {} : { nonce: input.nonce }),
-  })
-    .setProtectedHeader({ typ: 'dpop+jwt', alg: 'ES256', jwk: { ...publicHalf(input.key) } })
-    .sign(input.key);
+  };
+  const header = { typ: 'dpop+jwt', alg: 'ES256', jwk: publicHalf(input.key) };
+  const signed = `${encodePart(header)}.${encodePart(claims)}`;
+  // RFC 7518 §3.4: the signature is R ‖ S, not DER.
+  const key = { key: importPrivateP256Jwk(input.key), dsaEncoding: 'ieee-p1363' as const };
+  return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`;
 }
+
+const encodePart = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url');
 
 /**
  * Checks a proof against its request: every rule of RFC 9449 §4.3 except replay, with one ECDSA verification.

@@ -1,4 +1,10 @@
-import { createHash, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+} from 'node:crypto';
 
 /** A public P-256 key as JWK (RFC 7518 §6.2.1). Coordinates are 32 bytes, base64url without padding. */
 export interface P256PublicJwk {
@@ -15,6 +21,9 @@ export interface P256PrivateJwk extends P256PublicJwk {
 
 const coordinate = /^[A-Za-z0-9_-]{43}$/;
 const maxCachedKeys = 1024;
+
+/** Imported private keys live as long as the object they came from. */
+const privateKeys = new WeakMap<P256PrivateJwk, KeyObject>();
 
 /** Imported keys, newest last: importing costs as much as verifying, and a client comes back with the same key. */
 const importedKeys = new Map<string, { readonly key: KeyObject; readonly thumbprint: string }>();
@@ -74,4 +83,17 @@ export function importP256Jwk(jwk: P256PublicJwk): { readonly key: KeyObject; re
   if (oldest !== undefined) importedKeys.delete(oldest);
   importedKeys.set(name, imported);
   return imported;
+}
+
+/**
+ * Imports a private key, once per object.
+ *
+ * @throws Error when it is no key of P-256.
+ */
+export function importPrivateP256Jwk(jwk: P256PrivateJwk): KeyObject {
+  const known = privateKeys.get(jwk);
+  if (known) return known;
+  const key = createPrivateKey({ key: { ...publicHalf(jwk), d: jwk.d }, format: 'jwk' });
+  privateKeys.set(jwk, key);
+  return key;
 }
