@@ -19,7 +19,8 @@ export const sessionRoutes =
     router.service(SessionService, {
       openSession: async (request, context) => {
         const { agent, agentVersion, hostname, cliVersion, hookConfigHash } = request;
-        const opened = await sessions.open(callerOf(context), {
+        const caller = callerOf(context);
+        const opened = await sessions.open(caller, {
           ...{ agent, agentVersion, hostname, cliVersion, hookConfigHash },
           mode: askedMode(request.mode),
         });
@@ -29,6 +30,8 @@ export const sessionRoutes =
           session: toSessionMessage(opened),
           snapshot: toSnapshotMessage(opened.snapshot),
           heartbeatSeconds: opened.heartbeatSeconds,
+          role: caller.role,
+          groups: [...caller.groups],
         };
       },
       heartbeatSession: async ({ sessionId, hookConfigHash }, context) => {
