@@ -59,8 +59,9 @@ export function createTerminal(
   config: Pick<Config, 'mayAsk' | 'color' | 'quiet'>,
   streams: TerminalStreams = process,
 ): Terminal {
-  const { stdin, stdout, stderr } = streams;
-  const interactive = config.mayAsk && stdin.isTTY === true && stderr.isTTY === true;
+  const { stdout, stderr } = streams;
+  // Standard input is looked at when somebody wants to know: making its stream costs milliseconds.
+  const isInteractive = () => config.mayAsk && stderr.isTTY === true && streams.stdin.isTTY === true;
   const colored = config.color ?? stderr.isTTY === true;
   const paint = (code: number, text: string) => (colored ? `\u001b[${code}m${text}\u001b[0m` : text);
   let hasStatus = false;
@@ -73,12 +74,16 @@ export function createTerminal(
     stderr.write(`${paint(2, 'kontext:')} ${printable(line)}\n`);
   };
   const requirePerson = (question: string) => {
-    if (!interactive) throw new KontextError('KX_INPUT_NEEDED', `no answer to: ${question}`);
+    if (!isInteractive()) throw new KontextError('KX_INPUT_NEEDED', `no answer to: ${question}`);
     clearStatus();
   };
   return {
-    interactive,
-    stdinIsTerminal: stdin.isTTY === true,
+    get interactive() {
+      return isInteractive();
+    },
+    get stdinIsTerminal() {
+      return streams.stdin.isTTY === true;
+    },
     stdoutIsTerminal: stdout.isTTY === true,
     out(line) {
       clearStatus();
@@ -116,9 +121,9 @@ export function createTerminal(
     },
     askHidden(question) {
       requirePerson(question);
-      return readHidden(stdin as ReadStream, stderr, question);
+      return readHidden(streams.stdin as ReadStream, stderr, question);
     },
-    readStdin: (maxBytes) => readAll(stdin, maxBytes),
+    readStdin: (maxBytes) => readAll(streams.stdin, maxBytes),
   };
 }
 

@@ -1,8 +1,9 @@
 import { KontextError } from '@kontext/errors';
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
+import type { Clients } from '../rpc/clients.ts';
 import { followEvents } from '../rpc/follow-events.ts';
-import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import { openBackend } from '../rpc/open-backend.ts';
 import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
 
@@ -21,7 +22,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--since <seconds>', 'begin with the events of the last so many seconds, at most 86400', '3600')
     .option('--json', 'JSON Lines')
     .action((options: TailOptions) =>
-      run({}, (context) => withBackend(context, (backend) => tail(context, backend, options))),
+      run({}, (context) => withBackend(context, (clients) => tail(context, clients, options))),
     );
   command
     .command('verify [session]')
@@ -29,16 +30,12 @@ export function define(command: Command, run: RunCommand): void {
     .option('--json', 'as JSON')
     .action((session: string | undefined, options: { json?: boolean }) =>
       run({}, (context) =>
-        withBackend(context, (backend) => verify(context, backend, session ?? '', options.json ?? false)),
+        withBackend(context, (clients) => verify(context, clients, session ?? '', options.json ?? false)),
       ),
     );
 }
 
-async function tail(
-  { terminal, signal }: Context,
-  { clients }: Backend,
-  options: TailOptions,
-): Promise<number> {
+async function tail({ terminal, signal }: Context, clients: Clients, options: TailOptions): Promise<number> {
   const sinceSeconds = parseSince(options.since ?? '0');
   const events = followEvents(clients, { sessionId: options.session ?? '', sinceSeconds, signal }, (error) =>
     terminal.warn(`the live view was cut (${error.message}); trying again`),
@@ -60,7 +57,7 @@ function parseSince(text: string): number {
 
 async function verify(
   { terminal, signal }: Context,
-  { clients }: Backend,
+  clients: Clients,
   sessionId: string,
   json: boolean,
 ): Promise<number> {
@@ -89,10 +86,10 @@ function reportLines(report: StreamReport): string[] {
   ];
 }
 
-async function withBackend(context: Context, work: (backend: Backend) => Promise<number>): Promise<number> {
+async function withBackend(context: Context, work: (clients: Clients) => Promise<number>): Promise<number> {
   const backend = await openBackend(context);
   try {
-    return await work(backend);
+    return await work(await backend.connect());
   } finally {
     backend.close();
   }

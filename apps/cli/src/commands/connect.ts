@@ -34,7 +34,7 @@ async function connect(context: Context, provider: string, options: ConnectOptio
   const backend = await openBackendOrLogIn(context);
   try {
     const connection = await beginConnection({
-      clients: backend.clients,
+      clients: await backend.connect(),
       config,
       terminal,
       provider,

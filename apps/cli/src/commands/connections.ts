@@ -1,7 +1,8 @@
 import { type Connection, ConnectionState } from '@kontext/protocol';
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
-import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import type { Clients } from '../rpc/clients.ts';
+import { openBackend } from '../rpc/open-backend.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
 /** `kontext connections ls|revoke` */
@@ -11,7 +12,7 @@ export function define(command: Command, run: RunCommand): void {
     .description('list connections')
     .option('--json', 'as JSON')
     .action((options: { json?: boolean }) =>
-      run({}, (context) => withBackend(context, (backend) => list(context, backend, options.json ?? false))),
+      run({}, (context) => withBackend(context, (clients) => list(context, clients, options.json ?? false))),
     );
   command
     .command('revoke <connection>')
@@ -19,12 +20,12 @@ export function define(command: Command, run: RunCommand): void {
     .action((id: string) =>
       run({}, (context) => {
         refuseNested(context.config, 'connections revoke');
-        return withBackend(context, (backend) => revoke(context, backend, id));
+        return withBackend(context, (clients) => revoke(context, clients, id));
       }),
     );
 }
 
-async function list({ terminal, signal }: Context, { clients }: Backend, json: boolean): Promise<number> {
+async function list({ terminal, signal }: Context, clients: Clients, json: boolean): Promise<number> {
   const { connections } = await clients.connections.listConnections({}, { signal });
   if (json) {
     terminal.json(connections.map(describeConnection));
@@ -39,7 +40,7 @@ async function list({ terminal, signal }: Context, { clients }: Backend, json: b
   return 0;
 }
 
-async function revoke({ terminal, signal }: Context, { clients }: Backend, id: string): Promise<number> {
+async function revoke({ terminal, signal }: Context, clients: Clients, id: string): Promise<number> {
   const answer = await clients.connections.revokeConnection({ connectionId: id }, { signal });
   terminal.note(`${id} is revoked`);
   if (!answer.revokedAtProvider) {
@@ -69,10 +70,10 @@ const stateNames: Readonly<Partial<Record<ConnectionState, string>>> = {
 const instant = (at: Connection['connectedAt']): string | null =>
   at === undefined ? null : new Date(Number(at.seconds) * 1000).toISOString();
 
-async function withBackend(context: Context, work: (backend: Backend) => Promise<number>): Promise<number> {
+async function withBackend(context: Context, work: (clients: Clients) => Promise<number>): Promise<number> {
   const backend = await openBackend(context);
   try {
-    return await work(backend);
+    return await work(await backend.connect());
   } finally {
     backend.close();
   }

@@ -2,7 +2,8 @@ import { KontextError } from '@kontext/errors';
 import { ClientAuth, type Provider, ProviderKind } from '@kontext/protocol';
 import { type Command, Option } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
-import { type Backend, openBackend } from '../rpc/open-backend.ts';
+import type { Clients } from '../rpc/clients.ts';
+import { openBackend } from '../rpc/open-backend.ts';
 import { readSecret } from '../session/read-secret.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
@@ -48,7 +49,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--force', 'with its connections')
     .action((name: string, options: { force?: boolean }) =>
       run({}, (context) =>
-        withBackend(context, 'providers rm', async ({ clients }) => {
+        withBackend(context, 'providers rm', async (clients) => {
           const request = { name, force: options.force ?? false };
           await clients.providers.removeProvider(request, { signal: context.signal });
           context.terminal.note(`removed ${name}`);
@@ -58,12 +59,7 @@ export function define(command: Command, run: RunCommand): void {
     );
 }
 
-async function add(
-  context: Context,
-  { clients }: Backend,
-  name: string,
-  options: AddOptions,
-): Promise<number> {
+async function add(context: Context, clients: Clients, name: string, options: AddOptions): Promise<number> {
   const { terminal, signal } = context;
   const wanted = options.static ? { name, kind: ProviderKind.STATIC } : oauthProvider(name, options);
   const hasSecret = !options.static && options.clientAuth !== 'none';
@@ -106,7 +102,7 @@ const clientAuths = {
   none: ClientAuth.NONE,
 } as const;
 
-async function list({ terminal, signal }: Context, { clients }: Backend, json: boolean): Promise<number> {
+async function list({ terminal, signal }: Context, clients: Clients, json: boolean): Promise<number> {
   const { providers } = await clients.providers.listProviders({}, { signal });
   if (json) {
     terminal.json(providers.map(describeProvider));
@@ -140,12 +136,12 @@ const describeProvider = (provider: Provider) => ({
 async function withBackend(
   context: Context,
   guarded: string | null,
-  work: (backend: Backend) => Promise<number>,
+  work: (clients: Clients) => Promise<number>,
 ): Promise<number> {
   if (guarded !== null) refuseNested(context.config, guarded);
   const backend = await openBackend(context);
   try {
-    return await work(backend);
+    return await work(await backend.connect());
   } finally {
     backend.close();
   }

@@ -50,15 +50,15 @@ async function runCommand(context: Context, words: readonly string[], options: R
   if (options.dryRun) return showDryRun(context, template);
   const accept = options.trust ?? false;
   await requireTrust({ config, terminal, path: config.envFile, template, accept, signal });
-  const { clients, close } = await openBackendOrLogIn(context);
+  const backend = await openBackendOrLogIn(context);
   let exitCode = 1;
   try {
-    const session = await openSession(clients, { agent: 'run', mode: config.mode, signal });
+    const session = await openSession(backend.calls, { agent: 'run', mode: config.mode, signal });
     try {
       const allowMissing = options.allowMissing ?? false;
       const { credentials } = await resolveOrAsk({
         context,
-        clients,
+        backend,
         sessionId: session.id,
         template,
         allowMissing,
@@ -79,7 +79,7 @@ async function runCommand(context: Context, words: readonly string[], options: R
       await session.end(exitCode);
     }
   } finally {
-    close();
+    backend.close();
   }
   return exitCode;
 }

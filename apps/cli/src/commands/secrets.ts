@@ -25,7 +25,8 @@ async function put(context: Context, provider: string, options: PutOptions): Pro
   const backend = await openBackend(context);
   try {
     const secret = await readSecret(terminal, `the value for ${provider}`);
-    const { connection } = await backend.clients.connections.putSecret(
+    const clients = await backend.connect();
+    const { connection } = await clients.connections.putSecret(
       { provider, name: options.name ?? '', value: secret.reveal(), shared: options.shared ?? false },
       { signal },
     );

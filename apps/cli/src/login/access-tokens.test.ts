@@ -109,7 +109,7 @@ describe('calls', () => {
   const call = async () => {
     const opened = await openBackend(context);
     try {
-      return await opened.clients.organisation.getCaller({});
+      return await (await opened.connect()).organisation.getCaller({});
     } finally {
       opened.close();
     }

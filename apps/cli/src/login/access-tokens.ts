@@ -4,7 +4,7 @@ import { createDpopProof } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import type { Config } from '../config.ts';
 import { type Answer, request } from '../rpc/request.ts';
-import { clockError } from '../rpc/rpc-error.ts';
+import { clockError } from '../rpc/server-clock.ts';
 import { loadLogin } from './load-login.ts';
 import { encodeLogin, type Login } from './login-item.ts';
 import { withRefreshLock } from './refresh-lock.ts';

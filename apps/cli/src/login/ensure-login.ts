@@ -8,11 +8,15 @@ import { type Backend, openBackend } from '../rpc/open-backend.ts';
  * An expired login and a network failure are not handled here: they show with the first call, and only the person
  * decides to log in anew.
  *
+ * @param opening The backend, where it is being opened already.
  * @throws KontextError `KX_NOT_LOGGED_IN` without a terminal, and what logging in throws.
  */
-export async function openBackendOrLogIn(context: Context): Promise<Backend> {
+export async function openBackendOrLogIn(
+  context: Context,
+  opening: Promise<Backend> = openBackend(context),
+): Promise<Backend> {
   try {
-    return await openBackend(context);
+    return await opening;
   } catch (error) {
     const isMissing = error instanceof KontextError && error.code === 'KX_NOT_LOGGED_IN';
     if (!isMissing || !context.terminal.interactive) throw error;

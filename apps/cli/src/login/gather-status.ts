@@ -2,7 +2,7 @@ import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
 import { type Backend, openBackend } from '../rpc/open-backend.ts';
 import { request } from '../rpc/request.ts';
-import { maxSkewMs } from '../rpc/rpc-error.ts';
+import { maxSkewMs } from '../rpc/server-clock.ts';
 import { measureSpool, type SpoolSize } from '../session/measure-spool.ts';
 
 /** The state of this command on this machine. Key sets are pinned by a test: additive only. */
@@ -55,7 +55,8 @@ export async function gatherStatus(context: Context): Promise<{ status: Status; 
 }
 
 async function askBackend(backend: Backend, signal: AbortSignal) {
-  const caller = await backend.clients.organisation.getCaller({}, { signal, timeoutMs: 10_000 });
+  const clients = await backend.connect();
+  const caller = await clients.organisation.getCaller({}, { signal, timeoutMs: 10_000 });
   return {
     loggedIn: true,
     user: { id: caller.userId, name: caller.userName },

@@ -42,7 +42,8 @@ async function identify(
 ): Promise<Login> {
   const backend = await openBackend({ config, terminal, fresh: { login, store, first } });
   try {
-    const caller = await backend.clients.organisation.getCaller({}, { signal });
+    const clients = await backend.connect();
+    const caller = await clients.organisation.getCaller({}, { signal });
     const { userId: sub, userName: name, orgId: org, policyKeyThumbprint: policyKey } = caller;
     return { ...login, sub, name, org, policyKey };
   } finally {

@@ -1,4 +1,3 @@
-import { createConnectTransport } from '@connectrpc/connect-node';
 import type { Config } from '../config.ts';
 import { createLog } from '../log.ts';
 import { createAccessTokens } from '../login/access-tokens.ts';
@@ -7,15 +6,24 @@ import type { Login } from '../login/login-item.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import type { SecretStore } from '../login/secret-store.ts';
 import type { Terminal } from '../terminal.ts';
-import { type Clients, createClients } from './clients.ts';
-import { createDpopInterceptor } from './dpop-interceptor.ts';
+import { createCallSigner } from './call-signer.ts';
+import { type Calls, createCalls } from './calls.ts';
+import type { Clients } from './clients.ts';
 import { createBackendAgent } from './http-agent.ts';
-import { createLogInterceptor } from './log-interceptor.ts';
-import { rpcError, type ServerClock } from './rpc-error.ts';
+import type { ServerClock } from './server-clock.ts';
 
 /** The backend as the logged-in developer sees it. */
 export interface Backend {
-  readonly clients: Clients;
+  /** What a session needs, at once. */
+  readonly calls: Calls;
+  /** Everything; loads Connect at the first time. */
+  connect(): Promise<Clients>;
+  /**
+   * Gets an access token now, not with the first call.
+   *
+   * @throws KontextError as the first call would, such as `KX_LOGIN_EXPIRED`.
+   */
+  authenticate(): Promise<void>;
   readonly login: Login;
   readonly store: SecretStore;
   readonly clock: Readonly<ServerClock>;
@@ -38,37 +46,32 @@ export interface FreshLogin {
   readonly first?: NonNullable<Parameters<typeof createAccessTokens>[0]['first']>;
 }
 
-/** Default 30 s for a call; sensible 5 s to 120 s. Resolving may wait for a provider. */
-const callTimeoutMs = 30_000;
-
 /**
- * Loads the login and makes the clients; no request is sent before the first call.
+ * Loads the login and makes the calls; no request is sent before the first call.
  *
  * @throws KontextError `KX_NOT_LOGGED_IN`, `KX_KEYRING_UNAVAILABLE`, `KX_KEYRING_ITEM_INVALID`.
  */
 export async function openBackend(options: OpenBackendOptions): Promise<Backend> {
   const { config, terminal, fresh } = options;
+  const { apiUrl } = config;
   const store = fresh?.store ?? openSecretStore(config, terminal);
   const login = fresh?.login ?? (await loadLogin(config, store));
-  const { agent, close } = createBackendAgent(config.apiUrl);
-  const tokens = createAccessTokens({
-    config,
-    login,
-    store,
-    agent,
-    ...(fresh?.first ? { first: fresh.first } : {}),
-  });
+  const { agent, close } = await createBackendAgent(apiUrl);
+  const first = fresh?.first ? { first: fresh.first } : {};
+  const tokens = createAccessTokens({ config, login, store, agent, ...first });
   const clock: ServerClock = { skewMs: null };
-  const transport = createConnectTransport({
-    baseUrl: config.apiUrl,
-    httpVersion: '1.1',
-    useBinaryFormat: true,
-    defaultTimeoutMs: callTimeoutMs,
-    nodeOptions: { agent },
-    interceptors: [createDpopInterceptor({ tokens, clock }), createLogInterceptor(createLog(config.logFile))],
-  });
+  const signer = createCallSigner({ tokens, clock });
+  const parts = { apiUrl, agent, signer, clock, log: createLog(config.logFile) };
+  let clients: Promise<Clients> | undefined;
   return {
-    clients: createClients(transport, (error) => rpcError(error, config.apiUrl, clock)),
+    calls: createCalls(parts),
+    connect() {
+      clients ??= import('./connect-clients.ts').then(({ connectClients }) => connectClients(parts));
+      return clients;
+    },
+    async authenticate() {
+      await tokens.get();
+    },
     get login() {
       return tokens.login;
     },

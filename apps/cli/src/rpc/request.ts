@@ -1,5 +1,5 @@
-import { type Agent, request as httpRequest } from 'node:http';
-import { type Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Agent } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
 import { networkError } from './network-error.ts';
 
 /** An answer of the backend outside RPC. */
@@ -16,13 +16,19 @@ export interface Request {
   readonly url: string;
   /** Sent as a form. */
   readonly form?: Readonly<Record<string, string>>;
+  /** Sent as JSON; not together with `form`. */
+  readonly json?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly agent?: Agent | HttpsAgent;
   /** Default 10 s, sensible 1 s to 30 s. */
   readonly timeoutMs?: number;
+  /** Ends the request early. */
+  readonly signal?: AbortSignal;
+  /** Default 1 MiB. */
+  readonly maxAnswerBytes?: number;
 }
 
-const maxAnswerBytes = 1024 * 1024;
+const defaultMaxAnswerBytes = 1024 * 1024;
 
 /**
  * Sends a request and reads a JSON answer, on node's own client: it costs a tenth of the start of `fetch`.
@@ -37,19 +43,29 @@ export async function request(options: Request): Promise<Answer> {
   }
 }
 
-function send(options: Request): Promise<Answer> {
-  const body = options.form === undefined ? '' : new URLSearchParams(options.form).toString();
-  const open = options.url.startsWith('https:') ? httpsRequest : httpRequest;
+async function send(options: Request): Promise<Answer> {
+  const { method, url, agent, signal, timeoutMs = 10_000, maxAnswerBytes = defaultMaxAnswerBytes } = options;
+  const { type, body } = encodeBody(options);
+  // TLS is loaded where it is spoken.
+  const { request: open } = await (url.startsWith('https:') ? import('node:https') : import('node:http'));
   return new Promise((resolve, reject) => {
-    const outgoing = open(options.url, {
-      method: options.method,
-      agent: options.agent,
-      signal: AbortSignal.timeout(options.timeoutMs ?? 10_000),
+    const outgoing = open(url, {
+      method,
+      agent,
       headers: {
-        ...(options.form === undefined ? {} : formHeaders(body)),
+        ...(type === null ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(body) }),
         accept: 'application/json',
         ...options.headers,
       },
+    });
+    // A timer and a listener: the `signal` option would cost the first request of a process milliseconds.
+    const giveUp = (): void => void outgoing.destroy(abortError());
+    const timer = setTimeout(giveUp, timeoutMs);
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted) giveUp();
+    outgoing.once('close', () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', giveUp);
     });
     outgoing.once('error', reject);
     outgoing.once('response', (incoming) => {
@@ -67,10 +83,15 @@ function send(options: Request): Promise<Answer> {
   });
 }
 
-const formHeaders = (body: string) => ({
-  'content-type': 'application/x-www-form-urlencoded',
-  'content-length': Buffer.byteLength(body),
-});
+/** As Node's own `AbortError`. */
+const abortError = (): Error => Object.assign(new Error('the request was given up'), { code: 'ABORT_ERR' });
+
+function encodeBody({ form, json }: Request): { readonly type: string | null; readonly body: string } {
+  if (form !== undefined)
+    return { type: 'application/x-www-form-urlencoded', body: new URLSearchParams(form).toString() };
+  if (json !== undefined) return { type: 'application/json', body: JSON.stringify(json) };
+  return { type: null, body: '' };
+}
 
 function parseJson(text: string): Record<string, unknown> | null {
   try {

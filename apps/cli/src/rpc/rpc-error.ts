@@ -3,15 +3,7 @@ import { isErrorCode, KontextError } from '@kontext/errors';
 import { type ErrorDetail, ErrorDetailSchema } from '@kontext/protocol';
 import { Interrupted } from '../interrupted.ts';
 import { networkError } from './network-error.ts';
-
-/** What answers tell about the time. */
-export interface ServerClock {
-  /** Server's clock minus ours at the last answer, in milliseconds; null before the first. */
-  skewMs: number | null;
-}
-
-/** Beyond this a machine's clock is worth a word (proofs are judged within 60 s). */
-export const maxSkewMs = 60_000;
+import { clockError, maxSkewMs, type ServerClock } from './server-clock.ts';
 
 /**
  * Turns what a call failed with into the error a person can act on.
@@ -39,14 +31,6 @@ export function rpcError(error: unknown, apiUrl: string, clock?: Readonly<Server
   }
   return foreignError(failure, apiUrl);
 }
-
-/** @param skewMs Server's clock minus ours. */
-export const clockError = (skewMs: number, cause?: unknown): KontextError =>
-  new KontextError('KX_CLOCK_SKEW', 'the backend refuses the login because of the clock', {
-    why: `this machine is ${Math.round(Math.abs(skewMs) / 1000)} s ${skewMs > 0 ? 'behind' : 'ahead of'} the backend`,
-    details: { skew_ms: skewMs },
-    ...(cause === undefined ? {} : { cause }),
-  });
 
 /** Our typed detail on a Connect error, when it carries one. */
 export const errorDetail = (error: ConnectError): ErrorDetail | undefined =>

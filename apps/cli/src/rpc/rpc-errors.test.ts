@@ -88,7 +88,9 @@ describe.each(expected)('when %s', (name, loginCode, callCode) => {
     const context = createTestContext({ apiUrl: await wrongServers[name]!() });
     closers.push(context.close);
     const backend = await openBackend({ ...context, fresh: freshLogin(context.config.issuer, 0) });
-    await expect(backend.clients.organisation.getCaller({})).rejects.toMatchObject({ code: callCode });
+    const clients = await backend.connect();
+    await expect(clients.organisation.getCaller({})).rejects.toMatchObject({ code: callCode });
+    await expect(backend.calls.endSession({})).rejects.toMatchObject({ code: callCode });
     backend.close();
   });
 
@@ -96,7 +98,9 @@ describe.each(expected)('when %s', (name, loginCode, callCode) => {
     const context = createTestContext({ apiUrl: await wrongServers[name]!() });
     closers.push(context.close);
     const backend = await openBackend({ ...context, fresh: freshLogin(context.config.issuer, 300) });
-    await expect(backend.clients.organisation.getCaller({})).rejects.toMatchObject({ code: callCode });
+    const clients = await backend.connect();
+    await expect(clients.organisation.getCaller({})).rejects.toMatchObject({ code: callCode });
+    await expect(backend.calls.endSession({})).rejects.toMatchObject({ code: callCode });
     backend.close();
   });
 });

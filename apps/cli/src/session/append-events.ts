@@ -1,6 +1,6 @@
 import { KontextError } from '@kontext/errors';
-import { AppendStatus } from '@kontext/protocol';
-import type { Clients } from '../rpc/clients.ts';
+import type { AppendStatusJson } from '@kontext/protocol';
+import type { Calls } from '../rpc/calls.ts';
 import type { AppendAnswer, AppendBatch } from '../spool/uploader.ts';
 
 /** An upload never holds up the end of a session longer than this. */
@@ -8,32 +8,35 @@ const appendTimeoutMs = 15_000;
 
 /** Sends one batch to a stream. @throws KontextError as the backend answers. */
 export async function appendEvents(
-  clients: Pick<Clients, 'audit'>,
+  calls: Pick<Calls, 'appendEvents'>,
   streamId: string,
   batch: AppendBatch,
 ): Promise<AppendAnswer> {
   const events = batch.events.map(({ seq, header, payload, salt, chain }) => ({
-    seq: BigInt(seq),
+    seq: String(seq),
     header,
     ...(payload === null ? {} : { payload }),
-    salt: salt ?? new Uint8Array(),
-    chain,
+    ...(salt === null ? {} : { salt: base64(salt) }),
+    chain: base64(chain),
   }));
-  const request = { streamId, prev: batch.prev, events };
-  const answer = await clients.audit.appendEvents(request, { timeoutMs: appendTimeoutMs });
-  const status = statusNames[answer.status];
+  const request = { streamId, prev: base64(batch.prev), events };
+  const answer = await calls.appendEvents(request, { timeoutMs: appendTimeoutMs });
+  const status = answer.status && statusNames[answer.status];
   if (status === undefined) {
     throw new KontextError(
       'KX_NOT_A_BACKEND',
       'the backend answers to events in a way this version does not know',
     );
   }
-  return { status, headSeq: Number(answer.headSeq), headHash: answer.headHash };
+  const headHash = Buffer.from(answer.headHash ?? '', 'base64');
+  return { status, headSeq: Number(answer.headSeq ?? 0), headHash };
 }
 
-const statusNames: Readonly<Partial<Record<AppendStatus, AppendAnswer['status']>>> = {
-  [AppendStatus.OK]: 'ok',
-  [AppendStatus.DUP]: 'dup',
-  [AppendStatus.GAP]: 'gap',
-  [AppendStatus.FORK]: 'fork',
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+
+const statusNames: Readonly<Partial<Record<AppendStatusJson, AppendAnswer['status']>>> = {
+  APPEND_STATUS_OK: 'ok',
+  APPEND_STATUS_DUP: 'dup',
+  APPEND_STATUS_GAP: 'gap',
+  APPEND_STATUS_FORK: 'fork',
 };

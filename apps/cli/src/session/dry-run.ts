@@ -18,7 +18,7 @@ export async function showDryRun(context: Context, template: EnvTemplate): Promi
   const backend = await openBackendOrLogIn(context);
   try {
     const placeholders = listPlaceholders(template.entries);
-    const result = await resolvePlaceholders(backend.clients, {
+    const result = await resolvePlaceholders(backend.calls, {
       sessionId: '',
       placeholders,
       dryRun: true,

@@ -20,14 +20,14 @@ export async function flushSpool(context: Context, store: SecretStore, login: Lo
   const { config, terminal } = context;
   if (measureSpool(config.stateDir).sessions === 0) return 0;
   const backend = await openBackend({ config, terminal, fresh: { login, store } });
-  const { clients } = backend;
   const announce = (path: string) => terminal.warn(`the key of the spool is kept in a plain file, ${path}`);
   const owner = { apiUrl: config.apiUrl, org: login.org, user: login.sub };
   try {
+    const clients = await backend.connect();
     await clients.organisation.getCaller({}, { timeoutMs: deadlineMs });
     const key = await createSpoolKeyStore({ items: store, ...config, announce }).load();
     const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
-      appendEvents(clients, streamId, batch);
+      appendEvents(backend.calls, streamId, batch);
     await replayLeftovers({ root: join(config.stateDir, 'spool'), key, owner, append, deadlineMs });
   } catch {
     // Said by the number that remains.

@@ -1,5 +1,5 @@
 import type { ActivePolicy } from '../hooks/active-policy.ts';
-import type { Clients } from '../rpc/clients.ts';
+import type { Calls } from '../rpc/calls.ts';
 import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
 import type { Terminal } from '../terminal.ts';
@@ -11,7 +11,7 @@ import { type PolicyOwner, verifyPolicy } from './verify-policy.ts';
 /** The parts that live while the agent runs. */
 export interface KeepSessionOptions {
   readonly session: OpenSession;
-  readonly clients: Clients;
+  readonly calls: Calls;
   readonly policy: ActivePolicy;
   readonly owner: PolicyOwner;
   readonly hooks: SessionHooks;
@@ -75,8 +75,8 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
 }
 
 /** A snapshot that does not verify is left: the one at hand was, and the next heartbeat asks again. */
-async function takeNewPolicy({ clients, owner, policy, hooks }: KeepSessionOptions): Promise<void> {
-  const { snapshot } = await clients.policies.getPolicySnapshot({});
+async function takeNewPolicy({ calls, owner, policy, hooks }: KeepSessionOptions): Promise<void> {
+  const { snapshot } = await calls.getPolicySnapshot({});
   policy.replace(await verifyPolicy(snapshot, owner));
   const { version: policyVersion, mode } = policy;
   hooks.spool.intend({ kind: 'policy.changed', policyVersion, mode })?.('{"schema":1}');
@@ -84,10 +84,10 @@ async function takeNewPolicy({ clients, owner, policy, hooks }: KeepSessionOptio
 }
 
 /** What cannot be sent now stays; `kontext status` shows it. */
-function replay({ spool, clients }: KeepSessionOptions): Promise<ReplayReport | null> {
+function replay({ spool, calls }: KeepSessionOptions): Promise<ReplayReport | null> {
   const { apiUrl, org, user } = spool.facts;
   const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
-    appendEvents(clients, streamId, batch);
+    appendEvents(calls, streamId, batch);
   const request = { root: spool.root, key: spool.key, owner: { apiUrl, org, user }, append };
   return replayLeftovers(request).catch(() => null);
 }

@@ -1,7 +1,7 @@
 import { createRouterTransport } from '@connectrpc/connect';
 import { SessionService, SessionState } from '@kontext/protocol';
 import { describe, expect, it } from 'vitest';
-import { createClients } from '../rpc/clients.ts';
+import { createTestCalls } from '../rpc/test-calls.ts';
 import { openSession } from './open-session.ts';
 import { createTestServices } from './test-services.ts';
 
@@ -10,7 +10,7 @@ const request = { agent: 'run', mode: null } as const;
 describe('a session', () => {
   it('is opened with what hooks and audit need, and ended once', async () => {
     const services = createTestServices();
-    const session = await openSession(createClients(createRouterTransport(services.routes)), request);
+    const session = await openSession(createTestCalls(createRouterTransport(services.routes)), request);
     expect(session).toMatchObject({ id: 'ses_1', orgName: 'Example', mode: 'observe', policyVersion: 3 });
     expect(session.clientStreamNonce).toHaveLength(32);
 
@@ -21,13 +21,13 @@ describe('a session', () => {
 
   it('asks for enforce when that was wanted', async () => {
     const services = createTestServices();
-    const clients = createClients(createRouterTransport(services.routes));
-    expect((await openSession(clients, { agent: 'run', mode: 'enforce' })).mode).toBe('enforce');
+    const calls = createTestCalls(createRouterTransport(services.routes));
+    expect((await openSession(calls, { agent: 'run', mode: 'enforce' })).mode).toBe('enforce');
   });
 
   it('beats until it is ended, and tells the newest policy version', async () => {
     const services = createTestServices();
-    const session = await openSession(createClients(createRouterTransport(services.routes)), request);
+    const session = await openSession(createTestCalls(createRouterTransport(services.routes)), request);
     const beat = await new Promise((resolve) => session.startHeartbeats('', resolve));
     expect(beat).toEqual({ state: 'live', policyVersion: 4 });
     await session.end(0);
@@ -39,14 +39,14 @@ describe('a session', () => {
         session: { id: 'ses_1', mode: 99 as never, state: SessionState.LIVE },
       }));
     });
-    expect((await openSession(createClients(transport), request)).mode).toBe('enforce');
+    expect((await openSession(createTestCalls(transport), request)).mode).toBe('enforce');
   });
 
   it('that cannot be ended at the backend is no error: the child is gone already', async () => {
     const transport = createRouterTransport(({ rpc }) => {
       rpc(SessionService.method.openSession, () => ({ session: { id: 'ses_1' } }));
     });
-    const session = await openSession(createClients(transport), request);
+    const session = await openSession(createTestCalls(transport), request);
     expect(await session.end(0)).toBe(false);
   });
 });

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { KontextError } from '@kontext/errors';
-import { Mode, type OpenSessionResponse, type PolicySnapshot, SessionState } from '@kontext/protocol';
-import type { Clients } from '../rpc/clients.ts';
+import type { OpenSessionResponseJson, PolicySnapshotJson, SessionStateJson } from '@kontext/protocol';
+import type { Calls } from '../rpc/calls.ts';
 import { cliVersion } from '../version.ts';
 
 /** What a session is opened for. */
@@ -40,7 +40,10 @@ export interface OpenSession {
   readonly serverStreamId: string;
   /** Hash of the event that opened the session (32 bytes). */
   readonly serverEventHash: Uint8Array;
-  readonly snapshot: PolicySnapshot | undefined;
+  readonly snapshot: PolicySnapshotJson | undefined;
+  /** Facts about the user that policy may look at; empty where the backend tells none. */
+  readonly role: string;
+  readonly groups: readonly string[];
   /**
    * Sends heartbeats until the session ends. A heartbeat that fails is left out: the next one speaks for both.
    *
@@ -64,55 +67,65 @@ const endTimeoutMs = 2_000;
  *
  * @throws KontextError what the backend answers, such as `KX_LOGIN_EXPIRED` or `KX_AGENT_UNKNOWN`.
  */
-export async function openSession(clients: Clients, request: SessionRequest): Promise<OpenSession> {
-  const answer = await clients.sessions.openSession(
+export async function openSession(
+  calls: Pick<Calls, 'openSession' | 'heartbeatSession' | 'endSession'>,
+  request: SessionRequest,
+): Promise<OpenSession> {
+  const answer = await calls.openSession(
     {
       agent: request.agent,
       agentVersion: request.agentVersion ?? '',
       hostname: hostname().slice(0, 255),
       cliVersion,
-      mode:
-        request.mode === null ? Mode.UNSPECIFIED : request.mode === 'enforce' ? Mode.ENFORCE : Mode.OBSERVE,
+      ...(request.mode === null ? {} : { mode: modeNames[request.mode] }),
       hookConfigHash: request.hookConfigHash ?? '',
     },
     request.signal ? { signal: request.signal } : {},
   );
-  return { ...describeSession(answer), ...keepSession(clients, answer) };
+  return { ...describeSession(answer), ...keepSession(calls, answer) };
 }
 
-function describeSession(answer: OpenSessionResponse) {
+const modeNames = { observe: 'MODE_OBSERVE', enforce: 'MODE_ENFORCE' } as const;
+
+/** What is left out on the wire has its default: Protobuf's JSON omits empty fields. */
+function describeSession(answer: OpenSessionResponseJson) {
   const { session } = answer;
-  if (session === undefined || session.id === '') {
+  if (session?.id === undefined) {
     throw new KontextError('KX_NOT_A_BACKEND', 'the backend opened no session');
   }
   return {
     id: session.id,
-    userId: session.userId,
-    userName: session.userName,
-    orgId: session.orgId,
-    orgName: answer.orgName,
-    mode: session.mode === Mode.OBSERVE ? ('observe' as const) : ('enforce' as const),
-    policyVersion: Number(session.policyVersion),
-    clientStreamId: answer.clientStreamId,
-    clientStreamNonce: answer.clientStreamNonce,
-    serverStreamId: answer.serverStreamId,
-    serverEventHash: answer.serverEventHash,
+    userId: session.userId ?? '',
+    userName: session.userName ?? '',
+    orgId: session.orgId ?? '',
+    orgName: answer.orgName ?? '',
+    mode: session.mode === 'MODE_OBSERVE' ? ('observe' as const) : ('enforce' as const),
+    policyVersion: Number(session.policyVersion ?? 0),
+    clientStreamId: answer.clientStreamId ?? '',
+    clientStreamNonce: Buffer.from(answer.clientStreamNonce ?? '', 'base64'),
+    serverStreamId: answer.serverStreamId ?? '',
+    serverEventHash: Buffer.from(answer.serverEventHash ?? '', 'base64'),
     snapshot: answer.snapshot,
+    role: answer.role ?? '',
+    groups: answer.groups ?? [],
   };
 }
 
 function keepSession(
-  clients: Clients,
-  answer: OpenSessionResponse,
+  calls: Pick<Calls, 'heartbeatSession' | 'endSession'>,
+  answer: OpenSessionResponseJson,
 ): Pick<OpenSession, 'startHeartbeats' | 'end'> {
   const sessionId = answer.session?.id ?? '';
-  const intervalMs = Math.min(Math.max(answer.heartbeatSeconds, 1), 3_600) * 1000;
+  const intervalMs = Math.min(Math.max(answer.heartbeatSeconds ?? 0, 1), 3_600) * 1000;
   let timer: NodeJS.Timeout | undefined;
   let ended: Promise<boolean> | undefined;
   const beat = async (hookConfigHash: string, onBeat?: (beat: Heartbeat) => void) => {
     try {
-      const { state, policyVersion } = await clients.sessions.heartbeatSession({ sessionId, hookConfigHash });
-      onBeat?.({ state: stateNames[state] ?? 'live', policyVersion: Number(policyVersion) });
+      const { state, policyVersion } = await calls.heartbeatSession({ sessionId, hookConfigHash });
+      onBeat?.({
+        state: (state && stateNames[state]) ?? 'live',
+        policyVersion: Number(policyVersion ?? 0),
+      });
     } catch {
       // The backend may be away for a while; the session lives on.
     }
@@ -120,7 +133,7 @@ function keepSession(
   const tellEnd = async (exitCode: number) => {
     clearInterval(timer);
     try {
-      await clients.sessions.endSession({ sessionId, exitCode }, { timeoutMs: endTimeoutMs });
+      await calls.endSession({ sessionId, exitCode }, { timeoutMs: endTimeoutMs });
       return true;
     } catch {
       return false;
@@ -138,8 +151,8 @@ function keepSession(
   };
 }
 
-const stateNames: Readonly<Partial<Record<SessionState, Heartbeat['state']>>> = {
-  [SessionState.LIVE]: 'live',
-  [SessionState.ENDED]: 'ended',
-  [SessionState.LOST]: 'lost',
+const stateNames: Readonly<Partial<Record<SessionStateJson, Heartbeat['state']>>> = {
+  SESSION_STATE_LIVE: 'live',
+  SESSION_STATE_ENDED: 'ended',
+  SESSION_STATE_LOST: 'lost',
 };

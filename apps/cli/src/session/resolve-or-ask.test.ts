@@ -2,6 +2,7 @@ import { createRouterTransport } from '@connectrpc/connect';
 import { parseEnvTemplate } from '@kontext/env-template';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createClients } from '../rpc/clients.ts';
+import { createTestCalls } from '../rpc/test-calls.ts';
 import { createTestContext, type TestContext } from '../test-context.ts';
 import { buildChildEnv } from './child-env.ts';
 import { describeCredentials } from './describe-credentials.ts';
@@ -20,10 +21,14 @@ afterEach(() => {
 const start = (text: string, options: { tty?: boolean; allowMissing?: boolean } = {}) => {
   const context = createTestContext({ tty: options.tty ?? false });
   contexts.push(context);
-  const clients = createClients(createRouterTransport(services.routes));
+  const transport = createRouterTransport(services.routes);
+  const backend = {
+    calls: createTestCalls(transport),
+    connect: async () => createClients(transport),
+  };
   const template = parseEnvTemplate(Buffer.from(text));
   const allowMissing = options.allowMissing ?? false;
-  const result = resolveOrAsk({ context, clients, sessionId: 'ses_1', template, allowMissing });
+  const result = resolveOrAsk({ context, backend, sessionId: 'ses_1', template, allowMissing });
   // The test looks at it later.
   result.catch(() => undefined);
   return { context, template, result };

@@ -2,8 +2,7 @@ import type { EnvTemplate, PlaceholderRef } from '@kontext/env-template';
 import { listPlaceholders } from '@kontext/env-template';
 import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
-import type { Clients } from '../rpc/clients.ts';
-import { beginConnection } from './connect-provider.ts';
+import type { Backend } from '../rpc/open-backend.ts';
 import {
   type PlaceholderFailure,
   type ResolvedPlaceholders,
@@ -13,7 +12,7 @@ import {
 /** What to resolve, and how to go on when something is missing. */
 export interface ResolveOrAskRequest {
   readonly context: Context;
-  readonly clients: Clients;
+  readonly backend: Pick<Backend, 'calls' | 'connect'>;
   readonly sessionId: string;
   readonly template: EnvTemplate;
   /** `--allow-missing`: go on without what cannot be resolved. */
@@ -28,9 +27,9 @@ export interface ResolveOrAskRequest {
  * @throws KontextError with the code of the first failure (77 for what a person has to settle) when one remains.
  */
 export async function resolveOrAsk(request: ResolveOrAskRequest): Promise<ResolvedPlaceholders> {
-  const { clients, context, sessionId } = request;
+  const { backend, context, sessionId } = request;
   const resolve = (placeholders: readonly PlaceholderRef[]) =>
-    resolvePlaceholders(clients, { sessionId, placeholders, signal: context.signal });
+    resolvePlaceholders(backend.calls, { sessionId, placeholders, signal: context.signal });
   let result = await resolve(listPlaceholders(request.template.entries));
   if (result.failures.length === 0) return result;
   listFailures(context, result.failures);
@@ -71,7 +70,7 @@ async function askEach(
 
 /** @returns True when another try makes sense, false when the person goes on without. */
 async function askOne(
-  { context, clients }: ResolveOrAskRequest,
+  { context, backend }: ResolveOrAskRequest,
   failure: PlaceholderFailure,
 ): Promise<boolean> {
   const { terminal, config, signal } = context;
@@ -83,6 +82,8 @@ async function askOne(
     if (/^s(kip)?$/i.test(answer)) return false;
     if (answer !== '') continue;
     if (failure.connectUri === null) return true;
+    const { beginConnection } = await import('./connect-provider.ts');
+    const clients = await backend.connect();
     const connection = { clients, config, terminal, provider, name: resource, scopes, browser: true, signal };
     await (await beginConnection(connection)).wait();
     terminal.note(`${provider} is connected`);

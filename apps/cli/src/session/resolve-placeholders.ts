@@ -1,14 +1,8 @@
 import type { PlaceholderRef } from '@kontext/env-template';
 import { type ErrorCode, isErrorCode, KontextError } from '@kontext/errors';
-import {
-  type Credential,
-  CredentialKind,
-  Delivery,
-  type ErrorDetail,
-  type ResolvedPlaceholder,
-} from '@kontext/protocol';
+import type { CredentialJson, ErrorDetailJson, ResolvedPlaceholderJson } from '@kontext/protocol';
 import { Secret } from '@kontext/redaction';
-import type { Clients } from '../rpc/clients.ts';
+import type { Calls } from '../rpc/calls.ts';
 
 /** A credential for this session. */
 export interface ResolvedCredential {
@@ -59,13 +53,13 @@ export interface ResolveRequest {
  * @throws KontextError when the request as a whole failed.
  */
 export async function resolvePlaceholders(
-  clients: Clients,
+  calls: Pick<Calls, 'resolveCredentials'>,
   request: ResolveRequest,
 ): Promise<ResolvedPlaceholders> {
   const { placeholders } = request;
   if (placeholders.length === 0)
     return { credentials: new Map(), failures: [], serverEventHash: new Uint8Array() };
-  const answer = await clients.credentials.resolveCredentials(
+  const answer = await calls.resolveCredentials(
     {
       sessionId: request.sessionId,
       dryRun: request.dryRun ?? false,
@@ -73,50 +67,54 @@ export async function resolvePlaceholders(
         provider,
         resource,
         scopes: [...scopes],
-        delivery: delivery === 'broker' ? Delivery.BROKER : Delivery.INJECT,
+        delivery: delivery === 'broker' ? 'DELIVERY_BROKER' : 'DELIVERY_INJECT',
       })),
     },
     request.signal ? { signal: request.signal } : {},
   );
-  if (answer.results.length !== placeholders.length) {
+  const results = answer.results ?? [];
+  if (results.length !== placeholders.length) {
     throw new KontextError('KX_NOT_A_BACKEND', 'the backend answered for other placeholders than asked');
   }
-  return { ...sortOutcomes(placeholders, answer.results), serverEventHash: answer.serverEventHash };
+  const serverEventHash = Buffer.from(answer.serverEventHash ?? '', 'base64');
+  return { ...sortOutcomes(placeholders, results), serverEventHash };
 }
 
-function sortOutcomes(placeholders: readonly PlaceholderRef[], results: readonly ResolvedPlaceholder[]) {
+function sortOutcomes(placeholders: readonly PlaceholderRef[], results: readonly ResolvedPlaceholderJson[]) {
   const credentials = new Map<string, ResolvedCredential>();
   const failures: PlaceholderFailure[] = [];
   for (const [index, placeholder] of placeholders.entries()) {
-    const outcome = results[index]?.outcome;
+    const { credential, error, errorMessage = '' } = results[index] ?? {};
     // A value for a brokered placeholder would be the silent inject that is promised never to happen.
-    if (outcome?.case === 'credential' && placeholder.delivery === 'inject') {
-      credentials.set(placeholder.key, toCredential(outcome.value));
+    if (credential !== undefined && placeholder.delivery === 'inject') {
+      credentials.set(placeholder.key, toCredential(credential));
     } else {
-      const detail = outcome?.case === 'error' ? outcome.value : undefined;
-      failures.push(toFailure(placeholder, detail, results[index]?.errorMessage ?? ''));
+      failures.push(toFailure(placeholder, error, errorMessage));
     }
   }
   return { credentials, failures };
 }
 
-const toCredential = (credential: Credential): ResolvedCredential => ({
-  value: new Secret(credential.value),
-  kind: credential.kind === CredentialKind.OAUTH ? 'oauth' : 'static',
-  leaseId: credential.leaseId,
-  connectionId: credential.connectionId,
-  connectionName: credential.connectionName,
-  scopes: credential.scopes,
-  expiresAt: credential.expiresAt ? new Date(Number(credential.expiresAt.seconds) * 1000) : null,
+/** What is left out on the wire has its default: Protobuf's JSON omits empty fields. */
+const toCredential = (credential: CredentialJson): ResolvedCredential => ({
+  value: new Secret(credential.value ?? ''),
+  kind: credential.kind === 'CREDENTIAL_KIND_OAUTH' ? 'oauth' : 'static',
+  leaseId: credential.leaseId ?? '',
+  connectionId: credential.connectionId ?? '',
+  connectionName: credential.connectionName ?? '',
+  scopes: credential.scopes ?? [],
+  expiresAt: credential.expiresAt === undefined ? null : wholeSeconds(credential.expiresAt),
 });
+
+const wholeSeconds = (instant: string): Date => new Date(Math.floor(Date.parse(instant) / 1000) * 1000);
 
 function toFailure(
   placeholder: PlaceholderRef,
-  detail: ErrorDetail | undefined,
+  detail: ErrorDetailJson | undefined,
   message: string,
 ): PlaceholderFailure {
   const fallback: ErrorCode = placeholder.delivery === 'broker' ? 'KX_DELIVERY_UNSUPPORTED' : 'KX_INTERNAL';
-  const code = detail && isErrorCode(detail.code) ? detail.code : fallback;
+  const code = detail?.code !== undefined && isErrorCode(detail.code) ? detail.code : fallback;
   const said = new KontextError(code, message || `${placeholder.provider} could not be resolved`);
   return {
     placeholder,

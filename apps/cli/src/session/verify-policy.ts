@@ -2,7 +2,8 @@ import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import { verifySnapshot } from '@kontext/oauth';
-import type { PolicySnapshot } from '@kontext/protocol';
+import { hashPolicies } from '@kontext/policy';
+import type { PolicySnapshotJson } from '@kontext/protocol';
 import type { VerifiedPolicy } from '../hooks/active-policy.ts';
 
 /** Whose policy it must be, and what was seen before. */
@@ -21,7 +22,7 @@ export interface PolicyOwner {
  * @throws KontextError `KX_SNAPSHOT_INVALID`, `KX_SNAPSHOT_ROLLBACK`.
  */
 export async function verifyPolicy(
-  snapshot: PolicySnapshot | undefined,
+  snapshot: PolicySnapshotJson | undefined,
   owner: PolicyOwner,
   nowMs = Date.now(),
 ): Promise<VerifiedPolicy> {
@@ -30,10 +31,9 @@ export async function verifyPolicy(
   }
   const seen = readSeen(owner.stateDir);
   const place = `${owner.apiUrl} ${owner.orgId}`;
-  const policies = snapshot.policies.map(({ id, text }) => ({ id, text }));
-  const { hashPolicies } = await import('@kontext/policy');
+  const policies = (snapshot.policies ?? []).map(({ id = '', text = '' }) => ({ id, text }));
   const claims = await verifySnapshot({
-    jws: snapshot.jws,
+    jws: snapshot.jws ?? '',
     policiesHash: hashPolicies(policies),
     pinnedThumbprint: owner.policyKey,
     minVersion: seen[place] ?? 0,
