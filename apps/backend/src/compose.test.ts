@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { createProgram } from './commands/program.ts';
 import { loadConfig, settings } from './config.ts';
-import { createProgram } from './program.ts';
 
 const read = (path: string): string => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
 const compose = read('docker-compose.yml');

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { formatError, KontextError } from '@kontext/errors';
 import { CommanderError } from 'commander';
+import { createProgram } from './commands/program.ts';
 import { loadConfig } from './config.ts';
 import { createLogger, describeError } from './log.ts';
-import { createProgram } from './program.ts';
 
 /** Longest a stop may take before the process ends anyway. */
 const stopDeadlineMs = 10_000;

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
-import { addUserCommand, createKeys, createOrganisationCommand, migrate } from './commands/administer.ts';
-import { loadConfig } from './config.ts';
-import type { NewLocalAccount } from './login/local-accounts.ts';
-import { version } from './version.ts';
+import { loadConfig } from '../config.ts';
+import type { NewLocalAccount } from '../login/local-accounts.ts';
+import { version } from '../version.ts';
+import { addUserCommand, createKeys, createOrganisationCommand, migrate } from './administer.ts';
 
 /** What the command line does beside administering. */
 export interface ProgramParts {
