@@ -37,6 +37,8 @@ describe('claude command line', () => {
     [['--safe-mode=1']],
     [['--model', '--', '--bare']],
     [['--', '--safe-mode']],
+    [['--managed-settings', '{"disableAllHooks":true}']],
+    [['--managed-settings={"allowManagedHooksOnly":true}']],
   ])('refuses to run with hooks switched off: %j', (args) => {
     expect(codeOf(() => claude.planLaunch(args, noFile))).toBe('KX_AGENT_FLAG_REFUSED');
   });
@@ -134,6 +136,12 @@ describe('claude settings', () => {
         ],
       },
     ]);
+  });
+
+  it('in enforce keep skills from running shell commands that no hook sees', () => {
+    const theirs = ['--settings', '{"disableSkillShellExecution":false}'];
+    expect(settingsFor(theirs).disableSkillShellExecution).toBe(true);
+    expect(settingsFor([], noFile, 'observe').disableSkillShellExecution).toBeUndefined();
   });
 
   it('fail closed in enforce only where a call can be blocked', () => {
@@ -289,6 +297,24 @@ describe('claude events', () => {
     ['no event name', 'Stop', base],
   ])('refuse %s', (_name, event, value) => {
     expect(codeOf(() => claude.decodeEvent(event, value))).toBe('KX_HOOK_INPUT');
+  });
+
+  it.each(['Monitor', 'PowerShell', 'mcp__desk__run'])('show the command of %s to the policy', (name) => {
+    const value = tool('PreToolUse', {
+      tool_name: name,
+      tool_input: { command: 'rm -rf x', persistent: false },
+    });
+    expect(claude.decodeEvent('PreToolUse', value)).toMatchObject({ tool: name, command: 'rm -rf x' });
+  });
+
+  it.each(['Bash', 'PowerShell'])('refuse a %s call without a command', (name) => {
+    const value = tool('PreToolUse', { tool_name: name, tool_input: {} });
+    expect(codeOf(() => claude.decodeEvent('PreToolUse', value))).toBe('KX_HOOK_INPUT');
+  });
+
+  it('take another tool whose command is no text for one that runs none', () => {
+    const value = tool('PreToolUse', { tool_name: 'mcp__desk__run', tool_input: { command: 5 } });
+    expect(claude.decodeEvent('PreToolUse', value)).toMatchObject({ command: null });
   });
 
   it('refuse a call without input', () => {

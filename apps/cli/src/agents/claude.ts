@@ -4,9 +4,11 @@
  * What must hold against switching our hooks off:
  * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others;
  * - `--bare` and `--safe-mode` are refused, with the reason, and never dropped silently; so are the flags with which
- *   the agent goes on elsewhere after `kontext start` has ended (`--bg`, `--cloud`, `--desktop`, …);
+ *   the agent goes on elsewhere after `kontext start` has ended (`--bg`, `--cloud`, `--desktop`, …), and
+ *   `--managed-settings`, which stand above ours;
  * - `disableAllHooks: false` stands in ours, above what the agent may write in mid-session;
  * - the variables that mean the same are set in our `env` block and removed from the environment;
+ * - in enforce skills and slash commands may not run their inline shell commands, for which no hook is called;
  * - hooks are in exec form: nothing is quoted, and a repository's shell prefix cannot replace them.
  * Answers: a deny is exit 2 with the reason on stderr and an empty stdout; no objection is silence, because an
  * explicit allow would skip the user's own permission prompt. Only PreToolUse and PermissionRequest may exit 2:
@@ -39,6 +41,7 @@ const leavesSession =
 const refusedFlags: Readonly<Record<string, string>> = {
   '--bare': hooksOff,
   '--safe-mode': hooksOff,
+  '--managed-settings': 'its settings stand above ours and can switch off the hooks',
   '--bg': leavesSession,
   '--background': leavesSession,
   '--cloud': leavesSession,
@@ -126,7 +129,9 @@ function buildSettings(plan: LaunchPlan, wiring: HookWiring) {
   const hooks = Object.fromEntries(
     Object.keys(steps).map((event) => [event, [{ hooks: [hookEntry(event, wiring)] }]]),
   );
-  return mergeSettings(plan.userSettings, { disableAllHooks: false, env: forcedEnv, hooks });
+  // Observing changes nothing for the user, and so cannot see these commands either.
+  const skills = wiring.mode === 'enforce' ? { disableSkillShellExecution: true } : {};
+  return mergeSettings(plan.userSettings, { disableAllHooks: false, ...skills, env: forcedEnv, hooks });
 }
 
 function hookEntry(event: string, wiring: HookWiring) {
@@ -182,12 +187,19 @@ function decodeEvent(event: string, value: unknown): AgentEvent {
   };
 }
 
-/** A shell call whose command is not a string cannot be judged, so it is not let through as "no command". */
+/** Tools that run nothing but a shell command. */
+const shellTools = ['Bash', 'PowerShell'];
+
+/**
+ * The command of any tool that has one: `Monitor` and tools of MCP servers run shells, too.
+ *
+ * A shell call whose command is not a string cannot be judged, so it is not let through as "no command".
+ */
 function commandOf(tool: string, input: unknown): string | null {
-  if (tool !== 'Bash') return null;
   const command = isObject(input) ? input.command : undefined;
-  if (typeof command !== 'string') throw inputInvalid('the command of the shell tool is not text');
-  return command;
+  if (typeof command === 'string') return command;
+  if (shellTools.includes(tool)) throw inputInvalid('the command of the shell tool is not text');
+  return null;
 }
 
 function describeCall(step: EventStep, value: Readonly<Record<string, unknown>>) {
