@@ -68,6 +68,7 @@ describe('loadConfig', () => {
       'KONTEXT_PUBLIC_URL',
     ],
     ['a public URL with a path', { KONTEXT_PUBLIC_URL: 'https://a.test/kontext' }, 'KONTEXT_PUBLIC_URL'],
+    ['a public name for local mode', { KONTEXT_PUBLIC_URL: 'https://a.test' }, 'KONTEXT_PUBLIC_URL'],
     ['a public URL that is none', { KONTEXT_PUBLIC_URL: 'kontext' }, 'KONTEXT_PUBLIC_URL'],
     ...['proxy.internal', '10.0.0.0/33', '10.0.0.0/x', '10.0.0.1,,*'].map(
       (value): [string, Record<string, string>, string] => [

@@ -177,8 +177,12 @@ function resolveApiUrl(
   if (url.href !== `${url.origin}/`) {
     throw invalid('KONTEXT_PUBLIC_URL', 'must be an origin: no path, query, fragment or user');
   }
-  if (url.protocol === 'http:' && !(local && isLoopbackHost(url.hostname))) {
-    throw invalid('KONTEXT_PUBLIC_URL', 'must be https (plain http is for loopback in local mode)');
+  if (url.protocol === 'http:' && !local) {
+    throw invalid('KONTEXT_PUBLIC_URL', 'must be https (plain http is for local mode)');
+  }
+  // A tunnel to a public name would put the local account, which one passcode opens, before everybody.
+  if (local && !isLoopbackHost(url.hostname)) {
+    throw invalid('KONTEXT_PUBLIC_URL', 'must be a loopback address in local mode');
   }
   return url.origin;
 }

@@ -6,10 +6,12 @@ const assumedLifeMs = 60 * minuteMs;
 
 /**
  * How long before its end a token is refreshed: a tenth of its life, at least 60 s and at most 30 min (at some providers a
- * refresh ends the token before it, which other sessions still use), and never more than half its life.
+ * refresh ends the token before it, which other sessions still use), and not more than half its life. But never so little
+ * that what is left could not be handed out: a lease is 30 s shorter than its token.
  */
 export function refreshMarginMs(lifeMs: number): number {
-  return Math.min(Math.max(lifeMs / 10, minuteMs), 30 * minuteMs, lifeMs / 2);
+  const wanted = Math.min(Math.max(lifeMs / 10, minuteMs), 30 * minuteMs, lifeMs / 2);
+  return Math.max(wanted, Math.min(lifeMs, 31_000));
 }
 
 /** Whether a token should be replaced before it is handed out. */

@@ -68,7 +68,9 @@ function toFetchedItem(
   const cap = granted.expiresInCapSeconds;
   const expiresInSeconds = cap === null ? null : leaseSeconds(leftSeconds, cap);
   if (expiresInSeconds === 0) {
-    return { item, outcome: refusedWith(refuseUpstreamDown(target)), upstreamExpiresAt: null };
+    const message = `the token of ${provider.name} has 30 s or less to live, too little to hand out`;
+    const refusal = { ...refuseUpstreamDown(target), message };
+    return { item, outcome: refusedWith(refusal), upstreamExpiresAt: null };
   }
   const outcome: IssuedCredential = {
     ...{ ok: true, value, kind: granted.kind, leaseId: leaseId ?? '', scopes, expiresInSeconds },
