@@ -57,6 +57,17 @@ export interface LaunchPlan {
   readonly userSettings: Readonly<Record<string, unknown>>;
 }
 
+/** A short run of the agent that shows whether it takes the user's settings. */
+export interface SettingsCheck {
+  /** Text of the settings file of that run. */
+  readonly settings: string;
+  readonly args: readonly string[];
+  /** Set over the user's own environment, less {@link SettingsCheck.withoutVariables}. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Variables whose names begin with one of these are left out. */
+  readonly withoutVariables: readonly string[];
+}
+
 /** Everything we know about one coding agent. Pure, but for the reading of files the user names. */
 export interface AgentAdapter {
   /** Name under which the backend knows it. */
@@ -75,6 +86,16 @@ export interface AgentAdapter {
   planLaunch(args: readonly string[], readFile: (path: string) => string): LaunchPlan;
   /** The settings file's text: the user's settings under ours. */
   encodeSettings(plan: LaunchPlan, wiring: HookWiring): string;
+  /**
+   * How the agent itself is asked whether it takes the user's settings: one entry it refuses can cost all of them,
+   * our hooks included. The run happens in an empty directory, calls no model and runs no command of the user.
+   *
+   * @param directory Private directory of the run. @param markerPath File that a hook of ours makes when hooks work.
+   */
+  planSettingsCheck(
+    plan: LaunchPlan,
+    paths: { readonly directory: string; readonly settingsPath: string; readonly markerPath: string },
+  ): SettingsCheck;
   /** The arguments to start it with. */
   launchArgs(plan: LaunchPlan, settingsPath: string): string[];
   /** The step of an event by its name alone, for input that cannot be read. */

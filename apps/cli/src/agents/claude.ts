@@ -2,7 +2,8 @@
  * Claude Code. The one file that knows its flags, settings and JSON, as observed with 2.1.330.
  *
  * What must hold against switching our hooks off:
- * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others;
+ * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others,
+ *   and are shown to the client before, because one entry it refuses makes it drop the whole file;
  * - `--bare` and `--safe-mode` are refused, with the reason, and never dropped silently; so are the flags with which
  *   the agent goes on elsewhere after `kontext start` has ended (`--bg`, `--cloud`, `--desktop`, …), and
  *   `--managed-settings`, which stand above ours;
@@ -16,7 +17,15 @@
  */
 import { KontextError } from '@kontext/errors';
 import { textReply } from '../hooks/text-reply.ts';
-import type { AgentAdapter, AgentEvent, Answer, EventStep, HookWiring, LaunchPlan } from './agent.ts';
+import type {
+  AgentAdapter,
+  AgentEvent,
+  Answer,
+  EventStep,
+  HookWiring,
+  LaunchPlan,
+  SettingsCheck,
+} from './agent.ts';
 import { isObject, mergeSettings } from './merge-settings.ts';
 
 /** Events we hook. Those with whole conversation text, and WorktreeCreate, which replaces built-in work, are not. */
@@ -63,6 +72,7 @@ export const claude: AgentAdapter = {
   clearedVariables: Object.keys(forcedEnv),
   planLaunch,
   encodeSettings: (plan, wiring) => `${JSON.stringify(buildSettings(plan, wiring), null, 2)}\n`,
+  planSettingsCheck,
   launchArgs: (plan, settingsPath) => ['--settings', settingsPath, ...plan.args],
   stepOf: (event) => (Object.hasOwn(steps, event) ? (steps[event] ?? 'other') : 'other'),
   decodeEvent,
@@ -132,6 +142,38 @@ function buildSettings(plan: LaunchPlan, wiring: HookWiring) {
   // Observing changes nothing for the user, and so cannot see these commands either.
   const skills = wiring.mode === 'enforce' ? { disableSkillShellExecution: true } : {};
   return mergeSettings(plan.userSettings, { disableAllHooks: false, ...skills, env: forcedEnv, hooks });
+}
+
+/** `--init-only` runs the hooks of a session's start and ends. No settings but these count, and no account is used. */
+function planSettingsCheck(
+  { userSettings }: LaunchPlan,
+  paths: { readonly directory: string; readonly settingsPath: string; readonly markerPath: string },
+): SettingsCheck {
+  const args = ['-c', ': > "$1"', 'sh', paths.markerPath];
+  const mark = { type: 'command', command: '/bin/sh', args, timeout: 10 };
+  const theirs = { ...userSettings, hooks: withoutCommands(userSettings.hooks ?? {}) };
+  const ours = { disableAllHooks: false, env: forcedEnv, hooks: { SessionStart: [{ hooks: [mark] }] } };
+  return {
+    settings: JSON.stringify(mergeSettings(theirs, ours)),
+    args: ['--init-only', '--setting-sources', '', '--strict-mcp-config', '--settings', paths.settingsPath],
+    env: {
+      CLAUDE_CONFIG_DIR: paths.directory,
+      CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+      DISABLE_AUTOUPDATER: '1',
+    },
+    withoutVariables: ['ANTHROPIC_', 'CLAUDE'],
+  };
+}
+
+/** The same hooks, which do nothing: they are to be checked, not run. */
+function withoutCommands(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutCommands);
+  if (!isObject(value)) return value;
+  const members = Object.entries(value).map(([key, member]) => [
+    key,
+    key === 'command' && typeof member === 'string' ? 'true' : withoutCommands(member),
+  ]);
+  return Object.fromEntries(members);
 }
 
 function hookEntry(event: string, wiring: HookWiring) {

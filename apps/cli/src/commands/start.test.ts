@@ -311,6 +311,7 @@ describe('kontext start refuses', () => {
     [['--', '--bare'], 64, 'KX_AGENT_FLAG_REFUSED'],
     [['--', '--safe-mode'], 64, 'KX_AGENT_FLAG_REFUSED'],
     [['--', '--settings', 'missing.json'], 64, 'KX_AGENT_SETTINGS_INVALID'],
+    [['--', '--settings', '{"model":5}'], 64, 'KX_AGENT_SETTINGS_INVALID'],
     [['--offline'], 64, 'KX_OFFLINE_UNSUPPORTED'],
     [['--mode', 'off'], 78, 'KX_CONFIG_INVALID'],
   ])('%j with %s', async (args, exitCode, code) => {
@@ -319,6 +320,21 @@ describe('kontext start refuses', () => {
     expect(result).toMatchObject({ exitCode, stdout: '' });
     expect(result.stderr).toContain(code);
     expect(backend.calls).toEqual([]);
+  });
+
+  it('only settings the agent does not take, which it is asked without its account and without their commands', async () => {
+    agent.play([session]);
+    const marker = join(context.home, 'their-hook-ran');
+    const hooks = { SessionStart: [{ hooks: [{ type: 'command', command: `touch '${marker}'` }] }] };
+    const theirs = JSON.stringify({ model: 'opus', hooks });
+    const result = await start(['--', '--settings', theirs], { ANTHROPIC_API_KEY: 'sk-ant-theirs' });
+    expect(result.exitCode).toBe(0);
+    const { settings, env, cwd } = agent.checked();
+    expect(settings).toMatchObject({ model: 'opus' });
+    expect(JSON.stringify(settings)).not.toContain(marker);
+    expect(env).not.toHaveProperty('ANTHROPIC_API_KEY');
+    expect(env.CLAUDE_CONFIG_DIR).toBe(cwd);
+    expect([cwd, marker].filter((path) => existsSync(path))).toEqual([]);
   });
 
   it('a template that is not there', async () => {

@@ -46,6 +46,10 @@ async function start(context: Context, args: readonly string[], options: StartOp
   const adapter = findAdapter(config.agent);
   const command = findExecutable(adapter.executable, config.environment.PATH);
   const plan = adapter.planLaunch(args, (path) => readUserFile(path, config.cwd));
+  if (!options.dryRun && Object.keys(plan.userSettings).length > 0) {
+    const { checkSettings } = await import('../session/check-settings.ts');
+    await checkSettings({ ...config, adapter, command, plan, signal: context.signal });
+  }
   // The keyring answers while the template is read; what it says is heard afterwards.
   const opening = openBackend(context);
   opening.catch(() => undefined);

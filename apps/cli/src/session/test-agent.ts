@@ -23,6 +23,12 @@ export interface TestAgent {
   play(steps: readonly AgentStep[]): void;
   /** Hooks it ran, in order. */
   hookRuns(): readonly AgentHookRun[];
+  /** What it saw when it was asked to check settings. */
+  checked(): {
+    readonly settings: Readonly<Record<string, unknown>>;
+    readonly env: Readonly<Record<string, string>>;
+    readonly cwd: string;
+  };
   /** Its arguments and environment at the last start. */
   started(): { readonly args: readonly string[]; readonly env: Readonly<Record<string, string>> };
 }
@@ -34,6 +40,15 @@ const { spawnSync } = require('node:child_process');
 const dir = __dirname;
 const args = process.argv.slice(2);
 const settings = JSON.parse(fs.readFileSync(args[args.indexOf('--settings') + 1], 'utf8'));
+// As Claude does: one wrong entry, and nothing of the file counts.
+if (settings.model !== undefined && typeof settings.model !== 'string') settings.hooks = {};
+if (args.includes('--init-only')) {
+  fs.writeFileSync(dir + '/checked.json', JSON.stringify({ settings, env: process.env, cwd: process.cwd() }));
+  for (const { hooks } of settings.hooks.SessionStart ?? []) for (const hook of hooks) {
+    spawnSync(hook.command, hook.args ?? [], { stdio: 'ignore', shell: hook.args === undefined });
+  }
+  process.exit(0);
+}
 fs.writeFileSync(dir + '/started.json', JSON.stringify({ args, env: process.env }));
 const runs = [];
 for (const step of JSON.parse(fs.readFileSync(dir + '/script.json', 'utf8'))) {
@@ -63,6 +78,7 @@ export function createTestAgent(home: string): TestAgent {
     bin,
     play: (steps) => writeFileSync(join(bin, 'script.json'), JSON.stringify(steps)),
     hookRuns: () => read('runs.json'),
+    checked: () => read('checked.json'),
     started: () => read('started.json'),
   };
 }

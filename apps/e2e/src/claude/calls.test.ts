@@ -36,6 +36,21 @@ describe.skipIf(!claude.available)(`tool calls of the real Claude Code ${claude.
     });
   });
 
+  it('a forbidden deletion by the Monitor tool is denied like one by Bash', async () => {
+    const project = stage.makeProject();
+    const input = { command: 'rm -rf victim', description: 'watch', timeout_ms: 5000, persistent: false };
+
+    const run = await stage.start({
+      project,
+      args: bypass,
+      model: [{ toolUses: [{ id: 'toolu_watch', name: 'Monitor', input }] }],
+    });
+
+    const events = await stage.eventsOf(run);
+    expect(existsSync(project.victim)).toBe(true);
+    expect(toolStory(events)).toEqual(['tool_call.decided toolu_watch deny']);
+  });
+
   it('a forbidden deletion runs in observe and is recorded as would-deny', async () => {
     const project = stage.makeProject();
 

@@ -50,22 +50,55 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     },
   );
 
-  it.each(['--bare', '--safe-mode', '--bg'])('%s is refused before anything starts', async (flag) => {
+  it('one entry of their --settings that Claude Code refuses would cost every hook: nothing is started', async () => {
     project = stage.makeProject();
-    const sessionsBefore = stage.tail.events.filter(({ kind }) => kind === 'session.opened').length;
+    const broken = JSON.stringify({ model: 5 });
+    const deny = { hooks: { PreToolUse: hook('echo denied >&2; exit 2') }, model: 5 };
 
-    const run = await stage.start({ project, args: ['-p', 'go', flag], model: [] });
+    const run = await stage.start({ project, args: [...bypass, '--settings', broken], model: [] });
+    expect({ exitCode: run.exitCode, sessionId: run.sessionId }).toEqual({ exitCode: 64, sessionId: '' });
+    expect(run.stderr).toContain('KX_AGENT_SETTINGS_INVALID');
 
-    const sessionsAfter = stage.tail.events.filter(({ kind }) => kind === 'session.opened').length;
-    expect(run.exitCode).toBe(64);
-    expect(run.stderr).toContain('KX_AGENT_FLAG_REFUSED');
-    expect(run.stderr).toContain(flag);
-    expect({ sessionId: run.sessionId, requests: run.model.requests.length }).toEqual({
-      sessionId: '',
-      requests: 0,
-    });
-    expect(sessionsAfter).toBe(sessionsBefore);
+    // The control: without kontext the same entry does switch a hook off.
+    const args = [...bypass, '--settings', JSON.stringify(deny)];
+    await stage.runBare(project, args, [bash('toolu_rm', 'rm -rf victim')]);
+    expect(existsSync(project.victim)).toBe(false);
   });
+
+  it('in enforce a skill of a project runs no shell command that no hook saw', async () => {
+    project = stage.makeProject();
+    const skill =
+      '---\nname: tidy\ndescription: tidies\nallowed-tools: Bash\n---\nresult: !`touch by-skill`\n';
+    project.write('.claude/skills/tidy/SKILL.md', skill);
+    const model = [{ toolUses: [{ id: 'toolu_skill', name: 'Skill', input: { skill: 'tidy' } }] }];
+
+    await stage.start({ project, args: bypass, model });
+    expect(existsSync(inProject('by-skill'))).toBe(false);
+
+    // The control: where nothing is enforced it runs, and no hook tells of it.
+    await stage.start({ project, args: bypass, model, mode: 'observe' });
+    expect(existsSync(inProject('by-skill'))).toBe(true);
+  });
+
+  it.each(['--bare', '--safe-mode', '--managed-settings', '--bg'])(
+    '%s is refused before anything starts',
+    async (flag) => {
+      project = stage.makeProject();
+      const sessionsBefore = stage.tail.events.filter(({ kind }) => kind === 'session.opened').length;
+
+      const run = await stage.start({ project, args: ['-p', 'go', flag], model: [] });
+
+      const sessionsAfter = stage.tail.events.filter(({ kind }) => kind === 'session.opened').length;
+      expect(run.exitCode).toBe(64);
+      expect(run.stderr).toContain('KX_AGENT_FLAG_REFUSED');
+      expect(run.stderr).toContain(flag);
+      expect({ sessionId: run.sessionId, requests: run.model.requests.length }).toEqual({
+        sessionId: '',
+        requests: 0,
+      });
+      expect(sessionsAfter).toBe(sessionsBefore);
+    },
+  );
 
   it('disableAllHooks written by the agent in mid-session does not matter', async () => {
     project = stage.makeProject();
