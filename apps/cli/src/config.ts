@@ -34,6 +34,8 @@ export interface Config {
   readonly issuer: string;
   /** Absolute path of the env template. */
   readonly envFile: string;
+  /** Directory whose project file chose the env template; null when a person did, or nobody. */
+  readonly envFileProject: string | null;
   readonly agent: string;
   /** Mode asked for; null leaves it to the organisation. */
   readonly mode: 'observe' | 'enforce' | null;
@@ -85,6 +87,8 @@ export function loadConfig(flags: Flags = {}, env: Values = process.env, cwd = p
     apiUrl,
     issuer: parseBackendUrl('KONTEXT_ISSUER', pick('KONTEXT_ISSUER') ?? `${apiUrl}/oauth`),
     envFile: resolve(cwd, pick('KONTEXT_ENV_FILE', flags.envFile) ?? '.env.kontext'),
+    envFileProject:
+      !flags.envFile && !environment.KONTEXT_ENV_FILE && project.has('KONTEXT_ENV_FILE') ? cwd : null,
     agent: pick('KONTEXT_AGENT', flags.agent) ?? 'claude',
     mode: oneOf('KONTEXT_MODE', pick('KONTEXT_MODE', flags.mode), ['observe', 'enforce']),
     loginStore: flags.insecureStorage

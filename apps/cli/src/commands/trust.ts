@@ -14,7 +14,7 @@ export function define(command: Command, run: RunCommand): void {
       const template = loadTemplate(path);
       reportProblems(template, path, terminal, false);
       for (const line of describeTemplate(template)) terminal.note(line);
-      openTrustStore(config.stateDir).trust(path, template);
+      openTrustStore(config).trust(path, template);
       terminal.note(`trusted ${path}`);
       return 0;
     }),

@@ -77,7 +77,51 @@ describe('trust', () => {
     await expect(ask(context, evil)).rejects.toMatchObject(untrusted);
   });
 
-  it('follows symbolic links to the place that is meant', async () => {
+  /** A repository whose template is trusted, and a folder beside it that wants that trust. */
+  async function trustedAndEvil(context: TestContext) {
+    const main = join(context.home, 'main');
+    const path = write(join(main, '.env.kontext'), 'A={{kontext:github}}');
+    git(main, 'init', '-q');
+    await ask(context, path, true);
+    return { main, evil: write(join(context.home, 'evil/.env.kontext'), 'A={{kontext:github}}') };
+  }
+
+  it('cannot be borrowed by a worktree folder of one’s own that names a trusted repository as its common one', async () => {
+    const context = make();
+    const { main, evil } = await trustedAndEvil(context);
+    write(join(context.home, 'evil/.git'), 'gitdir: tree\n');
+    write(join(context.home, 'evil/tree/gitdir'), '../.git\n');
+    write(join(context.home, 'evil/tree/commondir'), `${join(main, '.git')}\n`);
+    await expect(ask(context, evil)).rejects.toMatchObject(untrusted);
+  });
+
+  it('cannot be borrowed by a .git that is a link to a trusted repository', async () => {
+    const context = make();
+    const { main, evil } = await trustedAndEvil(context);
+    symlinkSync(join(main, '.git'), join(context.home, 'evil/.git'));
+    await expect(ask(context, evil)).rejects.toMatchObject(untrusted);
+  });
+
+  it('cannot be borrowed by a template that is a link to one in a trusted repository', async () => {
+    const context = make();
+    await trustedAndEvil(context);
+    mkdirSync(join(context.home, 'clone'));
+    git(join(context.home, 'clone'), 'init', '-q');
+    symlinkSync('../main/.env.kontext', join(context.home, 'clone/.env.kontext'));
+    await expect(ask(context, join(context.home, 'clone/.env.kontext'))).rejects.toMatchObject(untrusted);
+  });
+
+  it('cannot be borrowed by a project file that names the template of a trusted repository', async () => {
+    const clone = make();
+    await trustedAndEvil(clone);
+    write(join(clone.home, '.kontext.json'), '{"env-file":"main/.env.kontext"}');
+    const there = make({ home: clone.home });
+    await expect(ask(there, there.config.envFile)).rejects.toMatchObject(untrusted);
+    await ask(there, there.config.envFile, true);
+    await ask(there, there.config.envFile);
+  });
+
+  it('follows symbolic links of folders to the place that is meant', async () => {
     const context = make();
     const path = write(join(context.home, 'real/.env.kontext'), 'A={{kontext:github}}');
     symlinkSync(join(context.home, 'real'), join(context.home, 'link'));

@@ -4,10 +4,14 @@
  * A template comes with a cloned repository and says which credentials the agent gets, so its first use needs a
  * person's word. Trust is keyed by the repository's common git directory (else by the file's path) and by the set of
  * placeholders and refused names: a second worktree or a changed comment does not ask again, a new placeholder does.
+ *
+ * A cloned repository can hold links and a project file, and an unpacked archive any `.git`. None of them can borrow
+ * the trust of another repository: it is the folder where the template was looked for that counts, and the folder
+ * whose project file sent us there counts, too.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { type EnvTemplate, listPlaceholders, templateFingerprint } from '@kontext/env-template';
 import { KontextError } from '@kontext/errors';
 import type { Config } from '../config.ts';
@@ -27,13 +31,14 @@ export interface TrustStore {
 }
 
 /** Opens the trust store; an unreadable one counts as empty, so trust is asked for again. */
-export function openTrustStore(stateDir: string): TrustStore {
-  const file = join(stateDir, 'trust.json');
+export function openTrustStore(config: Pick<Config, 'stateDir' | 'envFile' | 'envFileProject'>): TrustStore {
+  const file = join(config.stateDir, 'trust.json');
+  const placeOf = (path: string): string =>
+    trustPlace(path, path === config.envFile ? config.envFileProject : null);
   return {
-    isTrusted: (path, template) =>
-      Object.hasOwn(readTrust(file).trusted, trustKey(trustPlace(path), template)),
+    isTrusted: (path, template) => Object.hasOwn(readTrust(file).trusted, trustKey(placeOf(path), template)),
     trust: (path, template) => {
-      const place = trustPlace(path);
+      const place = placeOf(path);
       const entry = { at: new Date().toISOString(), place };
       writeTrust(file, { v: 1, trusted: { ...readTrust(file).trusted, [trustKey(place, template)]: entry } });
     },
@@ -42,7 +47,7 @@ export function openTrustStore(stateDir: string): TrustStore {
 
 /** What {@link requireTrust} looks at. */
 export interface TrustRequest {
-  readonly config: Pick<Config, 'stateDir' | 'sessionId'>;
+  readonly config: Pick<Config, 'stateDir' | 'sessionId' | 'envFile' | 'envFileProject'>;
   readonly terminal: Terminal;
   readonly path: string;
   readonly template: EnvTemplate;
@@ -60,7 +65,7 @@ export interface TrustRequest {
  */
 export async function requireTrust(request: TrustRequest): Promise<void> {
   const { config, terminal, path, template } = request;
-  const store = openTrustStore(config.stateDir);
+  const store = openTrustStore(config);
   if (!needsTrust(template) || store.isTrusted(path, template)) return;
   // Inside a session the one who passes --trust is the agent.
   const accepted = (request.accept && config.sessionId === null) || (await askTrust(request));
@@ -98,31 +103,44 @@ const trustKey = (place: string, template: EnvTemplate): string =>
     .update(JSON.stringify([place, templateFingerprint(template)]))
     .digest('hex');
 
-/** The common git directory of the repository that holds the file, else the file itself; both without symlinks. */
-function trustPlace(path: string): string {
-  const file = realpathSync(path);
-  for (let directory = dirname(file); ; directory = dirname(directory)) {
+/**
+ * What trust is given to: the repository of the template, or its path outside of one; and the repository of the
+ * project file that chose it, where that is another one.
+ */
+function trustPlace(path: string, project: string | null): string {
+  const directory = realpathSync(dirname(path));
+  const place = repositoryOf(directory) ?? join(directory, basename(path));
+  if (project === null) return place;
+  const chooser = repositoryOf(realpathSync(project)) ?? realpathSync(project);
+  return chooser === place ? place : `${place} chosen by ${chooser}`;
+}
+
+/** The common git directory of the repository a directory lies in; null outside of one. No symlinks in either. */
+function repositoryOf(start: string): string | null {
+  for (let directory = start; ; directory = dirname(directory)) {
     const dotGit = join(directory, '.git');
-    const stat = statSync(dotGit, { throwIfNoEntry: false });
-    if (stat?.isDirectory()) return realpathSync(dotGit);
-    if (stat?.isFile()) return commonDirectory(dotGit) ?? file;
-    if (dirname(directory) === directory) return file;
+    // Not followed: a link could point to any repository.
+    const stat = lstatSync(dotGit, { throwIfNoEntry: false });
+    if (stat?.isDirectory()) return dotGit;
+    if (stat?.isFile()) return commonDirectory(dotGit);
+    if (stat !== undefined || dirname(directory) === directory) return null;
   }
 }
 
 /**
  * The common directory behind the `.git` file of a linked worktree (gitrepository-layout).
  *
- * @returns Null unless the repository names this worktree as its own: anybody can write a `.git` file that points to a
- *   repository the user trusts.
+ * @returns Null unless the repository names this worktree as its own, in a folder of its own: anybody can write a
+ *   `.git` file, and a worktree folder, that point to a repository the user trusts.
  */
 function commonDirectory(dotGit: string): string | null {
   const pointer = /^gitdir: (.+?)\s*$/m.exec(readText(dotGit))?.[1];
-  if (pointer === undefined) return null;
-  const gitDirectory = resolve(dirname(dotGit), pointer);
+  const gitDirectory = pointer === undefined ? null : realPath(resolve(dirname(dotGit), pointer));
+  if (gitDirectory === null) return null;
   const back = readText(join(gitDirectory, 'gitdir')).trim();
   if (back === '' || realPath(resolve(gitDirectory, back)) !== realPath(dotGit)) return null;
-  return realPath(resolve(gitDirectory, readText(join(gitDirectory, 'commondir')).trim() || '.'));
+  const common = realPath(resolve(gitDirectory, readText(join(gitDirectory, 'commondir')).trim() || '.'));
+  return common !== null && dirname(gitDirectory) === join(common, 'worktrees') ? common : null;
 }
 
 function realPath(path: string): string | null {
