@@ -30,6 +30,7 @@ export async function openPgliteStore(
     lock?.release();
     throw error;
   });
+  trimParsers(database);
   const guard = createTransactionGuard();
 
   const run = <T>(work: (connection: Transaction) => Promise<T>): Promise<T> =>
@@ -70,6 +71,18 @@ async function checkCommittable(connection: Transaction): Promise<void> {
   await connection.query('SELECT 1').catch((cause: unknown) => {
     throw notCommitted(cause);
   });
+}
+
+/** Types of the catalog and its views begin here (Postgres gives out lower ids by hand, for types people use). */
+const firstCatalogTypeId = 4_096;
+
+/**
+ * Keeps the parsers of types that columns have. PGlite copies its table for every result; nine tenths of it are arrays
+ * of row types of the catalog, and copying them took half of a short transaction.
+ */
+function trimParsers(database: PGlite): void {
+  const kept = Object.entries(database.parsers).filter(([typeId]) => Number(typeId) < firstCatalogTypeId);
+  database.parsers = Object.fromEntries(kept);
 }
 
 const asMigrationConnection = (connection: Transaction): MigrationConnection => ({
