@@ -1,7 +1,7 @@
 import { createStreamWriter, type EventFields, hashEvent, parseHeader } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendEvents } from '../store/queries/audit-events.ts';
-import { lockServerStream } from '../store/queries/audit-streams.ts';
+import { lockServerStream, type StreamRow } from '../store/queries/audit-streams.ts';
 import type { Tx } from '../store/tx.ts';
 import { toNewEvent } from './new-event.ts';
 
@@ -9,6 +9,8 @@ import { toNewEvent } from './new-event.ts';
 export interface ServerStream {
   readonly orgId: string;
   readonly sessionId: string | null;
+  /** The stream as this transaction made it: nobody else can see it, so it needs no lock. Left out: it is read and locked. */
+  readonly made?: StreamRow;
 }
 
 /** What happened. `facts` become the payload, as JSON; nothing secret may stand in them. */
@@ -50,11 +52,11 @@ export async function appendServerEvent(
  */
 export async function appendServerEvents(
   tx: Tx,
-  { orgId, sessionId }: ServerStream,
+  { orgId, sessionId, made }: ServerStream,
   events: readonly ServerEvent[],
   now: Date,
 ): Promise<ServerEventRef[]> {
-  const stream = await lockServerStream(tx, orgId, sessionId);
+  const stream = made ?? (await lockServerStream(tx, orgId, sessionId));
   if (stream === null) {
     throw new KontextError('KX_INTERNAL', 'the audit stream to write to does not exist', {
       why: sessionId ?? orgId,

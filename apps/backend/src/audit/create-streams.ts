@@ -1,27 +1,31 @@
 import { randomBytes } from 'node:crypto';
 import { createId, firstLink } from '@kontext/audit';
-import { insertStream, type NewStream } from '../store/queries/audit-streams.ts';
+import { insertStreams, type NewStream, type StreamRow } from '../store/queries/audit-streams.ts';
 import type { Tx } from '../store/tx.ts';
 
-/** A stream that was just made; `nonce` is what its first link hashes. */
-export interface CreatedStream {
-  readonly id: string;
-  readonly nonce: Buffer;
+/** Whose streams they are; null session and user for the organisation's admin stream. */
+export interface StreamOwner {
+  readonly orgId: string;
+  readonly sessionId: string | null;
+  readonly userId: string | null;
 }
 
 /**
- * Makes an empty stream.
+ * Makes empty streams, in one statement.
  *
- * @param owner Null session and user for the organisation's admin stream.
+ * @returns One row per kind, same order; `nonce` is what the first link of a stream hashes.
  */
-export async function createStream(
+export async function createStreams<const Kinds extends readonly NewStream['kind'][]>(
   tx: Tx,
-  kind: NewStream['kind'],
-  owner: { readonly orgId: string; readonly sessionId: string | null; readonly userId: string | null },
+  kinds: Kinds,
+  owner: StreamOwner,
   now: Date,
-): Promise<CreatedStream> {
-  const id = createId('str', now.getTime());
-  const nonce = randomBytes(32);
-  await insertStream(tx, { id, kind, ...owner, nonce, headHash: firstLink(owner.orgId, id, nonce), now });
-  return { id, nonce };
+): Promise<{ [K in keyof Kinds]: StreamRow }> {
+  const streams = kinds.map((kind) => {
+    const id = createId('str', now.getTime());
+    const nonce = randomBytes(32);
+    return { id, kind, ...owner, nonce, headHash: firstLink(owner.orgId, id, nonce), now };
+  });
+  const rows = await insertStreams(tx, streams);
+  return kinds.map((kind) => rows.find((row) => row.kind === kind)) as { [K in keyof Kinds]: StreamRow };
 }

@@ -1,7 +1,7 @@
 import { createId } from '@kontext/audit';
 import { hashPolicies, starterPolicies } from '@kontext/policy';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
-import { createStream } from '../audit/create-streams.ts';
+import { createStreams } from '../audit/create-streams.ts';
 import { insertMember, insertOrg, type Role } from '../store/queries/local-accounts.ts';
 import { insertPolicy } from '../store/queries/policies.ts';
 import { insertPolicyKey, type PolicyKeyRow } from '../store/queries/secrets.ts';
@@ -31,7 +31,7 @@ export async function createOrganisation(tx: Tx, org: NewOrganisation, now: Date
   const agents = builtInAgents.map((agent) => ({ id: createId('agt', now.getTime()), name: agent }));
   await insertOrg(tx, { id: orgId, slug, name, agents, now });
   await insertMember(tx, { userId: ownerId, orgId, name: ownerName, role: 'owner', groups: [], now });
-  await createStream(tx, 'admin', { orgId, sessionId: null, userId: null }, now);
+  await createStreams(tx, ['admin'], { orgId, sessionId: null, userId: null }, now);
   await insertPolicyKey(tx, orgId, policyKey, now);
   const published = await publishStarter(tx, orgId, ownerId, now);
   const added = memberAdded({ userId: ownerId, name: ownerName, role: 'owner', groups: [] }, null);

@@ -1,10 +1,10 @@
 import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
-import { createStream } from '../audit/create-streams.ts';
+import { createStreams } from '../audit/create-streams.ts';
 import type { Caller } from '../caller.ts';
-import { findAgent, findOrg } from '../store/queries/members.ts';
-import { findSession, insertSession, type NamedSession } from '../store/queries/sessions.ts';
+import { findOrgAndAgent } from '../store/queries/members.ts';
+import { insertSession, type NamedSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import { type Mode, raiseMode } from './session-mode.ts';
 
@@ -50,36 +50,33 @@ export async function openSession(
   checkInput(input);
   const { orgId, userId } = caller;
   return store.transaction({ role: 'app', orgId }, async (tx) => {
-    const org = await findOrg(tx, orgId);
-    const agent = await findAgent(tx, orgId, input.agent);
+    const org = await findOrgAndAgent(tx, orgId, input.agent);
     if (org === null) throw new KontextError('KX_NOT_FOUND', 'the organisation does not exist');
-    if (agent === null) {
+    if (org.agentId === null) {
       throw new KontextError('KX_AGENT_UNKNOWN', `the organisation has no agent named ${input.agent}`);
     }
     const id = createId('ses', now.getTime());
     const mode = raiseMode(org.mode, input.mode);
     const { mode: _, ...described } = input;
-    await insertSession(tx, {
+    const session = await insertSession(tx, {
       ...described,
-      ...{ id, orgId, userId, agentId: agent.id, state: 'live', mode, policyVersion },
+      ...{ id, orgId, userId, agentId: org.agentId, state: 'live', mode, policyVersion },
       ...{ loginGrantId: caller.grantId, startedAt: now, lastHeartbeatAt: now },
     });
     const owner = { orgId, sessionId: id, userId };
-    const client = await createStream(tx, 'client', owner, now);
-    const server = await createStream(tx, 'server', owner, now);
+    const [client, server] = await createStreams(tx, ['client', 'server'], owner, now);
     const opened = await appendServerEvent(
       tx,
-      owner,
+      { ...owner, made: server },
       {
         ...{ kind: 'session.opened', user: userId, agent: input.agent, mode, policyVersion },
         facts: { ...described, clientStream: client.id, grant: caller.grantId },
       },
       now,
     );
-    const made = await findSession(tx, id);
-    if (made === null) throw new KontextError('KX_INTERNAL', 'a session was not stored');
+    if (session === null) throw new KontextError('KX_INTERNAL', 'a session was not stored');
     return {
-      ...made,
+      ...{ session, userName: caller.userName },
       clientStreamId: client.id,
       clientStreamNonce: client.nonce,
       serverStreamId: server.id,

@@ -98,7 +98,7 @@ function configure(parts: OAuthParts): Configuration {
       },
     },
     clientBasedCORS: () => false,
-    extraTokenClaims: (_ctx, token) => claimsOf(parts, token as unknown as GrantedToken),
+    extraTokenClaims: (ctx, token) => claimsOf(parts, ctx, token as unknown as GrantedToken),
     findAccount: (_ctx, sub) => findAccount(parts, sub),
     rotateRefreshToken: (ctx) => rotate(parts.adapters, ctx),
     renderError,
@@ -159,15 +159,24 @@ interface GrantedToken {
   readonly grantId?: string;
 }
 
-async function claimsOf(parts: OAuthParts, token: GrantedToken): Promise<{ org: string; gid: string }> {
-  const member = token.accountId === undefined ? null : await parts.findMember(token.accountId);
-  if (!member || token.grantId === undefined) throw new errors.InvalidGrant('the account is not available');
-  return { org: member.orgId, gid: token.grantId };
+/** The account was looked up for this very request where the grant needs one. */
+async function claimsOf(
+  parts: OAuthParts,
+  ctx: KoaContextWithOIDC,
+  { accountId, grantId }: GrantedToken,
+): Promise<{ org: string; gid: string }> {
+  const account = ctx.oidc.account;
+  const isKnown = accountId !== undefined && account?.accountId === accountId;
+  const known = isKnown && typeof account?.orgId === 'string' ? { orgId: account.orgId } : null;
+  const member = known ?? (accountId === undefined ? null : await parts.findMember(accountId));
+  if (!member || grantId === undefined) throw new errors.InvalidGrant('the account is not available');
+  return { org: member.orgId, gid: grantId };
 }
 
 async function findAccount(parts: OAuthParts, sub: string) {
-  if ((await parts.findMember(sub)) === null) return undefined;
-  return { accountId: sub, claims: () => ({ sub }) };
+  const member = await parts.findMember(sub);
+  if (member === null) return undefined;
+  return { accountId: sub, orgId: member.orgId, claims: () => ({ sub }) };
 }
 
 /**

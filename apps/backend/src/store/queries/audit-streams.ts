@@ -18,10 +18,13 @@ export interface ClientStreamRow {
   readonly session: Pick<typeof sessions.$inferSelect, 'state' | 'endedAt' | 'lastHeartbeatAt'>;
 }
 
-/** Makes an empty stream. */
-export async function insertStream(tx: Tx, { now, ...stream }: NewStream): Promise<void> {
-  const times = { partStartedAt: now, createdAt: now, updatedAt: now };
-  await tx.insert(auditStreams).values({ ...stream, ...times, partDay: dayOf(now) });
+/** Makes empty streams. */
+export async function insertStreams(tx: Tx, streams: readonly NewStream[]): Promise<StreamRow[]> {
+  const values = streams.map(({ now, ...stream }) => ({
+    ...stream,
+    ...{ partStartedAt: now, createdAt: now, updatedAt: now, partDay: dayOf(now) },
+  }));
+  return tx.insert(auditStreams).values(values).returning();
 }
 
 /** A stream by id. */

@@ -43,6 +43,21 @@ export async function findOrg(
   return row ?? null;
 }
 
+/** Name and mode of an organisation, with one of its registered agents; null when it has none of that name. */
+export async function findOrgAndAgent(
+  tx: Tx,
+  orgId: string,
+  name: string,
+): Promise<{ name: string; mode: 'observe' | 'enforce'; agentId: string | null } | null> {
+  const [row] = await tx
+    .select({ name: orgs.name, mode: orgs.mode, agentId: agents.id })
+    .from(orgs)
+    .leftJoin(agents, and(eq(agents.orgId, orgs.id), eq(agents.name, name)))
+    .where(eq(orgs.id, orgId))
+    .limit(1);
+  return row ?? null;
+}
+
 /** A registered agent of the transaction's organisation, by name. */
 export async function findAgent(
   tx: Tx,

@@ -13,8 +13,12 @@ export interface NamedSession {
 }
 
 /** Makes a session. */
-export async function insertSession(tx: Tx, session: typeof sessions.$inferInsert): Promise<void> {
-  await tx.insert(sessions).values(session);
+export async function insertSession(
+  tx: Tx,
+  session: typeof sessions.$inferInsert,
+): Promise<SessionRow | null> {
+  const [row] = await tx.insert(sessions).values(session).returning();
+  return row ?? null;
 }
 
 /** A session by id. */
