@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createRedactor, type Redactor, type Secret } from '@kontext/redaction';
 import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
 import type { Context } from '../context.ts';
@@ -75,17 +76,59 @@ interface Run extends SessionRun {
 async function runAgent(run: Run): Promise<void> {
   const { context, backend, preparation, allowMissing, session } = run;
   const { config, terminal } = context;
-  const { calls } = backend;
-  const { template, adapter, plan, command } = preparation;
+  const { template, adapter, command } = preparation;
+  const redactor = redactLater();
+  const resolving = resolveOrAsk({ context, backend, sessionId: session.id, template, allowMissing });
+  // The hooks are opened while the backend works, once the request is on its way; what a failure leaves open is closed.
+  const opening = nextTurn().then(() => openHooks(run, redactor));
+  const [opened, resolved] = await Promise.allSettled([opening, resolving]);
+  if (opened.status === 'rejected') throw opened.reason;
+  const { hooks, policy, owner, spool } = opened.value;
+  if (resolved.status === 'rejected') {
+    await hooks.close(0);
+    throw resolved.reason;
+  }
+  const { credentials, serverEventHash } = resolved.value;
+  redactor.hide([...credentials.values()].map(({ value }) => value));
+  hooks.noteLaunch(serverEventHash.length > 0 ? serverEventHash : session.serverEventHash);
+  const startedAtMs = Date.now();
+  let exitCode = 1;
+  try {
+    const { env } = buildChildEnv({
+      inherited: without(config.environment, adapter.clearedVariables),
+      template,
+      credentials,
+      sessionId: session.id,
+      socketPath: hooks.socketPath,
+    });
+    terminal.note(describeStart(credentials, policy.mode, session.id));
+    const { calls } = backend;
+    const kept = keepSession({ session, calls, policy, owner, hooks, spool, terminal });
+    const onSpawn = (): void => {
+      kept.onSpawn();
+      redactor.warmUp();
+    };
+    context.releaseSignals();
+    exitCode = await spawnChild({ command, args: hooks.args, env, onSpawn }).finally(kept.stop);
+    run.setExitCode(exitCode);
+  } finally {
+    await closeSession({ session, hooks, exitCode, startedAtMs, terminal });
+  }
+}
+
+/** Policy verified, hook server listening, spool open: all but the secrets to redact, which are being resolved. */
+async function openHooks(run: Run, redactor: Redactor) {
+  const { context, backend, preparation, session } = run;
+  const { config } = context;
+  const { adapter, plan } = preparation;
   const owner = {
     apiUrl: config.apiUrl,
     orgId: session.orgId,
     policyKey: backend.login.policyKey,
     stateDir: config.stateDir,
   };
-  const [verified, resolved, key] = await Promise.all([
+  const [verified, key] = await Promise.all([
     verifyPolicy(session.snapshot, owner),
-    resolveOrAsk({ context, backend, sessionId: session.id, template, allowMissing }),
     loadSpoolKey(context, backend),
   ]);
   const floor = raiseMode(session.mode, config.mode);
@@ -93,7 +136,6 @@ async function runAgent(run: Run): Promise<void> {
     (await import('@kontext/policy')).createPolicyEngine(),
   );
   const spool = { root: join(config.stateDir, 'spool'), key, facts: spoolFacts(run) };
-  const redactor = redactLater([...resolved.credentials.values()].map(({ value }) => value));
   const hooks = await openSessionHooks({
     adapter,
     plan,
@@ -107,32 +149,9 @@ async function runAgent(run: Run): Promise<void> {
     maxWaitMs: config.hookTimeoutMs ?? defaultMaxWaitMs,
     clientPath: hookClientPath(),
     spool,
-    serverEventHash: resolved.serverEventHash.length > 0 ? resolved.serverEventHash : session.serverEventHash,
-    append: (batch) => appendEvents(calls, session.clientStreamId, batch),
+    append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),
   });
-  const startedAtMs = Date.now();
-  let exitCode = 1;
-  try {
-    const { credentials } = resolved;
-    const { env } = buildChildEnv({
-      inherited: without(config.environment, adapter.clearedVariables),
-      template,
-      credentials,
-      sessionId: session.id,
-      socketPath: hooks.socketPath,
-    });
-    terminal.note(describeStart(credentials, policy.mode, session.id));
-    const kept = keepSession({ session, calls, policy, owner, hooks, spool, terminal });
-    const onSpawn = (): void => {
-      kept.onSpawn();
-      redactor.redactText('');
-    };
-    context.releaseSignals();
-    exitCode = await spawnChild({ command, args: hooks.args, env, onSpawn }).finally(kept.stop);
-    run.setExitCode(exitCode);
-  } finally {
-    await closeSession({ session, hooks, exitCode, startedAtMs, terminal });
-  }
+  return { hooks, policy, owner, spool };
 }
 
 const without = (environment: Readonly<Record<string, string>>, names: readonly string[]) =>
@@ -157,15 +176,26 @@ const loadSpoolKey = ({ config, terminal }: Context, backend: Backend): Promise<
       terminal.warn(`no keyring can be used; the key of the spool is kept in a plain file, ${path}`),
   }).load();
 
-/** Indexing the secrets takes milliseconds, for which the first hook can wait and the agent's start need not. */
-function redactLater(secrets: readonly Secret[]): Redactor {
+/**
+ * A redactor whose secrets are known later: they are resolved while the hooks are opened. Indexing them takes
+ * milliseconds, for which the first hook can wait and the agent's start need not.
+ */
+function redactLater() {
+  let secrets: readonly Secret[] | undefined;
   let made: Redactor | undefined;
   const make = (): Redactor => {
+    if (secrets === undefined) throw new Error('a hook came before the secrets were known');
     made ??= createRedactor(secrets);
     return made;
   };
   return {
-    redactText: (text) => make().redactText(text),
-    redactJson: (value) => make().redactJson(value),
+    redactText: (text: string) => make().redactText(text),
+    redactJson: (value: unknown) => make().redactJson(value),
+    hide(known: readonly Secret[]): void {
+      secrets = known;
+    },
+    warmUp(): void {
+      make();
+    },
   };
 }

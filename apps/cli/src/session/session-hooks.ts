@@ -24,8 +24,6 @@ export interface SessionHooksOptions {
   readonly maxWaitMs: number;
   readonly clientPath: string;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
-  /** Newest event of the session's server stream (32 bytes), to be named by the first event. */
-  readonly serverEventHash: Uint8Array;
   readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
 }
 
@@ -36,6 +34,12 @@ export interface SessionHooks {
   readonly args: readonly string[];
   readonly counts: Readonly<HookCounts>;
   readonly spool: Spool;
+  /**
+   * Records the launch; call it before the agent is started.
+   *
+   * @param serverEventHash Newest event of the session's server stream (32 bytes), named by this first event.
+   */
+  noteLaunch(serverEventHash: Uint8Array): void;
   /** Warns once when the agent has called no hook within so many milliseconds. @returns Stops waiting. */
   expectFirstEvent(withinMs: number, warn: () => void): () => void;
   /** Whether the settings file still holds what was written; false is recorded, once. */
@@ -90,14 +94,16 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
   });
   const settingsPath = join(directory, 'settings.json');
   writeFileSync(settingsPath, settings, { mode: 0o400, flag: 'wx' });
-  spool.noteServerEvent(options.serverEventHash);
-  spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
   let settingsIntact = true;
   return {
     socketPath,
     args: adapter.launchArgs(plan, settingsPath),
     counts: handler.counts,
     spool,
+    noteLaunch(serverEventHash) {
+      spool.noteServerEvent(serverEventHash);
+      spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
+    },
     upload: () => upload,
     expectFirstEvent(withinMs, warn) {
       const timer = setTimeout(warn, withinMs);
