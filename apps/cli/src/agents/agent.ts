@@ -25,7 +25,7 @@ export interface AgentEvent {
   readonly command: string | null;
   readonly cwd: string | null;
   readonly permissionMode: string | null;
-  /** Facts worth recording that are not conversation: lengths, durations, sub-agent, reason of an end. */
+  /** Facts worth recording that are not conversation: lengths, durations, sub-agent, reason of an end. Not cut yet. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 

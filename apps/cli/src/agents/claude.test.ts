@@ -251,7 +251,7 @@ describe('claude events', () => {
     },
   );
 
-  it('decode a failed call with the beginning of its error', () => {
+  it('decode a failed call with its error, to be cut once it is redacted', () => {
     const event = claude.decodeEvent(
       'PostToolUseFailure',
       tool('PostToolUseFailure', { error: 'x'.repeat(5000), is_interrupt: false }),
@@ -260,7 +260,7 @@ describe('claude events', () => {
       step: 'failed',
       details: { outcome: 'failed', errorLength: 5000, isInterrupt: false },
     });
-    expect(String(event.details.error)).toHaveLength(1000);
+    expect(String(event.details.error)).toHaveLength(5000);
   });
 
   it('keep only the length of a prompt', () => {

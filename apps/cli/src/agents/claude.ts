@@ -62,8 +62,6 @@ const forcedEnv = { CLAUDE_CODE_SIMPLE: '0', CLAUDE_CODE_SAFE_MODE: '0', CLAUDE_
 const clearedForHook = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS'];
 /** Seconds between our longest wait and the agent's own timeout: Node's start and the agent's load. */
 const timeoutMarginSeconds = 10;
-/** Longest error text of a failed call that is recorded. */
-const maxErrorLength = 1000;
 
 /** The adapter of Claude Code. */
 export const claude: AgentAdapter = {
@@ -264,7 +262,7 @@ function describeCall(step: EventStep, value: Readonly<Record<string, unknown>>)
       ...from,
       ...pick(value, { durationMs: 'duration_ms', isInterrupt: 'is_interrupt' }),
       outcome: 'failed',
-      error: error === null ? null : error.slice(0, maxErrorLength),
+      error,
       errorLength: error?.length ?? 0,
     };
   }
@@ -300,8 +298,8 @@ function pick(value: Readonly<Record<string, unknown>>, names: Readonly<Record<s
   const picked: Record<string, string | number | boolean> = {};
   for (const [ours, theirs] of Object.entries(names)) {
     const member = value[theirs];
-    if (typeof member === 'string') picked[ours] = member.slice(0, maxErrorLength);
-    else if (typeof member === 'number' || typeof member === 'boolean') picked[ours] = member;
+    if (typeof member === 'string' || typeof member === 'number' || typeof member === 'boolean')
+      picked[ours] = member;
   }
   return picked;
 }

@@ -346,6 +346,22 @@ describe('other events', () => {
     expect(seen).toEqual(['UserPromptSubmit']);
   });
 
+  it('show no secret in the names around a call, nor the half of one where a text is cut', async () => {
+    const secret = 'sk_live_0123456789abcdef';
+    const { handler, events } = setUp({ secrets: [secret], mode: 'observe' });
+    const names = { tool_use_id: `toolu_${secret}`, permission_mode: secret };
+    await handle(handler, call('PreToolUse', 'ls', names));
+    const error = `${'x'.repeat(990)}${secret}`;
+    await handle(
+      handler,
+      call('PostToolUseFailure', 'ls', { ...names, error, agent_id: `${'x'.repeat(995)}${secret}` }),
+    );
+    await handle(handler, request(secret, { hook_event_name: secret }));
+    await handle(handler, request(secret, 'not JSON'));
+    expect(events).toHaveLength(4);
+    expect(JSON.stringify(events)).not.toContain('sk_l');
+  });
+
   it('make hostile names fit for a header', async () => {
     const { handler, events } = setUp({ mode: 'observe' });
     await handle(

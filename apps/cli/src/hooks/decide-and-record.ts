@@ -90,7 +90,10 @@ export function createHookHandler(options: HookHandlerOptions): HookHandler {
 /** An event, redacted; `raw` keeps what comparing needs. Opaque when there is a reason why it cannot be read. */
 interface ReadEvent {
   readonly raw: AgentEvent | null;
-  readonly redacted: Pick<AgentEvent, 'tool' | 'input' | 'command' | 'cwd' | 'details'> | null;
+  readonly redacted: Pick<
+    AgentEvent,
+    'tool' | 'toolUse' | 'permissionMode' | 'input' | 'command' | 'cwd' | 'details'
+  > | null;
   readonly opaque: string | null;
 }
 
@@ -104,11 +107,25 @@ function readEvent(options: HookHandlerOptions, request: HookRequest): ReadEvent
   } catch {
     return opaque('it is not what the agent sends for this event');
   }
-  const { tool, input, command, cwd, details } = raw;
-  const { value, omitted } = options.redactor.redactJson({ tool, input, command, cwd, details });
+  const { tool, toolUse, permissionMode, input, command, cwd, details } = raw;
+  const shown = { tool, toolUse, permissionMode, input, command, cwd, details };
+  const { value, omitted } = options.redactor.redactJson(shown);
   if (omitted) return opaque('it could not be searched for secrets in time');
-  return { raw, redacted: value as ReadEvent['redacted'], opaque: null };
+  const redacted = value as NonNullable<ReadEvent['redacted']>;
+  return { raw, redacted: { ...redacted, details: clipDetails(redacted.details) }, opaque: null };
 }
+
+/** Longest text among the details, such as the error of a failed call. */
+const maxDetailLength = 1000;
+
+/** Cut only now: half a secret is not found any more. */
+const clipDetails = (details: AgentEvent['details']): AgentEvent['details'] =>
+  Object.fromEntries(
+    Object.entries(details).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? value.slice(0, maxDetailLength) : value,
+    ]),
+  );
 
 async function decideCall(
   options: HookHandlerOptions,
@@ -158,7 +175,7 @@ async function decide(policy: DecidingPolicy, call: ToolCall): Promise<Decision>
 }
 
 function toolCall(options: HookHandlerOptions, event: ReadEvent, isProposal: boolean): ToolCall {
-  const { raw, redacted } = event;
+  const { redacted } = event;
   return {
     schema: 1,
     agent: options.agent.name,
@@ -167,7 +184,7 @@ function toolCall(options: HookHandlerOptions, event: ReadEvent, isProposal: boo
     input: redacted?.input ?? null,
     command: redacted?.command ?? null,
     cwd: redacted?.cwd ?? null,
-    permissionMode: raw?.permissionMode ?? null,
+    permissionMode: redacted?.permissionMode ?? null,
     opaque: event.opaque !== null,
     ...options.actor,
   };
@@ -200,22 +217,21 @@ function recordOther(
   const { sink, agent } = options;
   const step = agent.stepOf(request.event);
   const { raw } = event;
+  const { text: name } = options.redactor.redactText(request.event);
   if (raw?.toolUse && step !== 'other' && pairs.differs(raw.toolUse, raw.input)) {
     const tamper = sink.intend({ kind: 'tamper.input_changed', ...callNames(event) });
-    afterAnswer(tamper, () => payloadText({ event: request.event, input: event.redacted?.input }));
+    afterAnswer(tamper, () => payloadText({ event: name, input: event.redacted?.input }));
   }
   const kind =
     step === 'completed' ? 'tool_call.completed' : step === 'failed' ? 'tool_call.failed' : 'agent.event';
   const opaque = event.opaque === null ? {} : { opaque: event.opaque, inputBytes: request.trueLength };
   const record = sink.intend({ kind, ...callNames(event) });
-  afterAnswer(record, () =>
-    payloadText({ event: request.event, ...opaque, details: event.redacted?.details ?? {} }),
-  );
+  afterAnswer(record, () => payloadText({ event: name, ...opaque, details: event.redacted?.details ?? {} }));
 }
 
 /** Names from the agent, fit for a header: nothing a database refuses, at most 256 code units, never empty. */
 function callNames(event: ReadEvent) {
-  return { tool: headerText(event.redacted?.tool), toolUse: headerText(event.raw?.toolUse) };
+  return { tool: headerText(event.redacted?.tool), toolUse: headerText(event.redacted?.toolUse) };
 }
 
 const headerText = (text: string | null | undefined): string | null =>
