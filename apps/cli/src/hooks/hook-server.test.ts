@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -113,6 +114,19 @@ describe('hook server', () => {
     const hooks = await start({ requestDeadlineMs: 100 });
     const bytes = requestBytes(keyOf(hooks));
     expect(await exchange(hooks.socketPath, bytes.subarray(0, bytes.length - 1))).toEqual([]);
+  });
+
+  it('answers a request that came in time, however long the server was busy with another one', async () => {
+    const hooks = await start({ requestDeadlineMs: 20 });
+    const bytes = requestBytes(keyOf(hooks));
+    const socket = connect(hooks.socketPath);
+    sockets.push(socket);
+    await once(socket, 'connect');
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.write(bytes);
+    for (const busyUntil = Date.now() + 60; Date.now() < busyUntil; );
+    const [answer] = await Promise.race([once(socket, 'data'), once(socket, 'close')]);
+    expect(String(answer)).toContain('Stop 2');
   });
 
   it('reads a request that comes byte by byte', async () => {

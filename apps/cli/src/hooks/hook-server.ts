@@ -132,16 +132,18 @@ function serveConnection(
     return;
   }
   connections.set(socket, 'waiting');
+  // Timers come before sockets: after a long turn the bytes may be here already, and are looked at first.
+  const giveUp = (): void => {
+    if (connections.get(socket) !== 'answering') socket.destroy();
+  };
   const decoder = createRequestDecoder();
-  const deadline = setTimeout(() => socket.destroy(), requestDeadlineMs);
+  const deadline = setTimeout(() => setImmediate(giveUp), requestDeadlineMs);
   socket.on('error', () => socket.destroy());
   socket.on('close', () => {
     clearTimeout(deadline);
     connections.delete(socket);
   });
-  socket.on('end', () => {
-    if (connections.get(socket) !== 'answering') socket.destroy();
-  });
+  socket.on('end', giveUp);
   socket.on('data', (bytes) => {
     try {
       // A request that came whole is answered; bytes after it only cost their sender the connection.
