@@ -187,11 +187,26 @@ async function fail(error: unknown, { logFile }: Outcome): Promise<number> {
 }
 
 async function runProcess(): Promise<void> {
-  // A reader that went away, as in `kontext audit tail | head`, is no error.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   const outcome: Outcome = { code: 0, logFile: null };
+  guardProcess(outcome);
   const code = await main(process.argv.slice(2), outcome).catch((error) => fail(error, outcome));
   process.stdout.write('', () => process.exit(code));
+}
+
+/** What Node would do by itself, and a process that holds credentials and a session must not. */
+function guardProcess(outcome: Outcome): void {
+  // A reader that went away, as in `kontext audit tail | head`, is no error; a terminal that is gone sends SIGHUP.
+  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'EIO') process.exit(code === 'EPIPE' ? 0 : 1);
+  });
+  // Where nobody reads what is said, the session still has to be ended.
+  process.stderr.on('error', () => undefined);
+  // Node would open a debugger, through which any program of this machine can read what this process holds.
+  process.on('SIGUSR1', () => undefined);
+  // Node would print the error, and with it whatever value it speaks of.
+  process.on('uncaughtException', (error) => {
+    void fail(error, outcome).then((code) => process.exit(code));
+  });
 }
 
 if (process.argv[2] === 'hook') {

@@ -274,6 +274,41 @@ describe('kontext start', () => {
     expect(audit.ended).toEqual([0]);
   });
 
+  it('ends the session although nobody reads what it says any more', async () => {
+    agent.play([session, { exit: 3 }]);
+    const child = spawn(process.execPath, [program.path, 'start', '--trust'], {
+      cwd: context.home,
+      env: { ...context.config.environment, ...path() },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    child.stderr?.destroy();
+    const ended = await new Promise((resolve) => child.once('close', (exit) => resolve(exit)));
+    expect(ended).toBe(3);
+    expect(audit.ended).toEqual([3]);
+    expect(left()).toEqual([]);
+  });
+
+  it('prints no text of an error that nobody expected', async () => {
+    const bad = join(context.home, 'bad.cjs');
+    const when = join(context.home, 'up');
+    const check = `const { existsSync } = require('node:fs'); setInterval(() => {
+      if (process.argv[2] === 'start' && existsSync('${when}')) Promise.reject(new Error('sk_live_in_a_message'));
+    }, 20).unref();`;
+    writeFileSync(bad, check);
+    agent.play([session, { shell: `touch '${when}'; sleep 1` }]);
+    const result = await start([], { NODE_OPTIONS: `--require=${bad}` });
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain('KX_INTERNAL');
+    expect(result.stderr).not.toContain('sk_live_in_a_message');
+  });
+
+  it('opens no debugger for whoever sends SIGUSR1, its agent included', async () => {
+    agent.play([session, { shell: 'kill -USR1 $(ps -o ppid= -p $PPID); sleep 0.3' }, { exit: 3 }]);
+    const result = await start();
+    expect(result.exitCode).toBe(3);
+    expect(result.stderr).not.toContain('Debugger');
+  });
+
   it.each([
     ['SIGTERM', 143],
     ['SIGINT', 130],
