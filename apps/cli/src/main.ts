@@ -188,25 +188,44 @@ async function fail(error: unknown, { logFile }: Outcome): Promise<number> {
 
 async function runProcess(): Promise<void> {
   const outcome: Outcome = { code: 0, logFile: null };
-  guardProcess(outcome);
+  const isTerminalGone = guardProcess(outcome);
   const code = await main(process.argv.slice(2), outcome).catch((error) => fail(error, outcome));
-  process.stdout.write('', () => process.exit(code));
+  process.stdout.write('', () => {
+    if (isTerminalGone()) dieOfHangup();
+    process.exit(code);
+  });
 }
 
-/** What Node would do by itself, and a process that holds credentials and a session must not. */
-function guardProcess(outcome: Outcome): void {
+/** Node's own exit wants to set the terminal back, and aborts where it is gone: that could dump what we hold. */
+function dieOfHangup(): void {
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
+}
+
+/**
+ * What Node would do by itself, and a process that holds credentials and a session must not.
+ *
+ * @returns Whether the terminal turned out to be gone.
+ */
+function guardProcess(outcome: Outcome): () => boolean {
+  let isTerminalGone = false;
+  const noteTerminal = ({ code }: NodeJS.ErrnoException): boolean => {
+    isTerminalGone ||= code === 'EIO';
+    return code === 'EIO';
+  };
   // A reader that went away, as in `kontext audit tail | head`, is no error; a terminal that is gone sends SIGHUP.
-  process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
-    if (code !== 'EIO') process.exit(code === 'EPIPE' ? 0 : 1);
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (!noteTerminal(error)) process.exit(error.code === 'EPIPE' ? 0 : 1);
   });
   // Where nobody reads what is said, the session still has to be ended.
-  process.stderr.on('error', () => undefined);
+  process.stderr.on('error', noteTerminal);
   // Node would open a debugger, through which any program of this machine can read what this process holds.
   process.on('SIGUSR1', () => undefined);
   // Node would print the error, and with it whatever value it speaks of.
   process.on('uncaughtException', (error) => {
     void fail(error, outcome).then((code) => process.exit(code));
   });
+  return () => isTerminalGone;
 }
 
 if (process.argv[2] === 'hook') {

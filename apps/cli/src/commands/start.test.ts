@@ -288,6 +288,24 @@ describe('kontext start', () => {
     expect(left()).toEqual([]);
   });
 
+  it('ends the session when the terminal is closed, and leaves no core dump', async () => {
+    const [up, status] = [join(context.home, 'up'), join(context.home, 'status')];
+    agent.play([session, { shell: `touch '${up}'; exec sleep 20` }]);
+    // Only the leader of a terminal's session is told that it was closed.
+    const line = `trap 'kill -HUP $pid' HUP; '${process.execPath}' '${program.path}' start --trust & pid=$!
+      wait $pid; wait $pid; echo $? > '${status}'`;
+    const terminal = spawn('script', ['-qefc', line, '/dev/null'], {
+      cwd: context.home,
+      env: { ...context.config.environment, ...path(), SHELL: '/bin/sh' },
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    await until(() => existsSync(up));
+    terminal.kill('SIGKILL');
+    await until(() => existsSync(status) && readFileSync(status, 'utf8') !== '');
+    expect(readFileSync(status, 'utf8')).toBe('129\n');
+    expect(audit.ended).toEqual([129]);
+  });
+
   it('prints no text of an error that nobody expected', async () => {
     const bad = join(context.home, 'bad.cjs');
     const when = join(context.home, 'up');
