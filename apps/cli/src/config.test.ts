@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -40,6 +40,11 @@ describe('precedence', () => {
 describe('a project file', () => {
   it.each(['api-url', 'issuer', 'login-store', 'mode', 'hook-timeout-ms'])('may not set %s', (key) => {
     writeProject({ [key]: 'x' });
+    expect(() => load()).toThrow(expect.objectContaining({ code: 'KX_CONFIG_INVALID' }));
+  });
+
+  it('that never ends is refused, not read', () => {
+    symlinkSync('/dev/zero', join(project, '.kontext.json'));
     expect(() => load()).toThrow(expect.objectContaining({ code: 'KX_CONFIG_INVALID' }));
   });
 

@@ -4,11 +4,11 @@
  * Precedence: flag, environment, project file (env file and agent only), user file, default. A project file comes
  * with a cloned repository, so it can never say where the backend is, where the login is kept, or what is enforced.
  */
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { KontextError } from '@kontext/errors';
+import { readAtMost } from './read-at-most.ts';
 import { settings } from './settings.ts';
 
 export { settings } from './settings.ts';
@@ -176,9 +176,12 @@ function readSettingsFile(
   return values;
 }
 
+/** Text of a settings file that is cut here is no JSON any more. */
+const maxSettingsBytes = 65_536;
+
 function readIfPresent(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8');
+    return readAtMost(path, maxSettingsBytes).toString('utf8');
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
       return null;

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   type EnvTemplate,
   parseEnvTemplate,
@@ -6,6 +5,7 @@ import {
   templateLimits,
 } from '@kontext/env-template';
 import { KontextError } from '@kontext/errors';
+import { readAtMost } from '../read-at-most.ts';
 import type { Terminal } from '../terminal.ts';
 
 /**
@@ -55,7 +55,7 @@ const effect = ({ name, severity }: TemplateProblem): string =>
 
 function readBytes(path: string): Uint8Array {
   try {
-    return readFileSync(path);
+    return readAtMost(path, templateLimits.fileBytes + 1);
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     if (code === 'ENOENT') throw new KontextError('KX_TEMPLATE_MISSING', `there is no ${path}`, { cause });

@@ -181,6 +181,13 @@ describe('a template', () => {
     );
   });
 
+  it('that never ends is refused, not read', () => {
+    const context = make();
+    const path = join(context.home, '.env.kontext');
+    symlinkSync('/dev/zero', path);
+    expect(() => loadTemplate(path)).toThrow(expect.objectContaining({ code: 'KX_TEMPLATE_TOO_LARGE' }));
+  });
+
   it('has its problems told with file, line and column; with --strict any of them is fatal', () => {
     const context = make();
     const path = write(join(context.home, '.env.kontext'), 'A={{kontext:}}\nB=b');
