@@ -209,6 +209,17 @@ describe('replay', () => {
     expect(report.kept).toMatchObject([{ path: directory(), error: { code: 'KX_BACKEND_UNREACHABLE' } }]);
   });
 
+  it.each([
+    ['no segment', () => undefined],
+    ['an empty one', () => appendFileSync(join(directory(), '000001.ndjson'), '')],
+  ])('clears away a spool of %s, in which nothing can have been lost', async (_name, prepare) => {
+    mkdirSync(directory(), { recursive: true });
+    prepare();
+    const stream = createTestStream(spools.facts);
+    expect(await replay(stream)).toEqual({ uploaded: 0, orphans: 0, kept: [] });
+    expect(existsSync(directory())).toBe(false);
+  });
+
   it('ignores what is no spool', async () => {
     mkdirSync(join(spools.root, 'something'), { recursive: true });
     appendFileSync(join(spools.root, 'key'), 'x');

@@ -6,7 +6,7 @@
  *   missing. Made from the intent alone, it has the same bytes whoever replays it.
  * - A damaged spool is uploaded up to the damage and kept; a drained one is deleted.
  */
-import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type ChainedEvent,
@@ -61,6 +61,10 @@ export async function replayLeftovers(options: {
   const kept: { path: string; error: KontextError }[] = [];
   for (const path of listSpools(root)) {
     if (hasLiveWriter(path)) continue;
+    if (isEmpty(path)) {
+      rmSync(path, { recursive: true, force: true });
+      continue;
+    }
     const leftover = await readLeftover(path, key);
     if (leftover === null) {
       kept.push({ path, error: damaged('its first line cannot be opened with the spool key') });
@@ -224,6 +228,10 @@ const segmentFiles = (path: string): string[] =>
   readdirSync(path)
     .filter((name) => /^\d{6}\.ndjson$/.test(name))
     .sort();
+
+/** A process that ended before its first line was written: a spool is named once it has a writer, so none is young. */
+const isEmpty = (path: string): boolean =>
+  segmentFiles(path).every((name) => statSync(join(path, name)).size === 0);
 
 const damaged = (why: string): KontextError =>
   new KontextError('KX_SPOOL_CORRUPT', 'the spool of an earlier session cannot be read whole', { why });

@@ -3,7 +3,7 @@
  * by everybody else. Process ids are used again, so the start time of the process stands beside its id where the
  * system tells it.
  */
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 
@@ -19,18 +19,18 @@ const writerFile = 'writer.json';
 /** Makes `<root>/<session>`, mode 0700, with us as its writer. @throws KontextError `KX_SPOOL_CORRUPT` when that fails. */
 export function claimDirectory(root: string, session: string): ClaimedDirectory {
   const path = join(root, session);
+  const unnamed = join(root, `.new-${session}`);
   try {
     mkdirSync(root, { recursive: true, mode: 0o700 });
     chmodSync(root, 0o700);
-    mkdirSync(path, { mode: 0o700 });
+    mkdirSync(unnamed, { mode: 0o700 });
     const writer = { v: 1, pid: process.pid, startedAt: startTime(process.pid) };
-    writeFileSync(join(path, writerFile), JSON.stringify(writer), { mode: 0o600 });
+    writeFileSync(join(unnamed, writerFile), JSON.stringify(writer), { mode: 0o600 });
+    // Nobody ever sees a spool without its writer.
+    renameSync(unnamed, path);
   } catch (cause) {
-    throw new KontextError('KX_SPOOL_CORRUPT', 'the local spool cannot be made', {
-      why: `${path} cannot be written`,
-      hint: 'check the permissions of the state directory, and the space on its disk',
-      cause,
-    });
+    rmSync(unnamed, { recursive: true, force: true });
+    throw spoolFailed(path, cause);
   }
   return {
     path,
@@ -38,6 +38,14 @@ export function claimDirectory(root: string, session: string): ClaimedDirectory 
       rmSync(drained ? path : join(path, writerFile), { recursive: drained, force: true }),
   };
 }
+
+/** The error of a spool that cannot be begun: no permission, or no space. */
+export const spoolFailed = (path: string, cause: unknown): KontextError =>
+  new KontextError('KX_SPOOL_CORRUPT', 'the local spool cannot be made', {
+    why: `${path} cannot be written`,
+    hint: 'check the permissions of the state directory, and the space on its disk',
+    cause,
+  });
 
 /** Whether the process that writes the directory still lives. */
 export function hasLiveWriter(path: string): boolean {

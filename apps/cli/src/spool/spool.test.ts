@@ -25,6 +25,13 @@ describe('spool', () => {
     await spool.close();
   });
 
+  it('that cannot be begun is a typed error and leaves nothing behind', () => {
+    expect(() => spools.open({ key: Buffer.alloc(5) })).toThrow(
+      expect.objectContaining({ code: 'KX_SPOOL_CORRUPT' }),
+    );
+    expect(readdirSync(spools.root)).toEqual([]);
+  });
+
   it('stores nothing in the clear but the frame of its lines', async () => {
     const spool = spools.open();
     spool.intend(decided)?.('{"command":"ls secret-folder"}');

@@ -13,8 +13,8 @@ import { createStreamWriter } from '@kontext/audit';
 import type { EventSink } from '../hooks/event-sink.ts';
 import { createGroupSync } from './group-sync.ts';
 import { createRecordWriter, type SpoolLimits } from './record-writer.ts';
-import { createSegments } from './segments.ts';
-import { claimDirectory } from './spool-directory.ts';
+import { createSegments, type Segments } from './segments.ts';
+import { type ClaimedDirectory, claimDirectory, spoolFailed } from './spool-directory.ts';
 import { createUploadQueue, type UploadSource } from './upload-queue.ts';
 
 /** What a later run must know to upload what this one leaves. */
@@ -62,11 +62,11 @@ export interface SpoolOptions {
 /** 64 MiB or 50,000 events. */
 export const defaultLimits: SpoolLimits = { maxBytes: 67_108_864, maxEvents: 50_000 };
 
-/** Opens the spool of a new session. @throws KontextError `KX_SPOOL_CORRUPT` when its directory cannot be made. */
+/** Opens the spool of a new session. @throws KontextError `KX_SPOOL_CORRUPT` when it cannot be begun; nothing is left then. */
 export function createSpool(options: SpoolOptions): Spool {
   const { facts, key, limits = defaultLimits, segmentBytes, onReady, nowMs = Date.now } = options;
   const directory = claimDirectory(options.root, facts.session);
-  const segments = createSegments({
+  const segments = beginSegments(directory, {
     directory: directory.path,
     sessionId: facts.session,
     key,
@@ -112,4 +112,13 @@ export function createSpool(options: SpoolOptions): Spool {
       return drained;
     },
   };
+}
+
+function beginSegments(directory: ClaimedDirectory, options: Parameters<typeof createSegments>[0]): Segments {
+  try {
+    return createSegments(options);
+  } catch (cause) {
+    directory.release(true);
+    throw spoolFailed(directory.path, cause);
+  }
 }
