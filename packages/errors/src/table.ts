@@ -126,7 +126,7 @@ export const errorTable = {
     78,
     'failed_precondition',
     'the OS keyring cannot be used',
-    'unlock or start the keyring, or accept a file with --insecure-storage',
+    'unlock or start the keyring, or accept a file with `kontext login --insecure-storage`',
   ),
   KX_KEYRING_ITEM_INVALID: spec(
     78,
@@ -353,7 +353,7 @@ export const errorTable = {
   KX_AGENT_FLAG_REFUSED: spec(
     64,
     'invalid_argument',
-    'that agent flag switches the hooks off',
+    'that agent flag switches the hooks off, or takes the agent out of the session',
     'leave the flag out',
   ),
   KX_AGENT_SETTINGS_INVALID: spec(

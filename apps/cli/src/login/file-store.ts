@@ -45,9 +45,8 @@ function readItem(path: string): string | null {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null;
     throw new KontextError('KX_KEYRING_ITEM_INVALID', `${path} cannot be read`, { cause });
   }
-  const value = parseItem(text);
-  if (value === null) throw new KontextError('KX_KEYRING_ITEM_INVALID', `${path} cannot be understood`);
-  return value;
+  // Handed out as it is: whoever asked for it finds that it is no item, and can still replace or delete it.
+  return parseItem(text) ?? text;
 }
 
 function parseItem(text: string): string | null {
