@@ -47,6 +47,8 @@ export interface HookWiring {
   readonly maxWaitMs: number;
   /** In `enforce` a hook that fails blocks the call. */
   readonly mode: 'observe' | 'enforce';
+  /** The user's own environment: what it says of how programs load holds against a project's settings. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /** The agent's command line, checked and taken apart. */

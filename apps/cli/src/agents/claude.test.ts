@@ -10,6 +10,7 @@ const wiring: HookWiring = {
   serverPid: 42,
   maxWaitMs: 10_000,
   mode: 'enforce',
+  environment: {},
 };
 const noFile = (): string => {
   throw new Error('no file is read');
@@ -121,6 +122,8 @@ describe('claude settings', () => {
               'NODE_OPTIONS',
               '-u',
               'NODE_EXTRA_CA_CERTS',
+              ...['-u', 'NODE_COMPILE_CACHE', '-u', 'NODE_V8_COVERAGE'],
+              ...['-u', 'OPENSSL_CONF', '-u', 'OPENSSL_ENGINES', '-u', 'OPENSSL_MODULES'],
               '/usr/bin/node',
               '/opt/kontext/hook.cjs',
               'claude',
@@ -136,6 +139,15 @@ describe('claude settings', () => {
         ],
       },
     ]);
+  });
+
+  it('keep the user’s own values of the variables by which programs load, whatever a project sets', () => {
+    const environment = { LD_LIBRARY_PATH: '/opt/lib', HOME: '/h' };
+    const { env } = JSON.parse(
+      claude.encodeSettings(claude.planLaunch([], noFile), { ...wiring, environment }),
+    );
+    expect(env).toMatchObject({ LD_PRELOAD: '', LD_AUDIT: '', LD_LIBRARY_PATH: '/opt/lib' });
+    expect(env).not.toHaveProperty('HOME');
   });
 
   it('in enforce keep skills from running shell commands that no hook sees', () => {
@@ -178,7 +190,7 @@ describe('claude settings', () => {
     };
     const merged = settingsFor(['--settings', JSON.stringify(user)]);
     expect(merged).toMatchObject({ disableAllHooks: false, model: 'x', permissions: { allow: ['Read'] } });
-    expect(merged.env).toEqual({
+    expect(merged.env).toMatchObject({
       CLAUDE_CODE_SIMPLE: '0',
       CLAUDE_CODE_SAFE_MODE: '0',
       CLAUDE_CODE_SHELL_PREFIX: '',

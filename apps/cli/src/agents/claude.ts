@@ -8,7 +8,8 @@
  *   the agent goes on elsewhere after `kontext start` has ended (`--bg`, `--cloud`, `--desktop`, …), and
  *   `--managed-settings`, which stand above ours;
  * - `disableAllHooks: false` stands in ours, above what the agent may write in mid-session;
- * - the variables that mean the same are set in our `env` block and removed from the environment;
+ * - the variables that mean the same are set in our `env` block and removed from the environment; those by which
+ *   the system loads programs keep the user's own values there, or a project could load a library into every hook;
  * - in enforce skills and slash commands may not run their inline shell commands, for which no hook is called;
  * - hooks are in exec form: nothing is quoted, and a repository's shell prefix cannot replace them.
  * Answers: a deny is exit 2 with the reason on stderr and an empty stdout; no objection is silence, because an
@@ -59,7 +60,23 @@ const refusedFlags: Readonly<Record<string, string>> = {
 };
 const forcedEnv = { CLAUDE_CODE_SIMPLE: '0', CLAUDE_CODE_SAFE_MODE: '0', CLAUDE_CODE_SHELL_PREFIX: '' };
 /** Variables that could load code into the hook's Node, or slow it down; the hook needs none. */
-const clearedForHook = ['NODE_OPTIONS', 'NODE_EXTRA_CA_CERTS'];
+const clearedForHook = [
+  'NODE_OPTIONS',
+  'NODE_EXTRA_CA_CERTS',
+  'NODE_COMPILE_CACHE',
+  'NODE_V8_COVERAGE',
+  'OPENSSL_CONF',
+  'OPENSSL_ENGINES',
+  'OPENSSL_MODULES',
+];
+/** Variables that load code into any program, also into the one that clears the others. */
+const loaderVariables = [
+  'LD_PRELOAD',
+  'LD_AUDIT',
+  'LD_LIBRARY_PATH',
+  'DYLD_INSERT_LIBRARIES',
+  'DYLD_LIBRARY_PATH',
+];
 /** Seconds between our longest wait and the agent's own timeout: Node's start and the agent's load. */
 const timeoutMarginSeconds = 10;
 
@@ -137,9 +154,11 @@ function buildSettings(plan: LaunchPlan, wiring: HookWiring) {
   const hooks = Object.fromEntries(
     Object.keys(steps).map((event) => [event, [{ hooks: [hookEntry(event, wiring)] }]]),
   );
+  const loading = loaderVariables.map((name) => [name, wiring.environment[name] ?? '']);
+  const env = { ...forcedEnv, ...Object.fromEntries(loading) };
   // Observing changes nothing for the user, and so cannot see these commands either.
   const skills = wiring.mode === 'enforce' ? { disableSkillShellExecution: true } : {};
-  return mergeSettings(plan.userSettings, { disableAllHooks: false, ...skills, env: forcedEnv, hooks });
+  return mergeSettings(plan.userSettings, { disableAllHooks: false, ...skills, env, hooks });
 }
 
 /** `--init-only` runs the hooks of a session's start and ends. No settings but these count, and no account is used. */

@@ -148,6 +148,7 @@ async function openHooks(run: Run, redactor: Redactor) {
     runtimeDir: config.runtimeDir,
     maxWaitMs: config.hookTimeoutMs ?? defaultMaxWaitMs,
     clientPath: hookClientPath(),
+    environment: config.environment,
     spool,
     append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),
   });

@@ -23,6 +23,8 @@ export interface SessionHooksOptions {
   readonly runtimeDir: string;
   readonly maxWaitMs: number;
   readonly clientPath: string;
+  /** The user's own. */
+  readonly environment: Readonly<Record<string, string>>;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
   readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
 }
@@ -91,6 +93,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     socketPath,
     maxWaitMs,
     mode: policy.mode,
+    environment: options.environment,
   });
   const settingsPath = join(directory, 'settings.json');
   writeFileSync(settingsPath, settings, { mode: 0o400, flag: 'wx' });
@@ -141,6 +144,7 @@ export function hashHookConfig(adapter: AgentAdapter, plan: LaunchPlan): string 
     serverPid: 0,
     maxWaitMs: 0,
     mode: 'observe',
+    environment: {},
   };
   return createHash('sha256').update(adapter.encodeSettings(plan, neutral)).digest('hex');
 }
