@@ -37,8 +37,14 @@ export async function openPgliteStore(
     guard.enter(() =>
       database
         .transaction(async (connection) => {
-          const result = await work(connection);
-          await checkCommittable(connection);
+          let hasFailed = false;
+          const result = await work(
+            watchFailures(connection, () => {
+              hasFailed = true;
+            }),
+          );
+          // Asked only then: a statement of its own would make every transaction a third longer.
+          if (hasFailed) await checkCommittable(connection);
           return result;
         })
         .catch((error: unknown) => {
@@ -63,6 +69,20 @@ export async function openPgliteStore(
       await database.close();
       lock?.release();
     },
+  };
+}
+
+/** The same connection, telling of every statement that failed. */
+function watchFailures(connection: Transaction, onFailure: () => void): Transaction {
+  const watch = <T>(answer: Promise<T>): Promise<T> =>
+    answer.catch((error: unknown) => {
+      onFailure();
+      throw error;
+    });
+  return {
+    ...connection,
+    query: (...args) => watch(connection.query(...args)),
+    exec: (...args) => watch(connection.exec(...args)),
   };
 }
 
