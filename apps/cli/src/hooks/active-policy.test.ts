@@ -32,6 +32,23 @@ describe('active policy', () => {
     expect(made).toBe(1);
   });
 
+  it('loads nothing more once it is over, and still decides when asked', async () => {
+    const engine = await createPolicyEngine();
+    let loads = 0;
+    const counted: typeof engine = {
+      ...engine,
+      load: (set, options) => {
+        loads += 1;
+        return engine.load(set, options);
+      },
+    };
+    const first = { version: 1, mode: 'observe', policies: starterPolicies } as const;
+    const policy = createActivePolicy(first, null, async () => counted);
+    await policy.warmUp(() => true);
+    expect(loads).toBe(0);
+    expect(await policy.decide(call)).toMatchObject({ effect: 'deny' });
+  });
+
   it('does not fail to warm up when it cannot decide', async () => {
     const policy = createActivePolicy({ version: 1, mode: 'observe', policies: [] }, null, async () => {
       throw new Error('no wasm');

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Decision, LoadedPolicy, Mode, PolicyEngine, PolicyText, ToolCall } from '@kontext/policy';
 import type { DecidingPolicy } from './decide-and-record.ts';
 
@@ -11,8 +12,13 @@ export interface VerifiedPolicy {
 
 /** The policy a session decides with: one at a time, replaced as a whole. */
 export interface ActivePolicy extends DecidingPolicy {
-  /** Loads the engine and the policy; the first decision waits for it. Never rejects. */
-  warmUp(): Promise<void>;
+  /**
+   * Loads the engine and the policy, which blocks for tenths of a second on a busy machine; the first decision waits for
+   * it. Never rejects.
+   *
+   * @param isOver Asked between the steps; true ends it there.
+   */
+  warmUp(isOver?: () => boolean): Promise<void>;
   /** Takes another version. Decisions under way end with the one they began with. */
   replace(next: VerifiedPolicy): void;
 }
@@ -55,10 +61,15 @@ export function createActivePolicy(
       const { engine: made, loaded } = await load();
       return made.decide(loaded, call, mode());
     },
-    async warmUp() {
+    async warmUp(isOver = () => false) {
       try {
+        engine ??= createEngine();
+        await engine;
+        await nextTurn();
+        if (isOver()) return;
         const { engine: made, loaded } = await load();
-        made.warmUp(loaded);
+        await nextTurn();
+        if (!isOver()) made.warmUp(loaded);
       } catch {
         // Every decision meets the same failure, and says it.
       }

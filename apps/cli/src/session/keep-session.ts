@@ -57,7 +57,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
         terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
       );
       session.startHeartbeats('', ({ policyVersion }) => void onBeat(policyVersion));
-      void policy.warmUp().then(async () => {
+      void policy.warmUp(() => stopped).then(async () => {
         leftovers = await replay(options);
       });
     },
