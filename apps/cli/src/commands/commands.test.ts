@@ -114,6 +114,54 @@ describe('run', () => {
     expect(services.resolves).toEqual([{ sessionId: '', dryRun: true, count: 3 }]);
   });
 
+  it('shows a dry run as JSON of a pinned shape', async () => {
+    writeTemplate(
+      'A="{{kontext:github?scope=repo}} x"\nB={{kontext:linear/team}}\nD=secret-literal\nE={{kontext:}}',
+    );
+    const result = await program.run(context, ['run', '--dry-run', '--json']);
+    expect(result.exitCode).toBe(77);
+    const shown = JSON.parse(result.stdout);
+    expect(shown).toEqual({
+      template: join(context.home, '.env.kontext'),
+      ready: false,
+      variables: [
+        {
+          ...{ name: 'A', line: 1, ready: true },
+          placeholders: [
+            {
+              ...{ provider: 'github', resource: '', delivery: 'inject', scopes: ['repo'], ready: true },
+              ...{ kind: 'oauth', connection: 'default', expiresAt: null, error: null },
+            },
+          ],
+        },
+        {
+          ...{ name: 'B', line: 2, ready: false },
+          placeholders: [
+            {
+              ...{ provider: 'linear', resource: 'team', delivery: 'inject', scopes: [], ready: false },
+              ...{ kind: null, connection: null, expiresAt: null },
+              error: {
+                code: 'KX_CONNECTION_MISSING',
+                message: 'linear is not connected',
+                next: expect.any(String),
+                connectUri: 'https://kontext.example/linear',
+              },
+            },
+          ],
+        },
+        { name: 'D', line: 3, ready: true, placeholders: [] },
+      ],
+      problems: [
+        {
+          ...{ line: 4, column: 3, severity: 'error', name: 'E' },
+          ...{ code: expect.stringMatching(/^KX_TEMPLATE_/), message: expect.any(String) },
+        },
+      ],
+    });
+    expect(result.stdout).not.toMatch(/-value|secret-literal/);
+    expect((await run('--json', '--', 'true')).exitCode).toBe(64);
+  });
+
   it('reports a bad line and goes on; with --strict it stops with 65', async () => {
     writeTemplate('A={{kontext:}}\nB=b');
     const lax = await run('--', process.execPath, '-e', show);

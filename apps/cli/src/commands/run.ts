@@ -17,6 +17,7 @@ interface RunOptions {
   readonly envFile?: string;
   readonly strict?: boolean;
   readonly dryRun?: boolean;
+  readonly json?: boolean;
   readonly trust?: boolean;
   readonly allowMissing?: boolean;
 }
@@ -28,6 +29,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--env-file <file>', 'env template')
     .option('--strict', 'any problem of the template is an error')
     .option('--dry-run', 'show what would be set, never a value, and run nothing')
+    .option('--json', 'with --dry-run: as JSON')
     .option('--trust', 'trust the template without being asked')
     .option('--allow-missing', 'go on without credentials that are not available')
     .action((words: readonly string[], options: RunOptions) =>
@@ -37,6 +39,7 @@ export function define(command: Command, run: RunCommand): void {
 
 async function runCommand(context: Context, words: readonly string[], options: RunOptions): Promise<number> {
   const { config, terminal, signal } = context;
+  if (options.json && !options.dryRun) throw new KontextError('KX_USAGE', '--json goes with --dry-run');
   const [name, ...args] = words;
   if (name === undefined && !options.dryRun) {
     throw new KontextError('KX_USAGE', 'there is no command to run', {
@@ -47,7 +50,7 @@ async function runCommand(context: Context, words: readonly string[], options: R
   const command = options.dryRun ? '' : findExecutable(name ?? '', config.environment.PATH);
   const template = loadTemplate(config.envFile);
   reportProblems(template, config.envFile, terminal, options.strict ?? false);
-  if (options.dryRun) return showDryRun(context, template);
+  if (options.dryRun) return showDryRun(context, template, options.json ?? false);
   const accept = options.trust ?? false;
   await requireTrust({ config, terminal, path: config.envFile, template, accept, signal });
   const backend = await openBackendOrLogIn(context);

@@ -17,6 +17,7 @@ interface StartOptions {
   readonly mode?: string;
   readonly strict?: boolean;
   readonly dryRun?: boolean;
+  readonly json?: boolean;
   readonly trust?: boolean;
   readonly allowMissing?: boolean;
   readonly offline?: boolean;
@@ -31,6 +32,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--mode <mode>', 'observe or enforce; may only raise what the organisation set')
     .option('--strict', 'any problem of the template is an error')
     .option('--dry-run', 'show what would be set, never a value, and run nothing')
+    .option('--json', 'with --dry-run: as JSON')
     .option('--trust', 'trust the template without being asked')
     .option('--allow-missing', 'go on without credentials that are not available')
     .option('--offline', 'start without the backend (not built yet)')
@@ -42,6 +44,7 @@ export function define(command: Command, run: RunCommand): void {
 
 async function start(context: Context, args: readonly string[], options: StartOptions): Promise<number> {
   if (options.offline) throw new KontextError('KX_OFFLINE_UNSUPPORTED', '--offline is not built yet');
+  if (options.json && !options.dryRun) throw new KontextError('KX_USAGE', '--json goes with --dry-run');
   const { config } = context;
   const adapter = findAdapter(config.agent);
   const command = findExecutable(adapter.executable, config.environment.PATH);
@@ -50,14 +53,14 @@ async function start(context: Context, args: readonly string[], options: StartOp
     const { checkSettings } = await import('../session/check-settings.ts');
     await checkSettings({ ...config, adapter, command, plan, signal: context.signal });
   }
+  if (options.dryRun) {
+    const { showDryRun } = await import('../session/dry-run.ts');
+    return showDryRun(context, await takeTemplate(context, options), options.json ?? false);
+  }
   // The keyring answers while the template is read; what it says is heard afterwards.
   const opening = openBackend(context);
   opening.catch(() => undefined);
   const template = await takeTemplate(context, options);
-  if (options.dryRun) {
-    const { showDryRun } = await import('../session/dry-run.ts');
-    return showDryRun(context, template);
-  }
   return startSession(context, { adapter, command, plan, template }, options, opening);
 }
 

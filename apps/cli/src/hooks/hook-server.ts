@@ -15,6 +15,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { formatError, KontextError } from '@kontext/errors';
+import { markDirectory } from '../process-mark.ts';
 import {
   createRequestDecoder,
   encodeHold,
@@ -70,6 +71,7 @@ export async function createHookServer(options: HookServerOptions): Promise<Hook
   const remove = (): void => rmSync(directory, { recursive: true, force: true });
   try {
     checkPathLength(socketPath);
+    markDirectory(directory);
     const key = randomBytes(keyBytes);
     writeFileSync(`${socketPath}.key`, key, { mode: 0o400, flag: 'wx' });
     const connections = new Map<Socket, ConnectionState>();

@@ -1,4 +1,5 @@
 import type { ActivePolicy } from '../hooks/active-policy.ts';
+import { type SweepReport, sweepRuntime } from '../hooks/sweep-runtime.ts';
 import type { Calls } from '../rpc/calls.ts';
 import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
@@ -16,6 +17,8 @@ export interface KeepSessionOptions {
   readonly owner: PolicyOwner;
   readonly hooks: SessionHooks;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
+  /** Directory of all sessions' sockets. */
+  readonly runtimeDir: string;
   readonly terminal: Pick<Terminal, 'warn'>;
 }
 
@@ -32,7 +35,7 @@ const firstEventWithinMs = 10_000;
 
 /**
  * What goes on beside the running agent: the engine is warmed up, heartbeats tell of new policy, what earlier
- * sessions left is uploaded. All of it starts once the agent has, so that the agent waits for none of it.
+ * sessions left is uploaded or swept away. All of it starts once the agent has, so that the agent waits for none of it.
  *
  * It prints nothing into the agent's screen, but for the alarm that no hook was called.
  */
@@ -41,6 +44,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
   let stopWaiting = (): void => undefined;
   let updating = false;
   let leftovers: ReplayReport | null = null;
+  let swept: SweepReport | null = null;
   let stopped = false;
   const onBeat = async (newest: number): Promise<void> => {
     // A heartbeat may still be under way when everything it would look at is being taken down.
@@ -57,13 +61,21 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
         terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
       );
       session.startHeartbeats('', ({ policyVersion }) => void onBeat(policyVersion));
-      void policy.warmUp(() => stopped).then(async () => {
-        leftovers = await replay(options);
-      });
+      void policy
+        .warmUp(() => stopped)
+        .then(async () => {
+          swept = await sweepRuntime(options.runtimeDir).catch(() => null);
+          leftovers = await replay(options);
+        });
     },
     stop() {
       stopped = true;
       stopWaiting();
+      if (swept !== null && swept.missed > 0) {
+        terminal.warn(
+          `${swept.missed} hook calls of an earlier session, which was killed, could not be recorded`,
+        );
+      }
       for (const { path, error } of leftovers?.kept ?? []) {
         if (error.spec.exitCode === 75 || error.spec.exitCode === 69) continue;
         terminal.warn(

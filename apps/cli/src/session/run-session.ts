@@ -49,6 +49,9 @@ export async function runSession(given: SessionRun): Promise<number> {
   const { context, backend, preparation } = given;
   const { config, signal } = context;
   const { adapter, plan } = preparation;
+  // A keyring takes its time, too; what it says is heard where the spool is opened.
+  const spoolKey = loadSpoolKey(context, backend);
+  spoolKey.catch(() => undefined);
   const session = await openSession(backend.calls, {
     agent: adapter.name,
     mode: config.mode,
@@ -60,7 +63,7 @@ export async function runSession(given: SessionRun): Promise<number> {
     exitCode = code;
   };
   try {
-    await runAgent({ ...given, session, setExitCode });
+    await runAgent({ ...given, session, spoolKey, setExitCode });
   } finally {
     // Where hooks were open the session has been ended with them; then this does nothing.
     await session.end(exitCode);
@@ -70,6 +73,7 @@ export async function runSession(given: SessionRun): Promise<number> {
 
 interface Run extends SessionRun {
   readonly session: OpenSession;
+  readonly spoolKey: Promise<Buffer>;
   readonly setExitCode: (code: number) => void;
 }
 
@@ -103,7 +107,10 @@ async function runAgent(run: Run): Promise<void> {
     });
     terminal.note(describeStart(credentials, policy.mode, session.id));
     const { calls } = backend;
-    const kept = keepSession({ session, calls, policy, owner, hooks, spool, terminal });
+    const kept = keepSession({
+      ...{ session, calls, policy, owner, hooks, spool, terminal },
+      runtimeDir: config.runtimeDir,
+    });
     const onSpawn = (): void => {
       kept.onSpawn();
       redactor.warmUp();
@@ -127,10 +134,7 @@ async function openHooks(run: Run, redactor: Redactor) {
     policyKey: backend.login.policyKey,
     stateDir: config.stateDir,
   };
-  const [verified, key] = await Promise.all([
-    verifyPolicy(session.snapshot, owner),
-    loadSpoolKey(context, backend),
-  ]);
+  const [verified, key] = await Promise.all([verifyPolicy(session.snapshot, owner), run.spoolKey]);
   const floor = raiseMode(session.mode, config.mode);
   const policy = createActivePolicy(verified, floor, async () =>
     (await import('@kontext/policy')).createPolicyEngine(),

@@ -16,9 +16,9 @@ import {
   startSpoolSegment,
 } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
+import { hasLiveOwner } from '../process-mark.ts';
 import { readAcknowledged } from './acknowledged.ts';
 import type { SpoolFacts } from './spool.ts';
-import { hasLiveWriter } from './spool-directory.ts';
 import type { AppendAnswer, AppendBatch } from './uploader.ts';
 import { createUploader } from './uploader.ts';
 
@@ -60,7 +60,7 @@ export async function replayLeftovers(options: {
   let orphans = 0;
   const kept: { path: string; error: KontextError }[] = [];
   for (const path of listSpools(root)) {
-    if (hasLiveWriter(path)) continue;
+    if (hasLiveOwner(path)) continue;
     if (isEmpty(path)) {
       rmSync(path, { recursive: true, force: true });
       continue;
