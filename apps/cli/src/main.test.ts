@@ -179,7 +179,9 @@ describe('logout', () => {
   });
 
   it('says when events of earlier sessions could not be sent before', async () => {
-    mkdirSync(join(context.config.stateDir, 'spool', 'ses_0'), { recursive: true });
+    const spool = join(context.config.stateDir, 'spool', 'ses_0');
+    mkdirSync(spool, { recursive: true });
+    writeFileSync(join(spool, '000001.ndjson'), 'sealed with another key\n');
     const result = await kontext('logout');
     expect(result.exitCode).toBe(0);
     expect(result.stderr).toContain('events of 1 session(s) could not be sent');
