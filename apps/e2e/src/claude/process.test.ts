@@ -76,6 +76,7 @@ describe.skipIf(!claude.available)(`the process of the real Claude Code ${claude
       's',
       's.key',
       'settings.json',
+      'writer.json',
     ]);
     expect(existsSync(directory)).toBe(false);
   });
