@@ -24,6 +24,7 @@ export {
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
 export { type ScratchHome, scratchHome } from './scratch-home.ts';
+export { createSelfSignedCertificate, type SelfSignedCertificate } from './self-signed-certificate.ts';
 export type { FaultMode } from './upstream/faults.ts';
 export { type StartUpstreamOptions, startUpstream, type Upstream } from './upstream/start-upstream.ts';
 export type { UpstreamStats } from './upstream/upstream-app.ts';

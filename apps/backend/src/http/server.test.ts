@@ -1,13 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import { request as requestHttps } from 'node:https';
 import { type AddressInfo, connect as connectTcp } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import { runCommandOrThrow } from '@kontext/testkit';
+import { createSelfSignedCertificate } from '@kontext/testkit';
 import type { FastifyInstance } from 'fastify';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLogger } from '../log.ts';
 import { registerSecurityHeaders } from './security-headers.ts';
 import { createServer } from './server.ts';
@@ -120,26 +117,10 @@ describe('createServer', () => {
 });
 
 describe('createServer with TLS', () => {
-  let directory: string;
   let tls: { cert: Buffer; key: Buffer };
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'kontext-tls-'));
-    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-    const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '1'];
-    const args = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      ...subject,
-    ];
-    await runCommandOrThrow('openssl', [...args, '-keyout', key, '-out', cert]);
-    tls = { cert: readFileSync(cert), key: readFileSync(key) };
+    tls = await createSelfSignedCertificate();
   });
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   const start = () => {
     const server = createServer({ logger, tls, trustedProxies: [] });

@@ -1,8 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { type ClientHttp2Session, connect } from 'node:http2';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { findFreePort, runCommandOrThrow } from '@kontext/testkit';
+import { createSelfSignedCertificate, findFreePort } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestStore, testStores } from '../../store/test-stores.ts';
 import { startTestApp, type TestApp } from '../../test-app.ts';
@@ -11,24 +8,9 @@ describe.each(testStores().slice(0, 1))('the app over HTTP/2 on $kind', ({ open 
   let opened: TestStore;
   let app: TestApp;
   let session: ClientHttp2Session;
-  let directory: string;
   let apiUrl: string;
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'kontext-tls-'));
-    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')];
-    const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '1'];
-    const args = [
-      'req',
-      '-x509',
-      '-newkey',
-      'ec',
-      '-pkeyopt',
-      'ec_paramgen_curve:P-256',
-      '-nodes',
-      ...subject,
-    ];
-    await runCommandOrThrow('openssl', [...args, '-keyout', key, '-out', cert]);
-    const tls = { cert: readFileSync(cert), key: readFileSync(key) };
+    const tls = await createSelfSignedCertificate();
     opened = await open();
     const port = await findFreePort();
     apiUrl = `https://127.0.0.1:${port}`;
@@ -42,7 +24,6 @@ describe.each(testStores().slice(0, 1))('the app over HTTP/2 on $kind', ({ open 
     session?.destroy();
     await app?.close();
     await opened?.close();
-    rmSync(directory, { recursive: true, force: true });
   });
 
   const send = (method: string, path: string, form?: Record<string, string>) =>
