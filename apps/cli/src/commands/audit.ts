@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
 import { followEvents } from '../rpc/follow-events.ts';
-import { openBackend } from '../rpc/open-backend.ts';
+import { withClients } from '../rpc/open-backend.ts';
 import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
 
@@ -22,7 +22,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--since <seconds>', 'begin with the events of the last so many seconds, at most 86400', '3600')
     .option('--json', 'JSON Lines')
     .action((options: TailOptions) =>
-      run({}, (context) => withBackend(context, (clients) => tail(context, clients, options))),
+      run({}, (context) => withClients(context, (clients) => tail(context, clients, options))),
     );
   command
     .command('verify [session]')
@@ -30,7 +30,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--json', 'as JSON')
     .action((session: string | undefined, options: { json?: boolean }) =>
       run({}, (context) =>
-        withBackend(context, (clients) => verify(context, clients, session ?? '', options.json ?? false)),
+        withClients(context, (clients) => verify(context, clients, session ?? '', options.json ?? false)),
       ),
     );
 }
@@ -84,13 +84,4 @@ function reportLines(report: StreamReport): string[] {
     `${ok ? 'ok ' : 'BAD'}  ${kind.padEnd(6)}  ${streamId}  ${events} events${tailText}`,
     ...findings.map(({ code, seq, sentence }) => `     seq ${seq}: ${sentence} (${code})`),
   ];
-}
-
-async function withBackend(context: Context, work: (clients: Clients) => Promise<number>): Promise<number> {
-  const backend = await openBackend(context);
-  try {
-    return await work(await backend.connect());
-  } finally {
-    backend.close();
-  }
 }

@@ -2,7 +2,7 @@ import { type Connection, ConnectionState } from '@kontext/protocol';
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
-import { openBackend } from '../rpc/open-backend.ts';
+import { withClients } from '../rpc/open-backend.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
 /** `kontext connections ls|revoke` */
@@ -12,7 +12,7 @@ export function define(command: Command, run: RunCommand): void {
     .description('list connections')
     .option('--json', 'as JSON')
     .action((options: { json?: boolean }) =>
-      run({}, (context) => withBackend(context, (clients) => list(context, clients, options.json ?? false))),
+      run({}, (context) => withClients(context, (clients) => list(context, clients, options.json ?? false))),
     );
   command
     .command('revoke <connection>')
@@ -20,7 +20,7 @@ export function define(command: Command, run: RunCommand): void {
     .action((id: string) =>
       run({}, (context) => {
         refuseNested(context.config, 'connections revoke');
-        return withBackend(context, (clients) => revoke(context, clients, id));
+        return withClients(context, (clients) => revoke(context, clients, id));
       }),
     );
 }
@@ -69,12 +69,3 @@ const stateNames: Readonly<Partial<Record<ConnectionState, string>>> = {
 
 const instant = (at: Connection['connectedAt']): string | null =>
   at === undefined ? null : new Date(Number(at.seconds) * 1000).toISOString();
-
-async function withBackend(context: Context, work: (clients: Clients) => Promise<number>): Promise<number> {
-  const backend = await openBackend(context);
-  try {
-    return await work(await backend.connect());
-  } finally {
-    backend.close();
-  }
-}

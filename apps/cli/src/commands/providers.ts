@@ -3,7 +3,7 @@ import { ClientAuth, type Provider, ProviderKind } from '@kontext/protocol';
 import { type Command, Option } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
-import { openBackend } from '../rpc/open-backend.ts';
+import { withClients } from '../rpc/open-backend.ts';
 import { readSecret } from '../session/read-secret.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
@@ -139,10 +139,5 @@ async function withBackend(
   work: (clients: Clients) => Promise<number>,
 ): Promise<number> {
   if (guarded !== null) refuseNested(context.config, guarded);
-  const backend = await openBackend(context);
-  try {
-    return await work(await backend.connect());
-  } finally {
-    backend.close();
-  }
+  return withClients(context, work);
 }

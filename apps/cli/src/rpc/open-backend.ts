@@ -80,3 +80,20 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
     close,
   };
 }
+
+/**
+ * Loads the login, hands the generated clients to some work, and closes what they used in every case.
+ *
+ * @returns What the work returns. @throws what {@link openBackend} and the work throw.
+ */
+export async function withClients<T>(
+  options: OpenBackendOptions,
+  work: (clients: Clients) => Promise<T>,
+): Promise<T> {
+  const backend = await openBackend(options);
+  try {
+    return await work(await backend.connect());
+  } finally {
+    backend.close();
+  }
+}
