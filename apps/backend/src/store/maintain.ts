@@ -1,7 +1,25 @@
 import { lt, sql } from 'drizzle-orm';
-import { connectTickets, dpopProofs, oidcPayloads, rateLimits } from './schema.ts';
+import {
+  confirmations,
+  connectTickets,
+  deniedTokens,
+  dpopProofs,
+  federatedLogins,
+  oidcPayloads,
+  rateLimits,
+} from './schema.ts';
 import type { Store } from './store-contract.ts';
 
+/** What is worth nothing once its `expires_at` is over. */
+const expiring = [
+  oidcPayloads,
+  dpopProofs,
+  rateLimits,
+  connectTickets,
+  federatedLogins,
+  confirmations,
+  deniedTokens,
+];
 const daysBehind = 2;
 const daysAhead = 7;
 const dayMs = 86_400_000;
@@ -45,7 +63,7 @@ export function addMaintenance(transaction: Store['transaction'], nowMs: () => n
     maintain: async (now) => {
       await prepareDays(now);
       await transaction({ role: 'retention', orgId: null }, async (tx) => {
-        for (const table of [oidcPayloads, dpopProofs, rateLimits, connectTickets]) {
+        for (const table of expiring) {
           await tx.delete(table).where(lt(table.expiresAt, now));
         }
       });

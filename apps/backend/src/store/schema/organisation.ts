@@ -23,6 +23,7 @@ export const users = pgTable(
       .notNull()
       .references(() => orgs.id),
     name: text('name').notNull(),
+    email: text('email').notNull().default(''),
     createdAt: instant('created_at').notNull(),
     disabledAt: instant('disabled_at'),
   },
@@ -45,7 +46,10 @@ export const memberships = pgTable(
   ],
 );
 
-/** An account at an identity provider. The key is (iss, sub), never the e-mail address (OIDC Core §5.7). */
+/**
+ * An account at an identity provider. The key is (iss, sub), never the e-mail address (OIDC Core §5.7). `validatedAt`: when
+ * the provider last vouched for it; `refreshSecretId`: what it can be asked with again, without the person.
+ */
 export const identities = pgTable(
   'identities',
   {
@@ -55,6 +59,9 @@ export const identities = pgTable(
     userId: text('user_id').notNull(),
     createdAt: instant('created_at').notNull(),
     lastLoginAt: instant('last_login_at'),
+    identityProviderId: text('identity_provider_id'),
+    validatedAt: instant('validated_at'),
+    refreshSecretId: text('refresh_secret_id'),
   },
   (t) => [
     primaryKey({ columns: [t.iss, t.sub] }),
@@ -83,7 +90,10 @@ export const localAccounts = pgTable(
   ],
 );
 
-/** A registered principal that sessions act through. `ceilingScopes` null: no ceiling of its own. */
+/**
+ * A registered principal that sessions act through. `ceilingScopes` null: no ceiling of its own. `disabledAt`: nothing may be
+ * opened or exchanged through it.
+ */
 export const agents = pgTable(
   'agents',
   {
@@ -95,6 +105,8 @@ export const agents = pgTable(
     builtIn: boolean('built_in').notNull().default(false),
     ceilingScopes: text('ceiling_scopes').array(),
     maxTtlSeconds: integer('max_ttl_seconds').notNull().default(3600),
+    description: text('description').notNull().default(''),
+    disabledAt: instant('disabled_at'),
     createdAt: instant('created_at').notNull(),
   },
   (t) => [unique('agents_org_name_key').on(t.orgId, t.name)],

@@ -4,7 +4,10 @@ import { bigint, foreignKey, index, integer, pgTable, primaryKey, text, unique }
 import { instant } from './columns.ts';
 import { agents, orgs, users } from './organisation.ts';
 
-/** One `kontext start` or `kontext run`. `loginGrantId` is the OAuth grant that opened it. */
+/**
+ * One `kontext start` or `kontext run`. `loginGrantId` is the OAuth grant that opened it. `hooksSeenAt`: when its command
+ * first told that the agent really calls the hooks. `endReason`: why it ended when its command did not end it.
+ */
 export const sessions = pgTable(
   'sessions',
   {
@@ -30,6 +33,8 @@ export const sessions = pgTable(
     endedAt: instant('ended_at'),
     exitCode: integer('exit_code'),
     tamperedAt: instant('tampered_at'),
+    hooksSeenAt: instant('hooks_seen_at'),
+    endReason: text('end_reason'),
   },
   (t) => [
     foreignKey({ columns: [t.orgId, t.userId], foreignColumns: [users.orgId, users.id] }),

@@ -1,6 +1,6 @@
 /** Sealed secrets and the keys the backend signs with. */
 import { sql } from 'drizzle-orm';
-import { boolean, index, integer, pgTable, text, unique } from 'drizzle-orm/pg-core';
+import { bigint, boolean, index, integer, pgTable, text, unique } from 'drizzle-orm/pg-core';
 import { bytea, instant } from './columns.ts';
 import { orgs } from './organisation.ts';
 
@@ -48,3 +48,17 @@ export const signingKeys = pgTable(
   },
   (t) => [index('signing_keys_purpose_idx').on(t.purpose, t.orgId).where(sql`retired_at IS NULL`)],
 );
+
+/**
+ * What is known of key-encryption keys. `active`: new secrets are wrapped under it; `retiring`: being re-wrapped; `retired`:
+ * nothing is wrapped under it any more. `uses` counts wraps (trust.md §2: rotate at 2³¹ or a year).
+ */
+export const keks = pgTable('keks', {
+  id: text('id').primaryKey(),
+  provider: text('provider').notNull(),
+  state: text('state', { enum: ['active', 'retiring', 'retired'] }).notNull(),
+  uses: bigint('uses', { mode: 'number' }).notNull().default(0),
+  createdAt: instant('created_at').notNull(),
+  activatedAt: instant('activated_at'),
+  retiredAt: instant('retired_at'),
+});
