@@ -150,5 +150,5 @@ export const makeConnection = (
 ): ConnectionRow => ({
   ...{ id: createId('con', now.getTime()), orgId, providerId, userId, name, state: 'pending', scopes: [] },
   ...{ secretId: null, version: 0, accessExpiresAt: null, account: null, failure: null, createdAt: now },
-  ...{ refreshStartedAt: null, connectedAt: null, lastUsedAt: null, revokedAt: null },
+  ...{ refreshStartedAt: null, connectedAt: null, lastUsedAt: null, revokedAt: null, metadata: '{}' },
 });

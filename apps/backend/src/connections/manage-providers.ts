@@ -70,6 +70,14 @@ export function makeProvider(
     ...{ authorizationEndpoint, tokenEndpoint, revocationEndpoint },
     scopes: [...parts.scopes],
     callbackId: randomBytes(18).toString('base64url'),
+    ...{
+      catalogueId: '',
+      issuer: '',
+      settings: '{}',
+      maxLoginAgeSeconds: null,
+      approval: 'none',
+      leaseTtlSeconds: 0,
+    },
   };
 }
 

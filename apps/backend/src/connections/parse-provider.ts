@@ -1,23 +1,24 @@
 import { KontextError } from '@kontext/errors';
 import { isLoopbackUrlHost } from '../providers/public-address.ts';
+import type { ProviderRow } from '../store/queries/providers.ts';
 
 /** A provider as an administrator describes it; everything in it came from outside. */
 export interface ProviderInput {
   readonly name: string;
-  readonly kind: 'oauth2' | 'static' | null;
+  readonly kind: ProviderRow['kind'] | null;
   readonly authorizationEndpoint: string;
   readonly tokenEndpoint: string;
   readonly revocationEndpoint: string;
   readonly clientId: string;
   readonly scopes: readonly string[];
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'none' | null;
+  readonly clientAuth: ProviderRow['clientAuth'] | null;
   readonly clientSecret: string;
 }
 
 /** A provider that can be stored; the client secret is apart, to be sealed. */
 export interface ParsedProvider extends Omit<ProviderInput, 'kind' | 'clientAuth'> {
   readonly kind: 'oauth2' | 'static';
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'none';
+  readonly clientAuth: ProviderRow['clientAuth'];
 }
 
 const limits = { url: 2048, clientId: 512, clientSecret: 4096, scopes: 100, scope: 256 } as const;
@@ -71,7 +72,7 @@ export function parseProvider(input: ProviderInput, local: boolean): ParsedProvi
   if (!isProviderName(name)) {
     throw invalid('the name must be lower-case letters, digits and hyphens, at most 63');
   }
-  if (kind === null) throw invalid('the kind must be oauth2 or static');
+  if (kind !== 'oauth2' && kind !== 'static') throw invalid('the kind must be oauth2 or static');
   if (kind === 'static') return { ...parseStatic(input), kind };
   checkEndpoint('the authorization endpoint', input.authorizationEndpoint, local);
   checkEndpoint('the token endpoint', input.tokenEndpoint, local);

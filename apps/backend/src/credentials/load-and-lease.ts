@@ -121,7 +121,8 @@ function makeLease(
     ...{ provider: name, userId: caller.userId, agentId: agent.id, subject: caller.userId, actor: null },
     ...{ audience: resource === '' ? name : `${name}/${resource}`, scope: [...scopes], delivery: channel },
     ...{ plannedName: null, upstreamExpiresAt: null, expiresAt: null, createdAt: now },
-    ...{ activatedAt: null, endedAt: null, endReason: null },
+    ...{ activatedAt: null, endedAt: null, endReason: null, resource, depth: 0, renewsLeaseId: null },
+    ...{ secretId: null, revocation: 'none', revocationAttempts: 0, revocationDueAt: null },
   };
 }
 

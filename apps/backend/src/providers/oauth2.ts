@@ -37,7 +37,7 @@ export interface OAuth2Provider {
   readonly clientId: string;
   /** Empty with `none`. */
   readonly clientSecret: string;
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'none';
+  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none';
 }
 
 /** What a provider issued. */

@@ -6,10 +6,18 @@ import type { RpcRoutes } from './router.ts';
 
 type ProviderRow = Awaited<ReturnType<ConnectionService['addProvider']>>;
 
-const kinds = { oauth2: ProviderKind.OAUTH2, static: ProviderKind.STATIC } as const;
+const kinds = {
+  oauth2: ProviderKind.OAUTH2,
+  static: ProviderKind.STATIC,
+  github_app: ProviderKind.GITHUB_APP,
+  aws_sts: ProviderKind.AWS_STS,
+  postgres: ProviderKind.POSTGRES,
+  token_exchange: ProviderKind.TOKEN_EXCHANGE,
+} as const;
 const clientAuths = {
   client_secret_basic: ClientAuth.SECRET_BASIC,
   client_secret_post: ClientAuth.SECRET_POST,
+  private_key_jwt: ClientAuth.PRIVATE_KEY_JWT,
   none: ClientAuth.NONE,
 } as const;
 

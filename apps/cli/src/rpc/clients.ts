@@ -1,9 +1,13 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { type Client, createClient, type Transport } from '@connectrpc/connect';
 import {
+  AgentService,
   AuditService,
+  ConfirmationService,
   ConnectionService,
   CredentialService,
+  IdentityProviderService,
+  LoginService,
   OrganisationService,
   PolicyService,
   ProviderService,
@@ -13,9 +17,13 @@ import { rpcError } from './rpc-error.ts';
 
 /** One client per service of the backend. */
 export interface Clients {
+  readonly agents: Client<typeof AgentService>;
   readonly audit: Client<typeof AuditService>;
+  readonly confirmations: Client<typeof ConfirmationService>;
   readonly connections: Client<typeof ConnectionService>;
   readonly credentials: Client<typeof CredentialService>;
+  readonly identityProviders: Client<typeof IdentityProviderService>;
+  readonly logins: Client<typeof LoginService>;
   readonly organisation: Client<typeof OrganisationService>;
   readonly policies: Client<typeof PolicyService>;
   readonly providers: Client<typeof ProviderService>;
@@ -33,9 +41,13 @@ export function createClients(
 ): Clients {
   const make = <T extends DescService>(service: T) => explained(createClient(service, transport), explain);
   return {
+    agents: make(AgentService),
     audit: make(AuditService),
+    confirmations: make(ConfirmationService),
     connections: make(ConnectionService),
     credentials: make(CredentialService),
+    identityProviders: make(IdentityProviderService),
+    logins: make(LoginService),
     organisation: make(OrganisationService),
     policies: make(PolicyService),
     providers: make(ProviderService),

@@ -37,7 +37,9 @@ export const providers = pgTable(
     revocationEndpoint: text('revocation_endpoint').notNull().default(''),
     clientId: text('client_id').notNull().default(''),
     clientSecretId: text('client_secret_id').references(() => secrets.id),
-    clientAuth: text('client_auth', { enum: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] })
+    clientAuth: text('client_auth', {
+      enum: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    })
       .notNull()
       .default('none'),
     scopes: text('scopes').array().notNull().default(sql`'{}'::text[]`),

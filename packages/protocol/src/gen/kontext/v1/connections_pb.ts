@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/connections.proto.
  */
 export const file_kontext_v1_connections: GenFile = /*@__PURE__*/
-  fileDesc("Chxrb250ZXh0L3YxL2Nvbm5lY3Rpb25zLnByb3RvEgprb250ZXh0LnYxIugBCgpDb25uZWN0aW9uEgoKAmlkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEgwKBG5hbWUYAyABKAkSKgoFc3RhdGUYBCABKA4yGy5rb250ZXh0LnYxLkNvbm5lY3Rpb25TdGF0ZRIOCgZzaGFyZWQYBSABKAgSDgoGc2NvcGVzGAYgAygJEjAKDGNvbm5lY3RlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJIChZCZWdpbkNvbm5lY3Rpb25SZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGc2NvcGVzGAMgAygJIlkKF0JlZ2luQ29ubmVjdGlvblJlc3BvbnNlEhUKDWNvbm5lY3Rpb25faWQYASABKAkSEwoLY29ubmVjdF91cmkYAiABKAkSEgoKZXhwaXJlc19pbhgDIAEoBSItChRHZXRDb25uZWN0aW9uUmVxdWVzdBIVCg1jb25uZWN0aW9uX2lkGAEgASgJIkMKFUdldENvbm5lY3Rpb25SZXNwb25zZRIqCgpjb25uZWN0aW9uGAEgASgLMhYua29udGV4dC52MS5Db25uZWN0aW9uIhgKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QiRgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKwoLY29ubmVjdGlvbnMYASADKAsyFi5rb250ZXh0LnYxLkNvbm5lY3Rpb24iMAoXUmV2b2tlQ29ubmVjdGlvblJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCSJIChhSZXZva2VDb25uZWN0aW9uUmVzcG9uc2USGwoTcmV2b2tlZF9hdF9wcm92aWRlchgBIAEoCBIPCgdtZXNzYWdlGAIgASgJIlEKEFB1dFNlY3JldFJlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkSDAoEbmFtZRgCIAEoCRINCgV2YWx1ZRgDIAEoCRIOCgZzaGFyZWQYBCABKAgiPwoRUHV0U2VjcmV0UmVzcG9uc2USKgoKY29ubmVjdGlvbhgBIAEoCzIWLmtvbnRleHQudjEuQ29ubmVjdGlvbiq1AQoPQ29ubmVjdGlvblN0YXRlEiAKHENPTk5FQ1RJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIcChhDT05ORUNUSU9OX1NUQVRFX1BFTkRJTkcQARIeChpDT05ORUNUSU9OX1NUQVRFX0NPTk5FQ1RFRBACEiQKIENPTk5FQ1RJT05fU1RBVEVfUkVBVVRIX1JFUVVJUkVEEAMSHAoYQ09OTkVDVElPTl9TVEFURV9SRVZPS0VEEAQyygMKEUNvbm5lY3Rpb25TZXJ2aWNlEloKD0JlZ2luQ29ubmVjdGlvbhIiLmtvbnRleHQudjEuQmVnaW5Db25uZWN0aW9uUmVxdWVzdBojLmtvbnRleHQudjEuQmVnaW5Db25uZWN0aW9uUmVzcG9uc2USVAoNR2V0Q29ubmVjdGlvbhIgLmtvbnRleHQudjEuR2V0Q29ubmVjdGlvblJlcXVlc3QaIS5rb250ZXh0LnYxLkdldENvbm5lY3Rpb25SZXNwb25zZRJaCg9MaXN0Q29ubmVjdGlvbnMSIi5rb250ZXh0LnYxLkxpc3RDb25uZWN0aW9uc1JlcXVlc3QaIy5rb250ZXh0LnYxLkxpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEl0KEFJldm9rZUNvbm5lY3Rpb24SIy5rb250ZXh0LnYxLlJldm9rZUNvbm5lY3Rpb25SZXF1ZXN0GiQua29udGV4dC52MS5SZXZva2VDb25uZWN0aW9uUmVzcG9uc2USSAoJUHV0U2VjcmV0Ehwua29udGV4dC52MS5QdXRTZWNyZXRSZXF1ZXN0Gh0ua29udGV4dC52MS5QdXRTZWNyZXRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("Chxrb250ZXh0L3YxL2Nvbm5lY3Rpb25zLnByb3RvEgprb250ZXh0LnYxIp8CCgpDb25uZWN0aW9uEgoKAmlkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEgwKBG5hbWUYAyABKAkSKgoFc3RhdGUYBCABKA4yGy5rb250ZXh0LnYxLkNvbm5lY3Rpb25TdGF0ZRIOCgZzaGFyZWQYBSABKAgSDgoGc2NvcGVzGAYgAygJEjAKDGNvbm5lY3RlZF9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhY2NvdW50GAkgASgJEg8KB2ZhaWx1cmUYCiABKAkSEwoLbGl2ZV9sZWFzZXMYCyABKAUibAoWQmVnaW5Db25uZWN0aW9uUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRIMCgRuYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIOCgZzaGFyZWQYBCABKAgSEgoKYWRkX3Njb3BlcxgFIAEoCCJZChdCZWdpbkNvbm5lY3Rpb25SZXNwb25zZRIVCg1jb25uZWN0aW9uX2lkGAEgASgJEhMKC2Nvbm5lY3RfdXJpGAIgASgJEhIKCmV4cGlyZXNfaW4YAyABKAUiLQoUR2V0Q29ubmVjdGlvblJlcXVlc3QSFQoNY29ubmVjdGlvbl9pZBgBIAEoCSJDChVHZXRDb25uZWN0aW9uUmVzcG9uc2USKgoKY29ubmVjdGlvbhgBIAEoCzIWLmtvbnRleHQudjEuQ29ubmVjdGlvbiIYChZMaXN0Q29ubmVjdGlvbnNSZXF1ZXN0IkYKF0xpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEisKC2Nvbm5lY3Rpb25zGAEgAygLMhYua29udGV4dC52MS5Db25uZWN0aW9uIjAKF1Jldm9rZUNvbm5lY3Rpb25SZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkiSAoYUmV2b2tlQ29ubmVjdGlvblJlc3BvbnNlEhsKE3Jldm9rZWRfYXRfcHJvdmlkZXIYASABKAgSDwoHbWVzc2FnZRgCIAEoCSJRChBQdXRTZWNyZXRSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFdmFsdWUYAyABKAkSDgoGc2hhcmVkGAQgASgIIj8KEVB1dFNlY3JldFJlc3BvbnNlEioKCmNvbm5lY3Rpb24YASABKAsyFi5rb250ZXh0LnYxLkNvbm5lY3Rpb24iLgoVVGVzdENvbm5lY3Rpb25SZXF1ZXN0EhUKDWNvbm5lY3Rpb25faWQYASABKAkiWQoWVGVzdENvbm5lY3Rpb25SZXNwb25zZRINCgV3b3JrcxgBIAEoCBIPCgdtZXNzYWdlGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIPCgdhY2NvdW50GAQgASgJKrUBCg9Db25uZWN0aW9uU3RhdGUSIAocQ09OTkVDVElPTl9TVEFURV9VTlNQRUNJRklFRBAAEhwKGENPTk5FQ1RJT05fU1RBVEVfUEVORElORxABEh4KGkNPTk5FQ1RJT05fU1RBVEVfQ09OTkVDVEVEEAISJAogQ09OTkVDVElPTl9TVEFURV9SRUFVVEhfUkVRVUlSRUQQAxIcChhDT05ORUNUSU9OX1NUQVRFX1JFVk9LRUQQBDKjBAoRQ29ubmVjdGlvblNlcnZpY2USWgoPQmVnaW5Db25uZWN0aW9uEiIua29udGV4dC52MS5CZWdpbkNvbm5lY3Rpb25SZXF1ZXN0GiMua29udGV4dC52MS5CZWdpbkNvbm5lY3Rpb25SZXNwb25zZRJUCg1HZXRDb25uZWN0aW9uEiAua29udGV4dC52MS5HZXRDb25uZWN0aW9uUmVxdWVzdBohLmtvbnRleHQudjEuR2V0Q29ubmVjdGlvblJlc3BvbnNlEloKD0xpc3RDb25uZWN0aW9ucxIiLmtvbnRleHQudjEuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBojLmtvbnRleHQudjEuTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USXQoQUmV2b2tlQ29ubmVjdGlvbhIjLmtvbnRleHQudjEuUmV2b2tlQ29ubmVjdGlvblJlcXVlc3QaJC5rb250ZXh0LnYxLlJldm9rZUNvbm5lY3Rpb25SZXNwb25zZRJICglQdXRTZWNyZXQSHC5rb250ZXh0LnYxLlB1dFNlY3JldFJlcXVlc3QaHS5rb250ZXh0LnYxLlB1dFNlY3JldFJlc3BvbnNlElcKDlRlc3RDb25uZWN0aW9uEiEua29udGV4dC52MS5UZXN0Q29ubmVjdGlvblJlcXVlc3QaIi5rb250ZXh0LnYxLlRlc3RDb25uZWN0aW9uUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.Connection
@@ -63,6 +63,27 @@ export type Connection = Message<"kontext.v1.Connection"> & {
    * @generated from field: google.protobuf.Timestamp last_used_at = 8;
    */
   lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * Account at the provider, as it names it; empty when it does not.
+   *
+   * @generated from field: string account = 9;
+   */
+  account: string;
+
+  /**
+   * Why it does not work, in words; empty when it does.
+   *
+   * @generated from field: string failure = 10;
+   */
+  failure: string;
+
+  /**
+   * Live leases made from it.
+   *
+   * @generated from field: int32 live_leases = 11;
+   */
+  liveLeases: number;
 };
 
 /**
@@ -114,6 +135,27 @@ export type ConnectionJson = {
    * @generated from field: google.protobuf.Timestamp last_used_at = 8;
    */
   lastUsedAt?: TimestampJson;
+
+  /**
+   * Account at the provider, as it names it; empty when it does not.
+   *
+   * @generated from field: string account = 9;
+   */
+  account?: string;
+
+  /**
+   * Why it does not work, in words; empty when it does.
+   *
+   * @generated from field: string failure = 10;
+   */
+  failure?: string;
+
+  /**
+   * Live leases made from it.
+   *
+   * @generated from field: int32 live_leases = 11;
+   */
+  liveLeases?: number;
 };
 
 /**
@@ -141,6 +183,20 @@ export type BeginConnectionRequest = Message<"kontext.v1.BeginConnectionRequest"
    * @generated from field: repeated string scopes = 3;
    */
   scopes: string[];
+
+  /**
+   * Make a connection that everybody in the organisation uses (owner, admin).
+   *
+   * @generated from field: bool shared = 4;
+   */
+  shared: boolean;
+
+  /**
+   * Ask for these scopes besides those the connection has already; else they replace the provider's default.
+   *
+   * @generated from field: bool add_scopes = 5;
+   */
+  addScopes: boolean;
 };
 
 /**
@@ -161,6 +217,20 @@ export type BeginConnectionRequestJson = {
    * @generated from field: repeated string scopes = 3;
    */
   scopes?: string[];
+
+  /**
+   * Make a connection that everybody in the organisation uses (owner, admin).
+   *
+   * @generated from field: bool shared = 4;
+   */
+  shared?: boolean;
+
+  /**
+   * Ask for these scopes besides those the connection has already; else they replace the provider's default.
+   *
+   * @generated from field: bool add_scopes = 5;
+   */
+  addScopes?: boolean;
 };
 
 /**
@@ -474,6 +544,98 @@ export const PutSecretResponseSchema: GenMessage<PutSecretResponse, {jsonType: P
   messageDesc(file_kontext_v1_connections, 10);
 
 /**
+ * @generated from message kontext.v1.TestConnectionRequest
+ */
+export type TestConnectionRequest = Message<"kontext.v1.TestConnectionRequest"> & {
+  /**
+   * @generated from field: string connection_id = 1;
+   */
+  connectionId: string;
+};
+
+/**
+ * @generated from message kontext.v1.TestConnectionRequest
+ */
+export type TestConnectionRequestJson = {
+  /**
+   * @generated from field: string connection_id = 1;
+   */
+  connectionId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.TestConnectionRequest.
+ * Use `create(TestConnectionRequestSchema)` to create a new message.
+ */
+export const TestConnectionRequestSchema: GenMessage<TestConnectionRequest, {jsonType: TestConnectionRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_connections, 11);
+
+/**
+ * @generated from message kontext.v1.TestConnectionResponse
+ */
+export type TestConnectionResponse = Message<"kontext.v1.TestConnectionResponse"> & {
+  /**
+   * @generated from field: bool works = 1;
+   */
+  works: boolean;
+
+  /**
+   * What was found, in words.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * What the provider says the credential may do; empty when it does not say.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+
+  /**
+   * @generated from field: string account = 4;
+   */
+  account: string;
+};
+
+/**
+ * @generated from message kontext.v1.TestConnectionResponse
+ */
+export type TestConnectionResponseJson = {
+  /**
+   * @generated from field: bool works = 1;
+   */
+  works?: boolean;
+
+  /**
+   * What was found, in words.
+   *
+   * @generated from field: string message = 2;
+   */
+  message?: string;
+
+  /**
+   * What the provider says the credential may do; empty when it does not say.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes?: string[];
+
+  /**
+   * @generated from field: string account = 4;
+   */
+  account?: string;
+};
+
+/**
+ * Describes the message kontext.v1.TestConnectionResponse.
+ * Use `create(TestConnectionResponseSchema)` to create a new message.
+ */
+export const TestConnectionResponseSchema: GenMessage<TestConnectionResponse, {jsonType: TestConnectionResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_connections, 12);
+
+/**
  * @generated from enum kontext.v1.ConnectionState
  */
 export enum ConnectionState {
@@ -569,6 +731,16 @@ export const ConnectionService: GenService<{
     methodKind: "unary";
     input: typeof PutSecretRequestSchema;
     output: typeof PutSecretResponseSchema;
+  },
+  /**
+   * TestConnection asks the provider whether the connection works, without handing anything out.
+   *
+   * @generated from rpc kontext.v1.ConnectionService.TestConnection
+   */
+  testConnection: {
+    methodKind: "unary";
+    input: typeof TestConnectionRequestSchema;
+    output: typeof TestConnectionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_connections, 0);

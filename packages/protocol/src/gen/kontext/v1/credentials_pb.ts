@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/credentials.proto.
  */
 export const file_kontext_v1_credentials: GenFile = /*@__PURE__*/
-  fileDesc("Chxrb250ZXh0L3YxL2NyZWRlbnRpYWxzLnByb3RvEgprb250ZXh0LnYxImkKC1BsYWNlaG9sZGVyEhAKCHByb3ZpZGVyGAEgASgJEhAKCHJlc291cmNlGAIgASgJEg4KBnNjb3BlcxgDIAMoCRImCghkZWxpdmVyeRgEIAEoDjIULmtvbnRleHQudjEuRGVsaXZlcnkixwEKCkNyZWRlbnRpYWwSDQoFdmFsdWUYASABKAkSKAoEa2luZBgCIAEoDjIaLmtvbnRleHQudjEuQ3JlZGVudGlhbEtpbmQSEAoIbGVhc2VfaWQYAyABKAkSFQoNY29ubmVjdGlvbl9pZBgEIAEoCRIXCg9jb25uZWN0aW9uX25hbWUYBSABKAkSDgoGc2NvcGVzGAYgAygJEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIo8BChNSZXNvbHZlZFBsYWNlaG9sZGVyEiwKCmNyZWRlbnRpYWwYASABKAsyFi5rb250ZXh0LnYxLkNyZWRlbnRpYWxIABIoCgVlcnJvchgCIAEoCzIXLmtvbnRleHQudjEuRXJyb3JEZXRhaWxIABIVCg1lcnJvcl9tZXNzYWdlGAMgASgJQgkKB291dGNvbWUibwoZUmVzb2x2ZUNyZWRlbnRpYWxzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEi0KDHBsYWNlaG9sZGVycxgCIAMoCzIXLmtvbnRleHQudjEuUGxhY2Vob2xkZXISDwoHZHJ5X3J1bhgDIAEoCCJpChpSZXNvbHZlQ3JlZGVudGlhbHNSZXNwb25zZRIwCgdyZXN1bHRzGAEgAygLMh8ua29udGV4dC52MS5SZXNvbHZlZFBsYWNlaG9sZGVyEhkKEXNlcnZlcl9ldmVudF9oYXNoGAIgASgMIr4CCgVMZWFzZRIKCgJpZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhUKDWNvbm5lY3Rpb25faWQYAyABKAkSEAoIcHJvdmlkZXIYBCABKAkSKAoEa2luZBgFIAEoDjIaLmtvbnRleHQudjEuQ3JlZGVudGlhbEtpbmQSJQoFc3RhdGUYBiABKA4yFi5rb250ZXh0LnYxLkxlYXNlU3RhdGUSDgoGc2NvcGVzGAcgAygJEi0KCWlzc3VlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk4KEUxpc3RMZWFzZXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUAoSTGlzdExlYXNlc1Jlc3BvbnNlEiEKBmxlYXNlcxgBIAMoCzIRLmtvbnRleHQudjEuTGVhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKk4KCERlbGl2ZXJ5EhgKFERFTElWRVJZX1VOU1BFQ0lGSUVEEAASEwoPREVMSVZFUllfSU5KRUNUEAESEwoPREVMSVZFUllfQlJPS0VSEAIqaAoOQ3JlZGVudGlhbEtpbmQSHwobQ1JFREVOVElBTF9LSU5EX1VOU1BFQ0lGSUVEEAASGQoVQ1JFREVOVElBTF9LSU5EX09BVVRIEAESGgoWQ1JFREVOVElBTF9LSU5EX1NUQVRJQxACKnEKCkxlYXNlU3RhdGUSGwoXTEVBU0VfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNMRUFTRV9TVEFURV9QRU5ESU5HEAESFgoSTEVBU0VfU1RBVEVfQUNUSVZFEAISFQoRTEVBU0VfU1RBVEVfRU5ERUQQAzLFAQoRQ3JlZGVudGlhbFNlcnZpY2USYwoSUmVzb2x2ZUNyZWRlbnRpYWxzEiUua29udGV4dC52MS5SZXNvbHZlQ3JlZGVudGlhbHNSZXF1ZXN0GiYua29udGV4dC52MS5SZXNvbHZlQ3JlZGVudGlhbHNSZXNwb25zZRJLCgpMaXN0TGVhc2VzEh0ua29udGV4dC52MS5MaXN0TGVhc2VzUmVxdWVzdBoeLmtvbnRleHQudjEuTGlzdExlYXNlc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_kontext_v1_errors]);
+  fileDesc("Chxrb250ZXh0L3YxL2NyZWRlbnRpYWxzLnByb3RvEgprb250ZXh0LnYxImkKC1BsYWNlaG9sZGVyEhAKCHByb3ZpZGVyGAEgASgJEhAKCHJlc291cmNlGAIgASgJEg4KBnNjb3BlcxgDIAMoCRImCghkZWxpdmVyeRgEIAEoDjIULmtvbnRleHQudjEuRGVsaXZlcnki6wEKCkNyZWRlbnRpYWwSDQoFdmFsdWUYASABKAkSKAoEa2luZBgCIAEoDjIaLmtvbnRleHQudjEuQ3JlZGVudGlhbEtpbmQSEAoIbGVhc2VfaWQYAyABKAkSFQoNY29ubmVjdGlvbl9pZBgEIAEoCRIXCg9jb25uZWN0aW9uX25hbWUYBSABKAkSDgoGc2NvcGVzGAYgAygJEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiIKBnJlY2FsbBgIIAEoDjISLmtvbnRleHQudjEuUmVjYWxsIo8BChNSZXNvbHZlZFBsYWNlaG9sZGVyEiwKCmNyZWRlbnRpYWwYASABKAsyFi5rb250ZXh0LnYxLkNyZWRlbnRpYWxIABIoCgVlcnJvchgCIAEoCzIXLmtvbnRleHQudjEuRXJyb3JEZXRhaWxIABIVCg1lcnJvcl9tZXNzYWdlGAMgASgJQgkKB291dGNvbWUibwoZUmVzb2x2ZUNyZWRlbnRpYWxzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEi0KDHBsYWNlaG9sZGVycxgCIAMoCzIXLmtvbnRleHQudjEuUGxhY2Vob2xkZXISDwoHZHJ5X3J1bhgDIAEoCCJpChpSZXNvbHZlQ3JlZGVudGlhbHNSZXNwb25zZRIwCgdyZXN1bHRzGAEgAygLMh8ua29udGV4dC52MS5SZXNvbHZlZFBsYWNlaG9sZGVyEhkKEXNlcnZlcl9ldmVudF9oYXNoGAIgASgMItIECgVMZWFzZRIKCgJpZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhUKDWNvbm5lY3Rpb25faWQYAyABKAkSEAoIcHJvdmlkZXIYBCABKAkSKAoEa2luZBgFIAEoDjIaLmtvbnRleHQudjEuQ3JlZGVudGlhbEtpbmQSJQoFc3RhdGUYBiABKA4yFi5rb250ZXh0LnYxLkxlYXNlU3RhdGUSDgoGc2NvcGVzGAcgAygJEi0KCWlzc3VlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3VzZXJfaWQYCyABKAkSDQoFYWdlbnQYDCABKAkSEgoKZW5kX3JlYXNvbhgNIAEoCRIqCgpyZXZvY2F0aW9uGA4gASgOMhYua29udGV4dC52MS5SZXZvY2F0aW9uEiIKBnJlY2FsbBgPIAEoDjISLmtvbnRleHQudjEuUmVjYWxsEhcKD3JlbmV3c19sZWFzZV9pZBgQIAEoCRIXCg9wYXJlbnRfbGVhc2VfaWQYESABKAkSNwoTdXBzdHJlYW1fZXhwaXJlc19hdBgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJdXNlcl9uYW1lGBMgASgJEhAKCHJlc291cmNlGBQgASgJIoEBChFMaXN0TGVhc2VzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhEKCWV2ZXJ5Ym9keRgEIAEoCBIMCgRsaXZlGAUgASgIEhAKCHByb3ZpZGVyGAYgASgJIlAKEkxpc3RMZWFzZXNSZXNwb25zZRIhCgZsZWFzZXMYASADKAsyES5rb250ZXh0LnYxLkxlYXNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJAChdSZW5ld0NyZWRlbnRpYWxzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCWxlYXNlX2lkcxgCIAMoCSJnChhSZW5ld0NyZWRlbnRpYWxzUmVzcG9uc2USMAoHcmVzdWx0cxgBIAMoCzIfLmtvbnRleHQudjEuUmVzb2x2ZWRQbGFjZWhvbGRlchIZChFzZXJ2ZXJfZXZlbnRfaGFzaBgCIAEoDCLBAQoTUmV2b2tlTGVhc2VzUmVxdWVzdBISCghsZWFzZV9pZBgBIAEoCUgAEhQKCnNlc3Npb25faWQYAiABKAlIABIXCg1jb25uZWN0aW9uX2lkGAMgASgJSAASEQoHdXNlcl9pZBgEIAEoCUgAEg8KBWFnZW50GAUgASgJSAASEgoIcHJvdmlkZXIYBiABKAlIABIUCgpldmVyeXRoaW5nGAcgASgISAASDwoHZHJ5X3J1bhgIIAEoCEIICgZmaWx0ZXIiSAoUUmV2b2tlTGVhc2VzUmVzcG9uc2USIQoGbGVhc2VzGAEgAygLMhEua29udGV4dC52MS5MZWFzZRINCgVjb3VudBgCIAEoBSJnChpBdHRlbnVhdGVDcmVkZW50aWFsUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhAKCGxlYXNlX2lkGAIgASgJEg4KBnNjb3BlcxgDIAMoCRITCgt0dGxfc2Vjb25kcxgEIAEoBSJkChtBdHRlbnVhdGVDcmVkZW50aWFsUmVzcG9uc2USKgoKY3JlZGVudGlhbBgBIAEoCzIWLmtvbnRleHQudjEuQ3JlZGVudGlhbBIZChFzZXJ2ZXJfZXZlbnRfaGFzaBgCIAEoDCpOCghEZWxpdmVyeRIYChRERUxJVkVSWV9VTlNQRUNJRklFRBAAEhMKD0RFTElWRVJZX0lOSkVDVBABEhMKD0RFTElWRVJZX0JST0tFUhACKp8BCg5DcmVkZW50aWFsS2luZBIfChtDUkVERU5USUFMX0tJTkRfVU5TUEVDSUZJRUQQABIZChVDUkVERU5USUFMX0tJTkRfT0FVVEgQARIaChZDUkVERU5USUFMX0tJTkRfU1RBVElDEAISGgoWQ1JFREVOVElBTF9LSU5EX01JTlRFRBADEhkKFUNSRURFTlRJQUxfS0lORF9UT0tFThAEKmMKBlJlY2FsbBIWChJSRUNBTExfVU5TUEVDSUZJRUQQABIbChdSRUNBTExfUkVWT0tFRF9VUFNUUkVBTRABEhIKDlJFQ0FMTF9FWFBJUkVTEAISEAoMUkVDQUxMX05FVkVSEAMqcQoKTGVhc2VTdGF0ZRIbChdMRUFTRV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE0xFQVNFX1NUQVRFX1BFTkRJTkcQARIWChJMRUFTRV9TVEFURV9BQ1RJVkUQAhIVChFMRUFTRV9TVEFURV9FTkRFRBADKpwBCgpSZXZvY2F0aW9uEhoKFlJFVk9DQVRJT05fVU5TUEVDSUZJRUQQABITCg9SRVZPQ0FUSU9OX05PTkUQARIWChJSRVZPQ0FUSU9OX1BFTkRJTkcQAhITCg9SRVZPQ0FUSU9OX0RPTkUQAxIVChFSRVZPQ0FUSU9OX0ZBSUxFRBAEEhkKFVJFVk9DQVRJT05fSU1QT1NTSUJMRRAFMt8DChFDcmVkZW50aWFsU2VydmljZRJjChJSZXNvbHZlQ3JlZGVudGlhbHMSJS5rb250ZXh0LnYxLlJlc29sdmVDcmVkZW50aWFsc1JlcXVlc3QaJi5rb250ZXh0LnYxLlJlc29sdmVDcmVkZW50aWFsc1Jlc3BvbnNlEksKCkxpc3RMZWFzZXMSHS5rb250ZXh0LnYxLkxpc3RMZWFzZXNSZXF1ZXN0Gh4ua29udGV4dC52MS5MaXN0TGVhc2VzUmVzcG9uc2USXQoQUmVuZXdDcmVkZW50aWFscxIjLmtvbnRleHQudjEuUmVuZXdDcmVkZW50aWFsc1JlcXVlc3QaJC5rb250ZXh0LnYxLlJlbmV3Q3JlZGVudGlhbHNSZXNwb25zZRJRCgxSZXZva2VMZWFzZXMSHy5rb250ZXh0LnYxLlJldm9rZUxlYXNlc1JlcXVlc3QaIC5rb250ZXh0LnYxLlJldm9rZUxlYXNlc1Jlc3BvbnNlEmYKE0F0dGVudWF0ZUNyZWRlbnRpYWwSJi5rb250ZXh0LnYxLkF0dGVudWF0ZUNyZWRlbnRpYWxSZXF1ZXN0Gicua29udGV4dC52MS5BdHRlbnVhdGVDcmVkZW50aWFsUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_kontext_v1_errors]);
 
 /**
  * @generated from message kontext.v1.Placeholder
@@ -125,6 +125,13 @@ export type Credential = Message<"kontext.v1.Credential"> & {
    * @generated from field: google.protobuf.Timestamp expires_at = 7;
    */
   expiresAt?: Timestamp | undefined;
+
+  /**
+   * What can be done about it before its time.
+   *
+   * @generated from field: kontext.v1.Recall recall = 8;
+   */
+  recall: Recall;
 };
 
 /**
@@ -171,6 +178,13 @@ export type CredentialJson = {
    * @generated from field: google.protobuf.Timestamp expires_at = 7;
    */
   expiresAt?: TimestampJson;
+
+  /**
+   * What can be done about it before its time.
+   *
+   * @generated from field: kontext.v1.Recall recall = 8;
+   */
+  recall?: RecallJson;
 };
 
 /**
@@ -387,6 +401,66 @@ export type Lease = Message<"kontext.v1.Lease"> & {
    * @generated from field: google.protobuf.Timestamp ended_at = 10;
    */
   endedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string user_id = 11;
+   */
+  userId: string;
+
+  /**
+   * @generated from field: string agent = 12;
+   */
+  agent: string;
+
+  /**
+   * Why it ended, for example "session.ended"; empty while it lives.
+   *
+   * @generated from field: string end_reason = 13;
+   */
+  endReason: string;
+
+  /**
+   * @generated from field: kontext.v1.Revocation revocation = 14;
+   */
+  revocation: Revocation;
+
+  /**
+   * @generated from field: kontext.v1.Recall recall = 15;
+   */
+  recall: Recall;
+
+  /**
+   * The lease this one took over from; empty when it is the first.
+   *
+   * @generated from field: string renews_lease_id = 16;
+   */
+  renewsLeaseId: string;
+
+  /**
+   * The lease it was exchanged from; empty when none.
+   *
+   * @generated from field: string parent_lease_id = 17;
+   */
+  parentLeaseId: string;
+
+  /**
+   * When the credential itself stops working at the provider; absent when unknown or never.
+   *
+   * @generated from field: google.protobuf.Timestamp upstream_expires_at = 18;
+   */
+  upstreamExpiresAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string user_name = 19;
+   */
+  userName: string;
+
+  /**
+   * What the placeholder named after the `/`.
+   *
+   * @generated from field: string resource = 20;
+   */
+  resource: string;
 };
 
 /**
@@ -442,6 +516,66 @@ export type LeaseJson = {
    * @generated from field: google.protobuf.Timestamp ended_at = 10;
    */
   endedAt?: TimestampJson;
+
+  /**
+   * @generated from field: string user_id = 11;
+   */
+  userId?: string;
+
+  /**
+   * @generated from field: string agent = 12;
+   */
+  agent?: string;
+
+  /**
+   * Why it ended, for example "session.ended"; empty while it lives.
+   *
+   * @generated from field: string end_reason = 13;
+   */
+  endReason?: string;
+
+  /**
+   * @generated from field: kontext.v1.Revocation revocation = 14;
+   */
+  revocation?: RevocationJson;
+
+  /**
+   * @generated from field: kontext.v1.Recall recall = 15;
+   */
+  recall?: RecallJson;
+
+  /**
+   * The lease this one took over from; empty when it is the first.
+   *
+   * @generated from field: string renews_lease_id = 16;
+   */
+  renewsLeaseId?: string;
+
+  /**
+   * The lease it was exchanged from; empty when none.
+   *
+   * @generated from field: string parent_lease_id = 17;
+   */
+  parentLeaseId?: string;
+
+  /**
+   * When the credential itself stops working at the provider; absent when unknown or never.
+   *
+   * @generated from field: google.protobuf.Timestamp upstream_expires_at = 18;
+   */
+  upstreamExpiresAt?: TimestampJson;
+
+  /**
+   * @generated from field: string user_name = 19;
+   */
+  userName?: string;
+
+  /**
+   * What the placeholder named after the `/`.
+   *
+   * @generated from field: string resource = 20;
+   */
+  resource?: string;
 };
 
 /**
@@ -471,6 +605,27 @@ export type ListLeasesRequest = Message<"kontext.v1.ListLeasesRequest"> & {
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Leases of everybody in the organisation.
+   *
+   * @generated from field: bool everybody = 4;
+   */
+  everybody: boolean;
+
+  /**
+   * Leave out ended leases.
+   *
+   * @generated from field: bool live = 5;
+   */
+  live: boolean;
+
+  /**
+   * Only this provider; empty means all.
+   *
+   * @generated from field: string provider = 6;
+   */
+  provider: string;
 };
 
 /**
@@ -493,6 +648,27 @@ export type ListLeasesRequestJson = {
    * @generated from field: string page_token = 3;
    */
   pageToken?: string;
+
+  /**
+   * Leases of everybody in the organisation.
+   *
+   * @generated from field: bool everybody = 4;
+   */
+  everybody?: boolean;
+
+  /**
+   * Leave out ended leases.
+   *
+   * @generated from field: bool live = 5;
+   */
+  live?: boolean;
+
+  /**
+   * Only this provider; empty means all.
+   *
+   * @generated from field: string provider = 6;
+   */
+  provider?: string;
 };
 
 /**
@@ -538,6 +714,362 @@ export type ListLeasesResponseJson = {
  */
 export const ListLeasesResponseSchema: GenMessage<ListLeasesResponse, {jsonType: ListLeasesResponseJson}> = /*@__PURE__*/
   messageDesc(file_kontext_v1_credentials, 7);
+
+/**
+ * @generated from message kontext.v1.RenewCredentialsRequest
+ */
+export type RenewCredentialsRequest = Message<"kontext.v1.RenewCredentialsRequest"> & {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * At most 1,000.
+   *
+   * @generated from field: repeated string lease_ids = 2;
+   */
+  leaseIds: string[];
+};
+
+/**
+ * @generated from message kontext.v1.RenewCredentialsRequest
+ */
+export type RenewCredentialsRequestJson = {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId?: string;
+
+  /**
+   * At most 1,000.
+   *
+   * @generated from field: repeated string lease_ids = 2;
+   */
+  leaseIds?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.RenewCredentialsRequest.
+ * Use `create(RenewCredentialsRequestSchema)` to create a new message.
+ */
+export const RenewCredentialsRequestSchema: GenMessage<RenewCredentialsRequest, {jsonType: RenewCredentialsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 8);
+
+/**
+ * @generated from message kontext.v1.RenewCredentialsResponse
+ */
+export type RenewCredentialsResponse = Message<"kontext.v1.RenewCredentialsResponse"> & {
+  /**
+   * One per lease, same order. The credential carries the id of the new lease.
+   *
+   * @generated from field: repeated kontext.v1.ResolvedPlaceholder results = 1;
+   */
+  results: ResolvedPlaceholder[];
+
+  /**
+   * @generated from field: bytes server_event_hash = 2;
+   */
+  serverEventHash: Uint8Array;
+};
+
+/**
+ * @generated from message kontext.v1.RenewCredentialsResponse
+ */
+export type RenewCredentialsResponseJson = {
+  /**
+   * One per lease, same order. The credential carries the id of the new lease.
+   *
+   * @generated from field: repeated kontext.v1.ResolvedPlaceholder results = 1;
+   */
+  results?: ResolvedPlaceholderJson[];
+
+  /**
+   * @generated from field: bytes server_event_hash = 2;
+   */
+  serverEventHash?: string;
+};
+
+/**
+ * Describes the message kontext.v1.RenewCredentialsResponse.
+ * Use `create(RenewCredentialsResponseSchema)` to create a new message.
+ */
+export const RenewCredentialsResponseSchema: GenMessage<RenewCredentialsResponse, {jsonType: RenewCredentialsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 9);
+
+/**
+ * @generated from message kontext.v1.RevokeLeasesRequest
+ */
+export type RevokeLeasesRequest = Message<"kontext.v1.RevokeLeasesRequest"> & {
+  /**
+   * Exactly one of the filters. Whatever was exchanged from a lease, or renewed it, ends with it.
+   *
+   * @generated from oneof kontext.v1.RevokeLeasesRequest.filter
+   */
+  filter: {
+    /**
+     * @generated from field: string lease_id = 1;
+     */
+    value: string;
+    case: "leaseId";
+  } | {
+    /**
+     * @generated from field: string session_id = 2;
+     */
+    value: string;
+    case: "sessionId";
+  } | {
+    /**
+     * @generated from field: string connection_id = 3;
+     */
+    value: string;
+    case: "connectionId";
+  } | {
+    /**
+     * Everything of one person.
+     *
+     * @generated from field: string user_id = 4;
+     */
+    value: string;
+    case: "userId";
+  } | {
+    /**
+     * Everything handed out through one agent.
+     *
+     * @generated from field: string agent = 5;
+     */
+    value: string;
+    case: "agent";
+  } | {
+    /**
+     * @generated from field: string provider = 6;
+     */
+    value: string;
+    case: "provider";
+  } | {
+    /**
+     * Everything in the organisation.
+     *
+     * @generated from field: bool everything = 7;
+     */
+    value: boolean;
+    case: "everything";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * Say what would end, and end nothing.
+   *
+   * @generated from field: bool dry_run = 8;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.RevokeLeasesRequest
+ */
+export type RevokeLeasesRequestJson = {
+  /**
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId?: string;
+
+  /**
+   * @generated from field: string session_id = 2;
+   */
+  sessionId?: string;
+
+  /**
+   * @generated from field: string connection_id = 3;
+   */
+  connectionId?: string;
+
+  /**
+   * Everything of one person.
+   *
+   * @generated from field: string user_id = 4;
+   */
+  userId?: string;
+
+  /**
+   * Everything handed out through one agent.
+   *
+   * @generated from field: string agent = 5;
+   */
+  agent?: string;
+
+  /**
+   * @generated from field: string provider = 6;
+   */
+  provider?: string;
+
+  /**
+   * Everything in the organisation.
+   *
+   * @generated from field: bool everything = 7;
+   */
+  everything?: boolean;
+
+  /**
+   * Say what would end, and end nothing.
+   *
+   * @generated from field: bool dry_run = 8;
+   */
+  dryRun?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.RevokeLeasesRequest.
+ * Use `create(RevokeLeasesRequestSchema)` to create a new message.
+ */
+export const RevokeLeasesRequestSchema: GenMessage<RevokeLeasesRequest, {jsonType: RevokeLeasesRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 10);
+
+/**
+ * @generated from message kontext.v1.RevokeLeasesResponse
+ */
+export type RevokeLeasesResponse = Message<"kontext.v1.RevokeLeasesResponse"> & {
+  /**
+   * What ended, at most 1,000 of them.
+   *
+   * @generated from field: repeated kontext.v1.Lease leases = 1;
+   */
+  leases: Lease[];
+
+  /**
+   * @generated from field: int32 count = 2;
+   */
+  count: number;
+};
+
+/**
+ * @generated from message kontext.v1.RevokeLeasesResponse
+ */
+export type RevokeLeasesResponseJson = {
+  /**
+   * What ended, at most 1,000 of them.
+   *
+   * @generated from field: repeated kontext.v1.Lease leases = 1;
+   */
+  leases?: LeaseJson[];
+
+  /**
+   * @generated from field: int32 count = 2;
+   */
+  count?: number;
+};
+
+/**
+ * Describes the message kontext.v1.RevokeLeasesResponse.
+ * Use `create(RevokeLeasesResponseSchema)` to create a new message.
+ */
+export const RevokeLeasesResponseSchema: GenMessage<RevokeLeasesResponse, {jsonType: RevokeLeasesResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 11);
+
+/**
+ * @generated from message kontext.v1.AttenuateCredentialRequest
+ */
+export type AttenuateCredentialRequest = Message<"kontext.v1.AttenuateCredentialRequest"> & {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * The lease or delegation to narrow.
+   *
+   * @generated from field: string lease_id = 2;
+   */
+  leaseId: string;
+
+  /**
+   * Wanted scopes; must be within those of the lease.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+
+  /**
+   * Wanted life in seconds; 0 means as long as the lease may live.
+   *
+   * @generated from field: int32 ttl_seconds = 4;
+   */
+  ttlSeconds: number;
+};
+
+/**
+ * @generated from message kontext.v1.AttenuateCredentialRequest
+ */
+export type AttenuateCredentialRequestJson = {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId?: string;
+
+  /**
+   * The lease or delegation to narrow.
+   *
+   * @generated from field: string lease_id = 2;
+   */
+  leaseId?: string;
+
+  /**
+   * Wanted scopes; must be within those of the lease.
+   *
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes?: string[];
+
+  /**
+   * Wanted life in seconds; 0 means as long as the lease may live.
+   *
+   * @generated from field: int32 ttl_seconds = 4;
+   */
+  ttlSeconds?: number;
+};
+
+/**
+ * Describes the message kontext.v1.AttenuateCredentialRequest.
+ * Use `create(AttenuateCredentialRequestSchema)` to create a new message.
+ */
+export const AttenuateCredentialRequestSchema: GenMessage<AttenuateCredentialRequest, {jsonType: AttenuateCredentialRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 12);
+
+/**
+ * @generated from message kontext.v1.AttenuateCredentialResponse
+ */
+export type AttenuateCredentialResponse = Message<"kontext.v1.AttenuateCredentialResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Credential credential = 1;
+   */
+  credential?: Credential | undefined;
+
+  /**
+   * @generated from field: bytes server_event_hash = 2;
+   */
+  serverEventHash: Uint8Array;
+};
+
+/**
+ * @generated from message kontext.v1.AttenuateCredentialResponse
+ */
+export type AttenuateCredentialResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Credential credential = 1;
+   */
+  credential?: CredentialJson;
+
+  /**
+   * @generated from field: bytes server_event_hash = 2;
+   */
+  serverEventHash?: string;
+};
+
+/**
+ * Describes the message kontext.v1.AttenuateCredentialResponse.
+ * Use `create(AttenuateCredentialResponseSchema)` to create a new message.
+ */
+export const AttenuateCredentialResponseSchema: GenMessage<AttenuateCredentialResponse, {jsonType: AttenuateCredentialResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_credentials, 13);
 
 /**
  * @generated from enum kontext.v1.Delivery
@@ -596,18 +1128,78 @@ export enum CredentialKind {
    * @generated from enum value: CREDENTIAL_KIND_STATIC = 2;
    */
   STATIC = 2,
+
+  /**
+   * Made for this lease alone, and taken back when it ends.
+   *
+   * @generated from enum value: CREDENTIAL_KIND_MINTED = 3;
+   */
+  MINTED = 3,
+
+  /**
+   * Delegation token of our own (RFC 8693, RFC 9068).
+   *
+   * @generated from enum value: CREDENTIAL_KIND_TOKEN = 4;
+   */
+  TOKEN = 4,
 }
 
 /**
  * @generated from enum kontext.v1.CredentialKind
  */
-export type CredentialKindJson = "CREDENTIAL_KIND_UNSPECIFIED" | "CREDENTIAL_KIND_OAUTH" | "CREDENTIAL_KIND_STATIC";
+export type CredentialKindJson = "CREDENTIAL_KIND_UNSPECIFIED" | "CREDENTIAL_KIND_OAUTH" | "CREDENTIAL_KIND_STATIC" | "CREDENTIAL_KIND_MINTED" | "CREDENTIAL_KIND_TOKEN";
 
 /**
  * Describes the enum kontext.v1.CredentialKind.
  */
 export const CredentialKindSchema: GenEnum<CredentialKind, CredentialKindJson> = /*@__PURE__*/
   enumDesc(file_kontext_v1_credentials, 1);
+
+/**
+ * Recall says what revoking a credential can do.
+ *
+ * @generated from enum kontext.v1.Recall
+ */
+export enum Recall {
+  /**
+   * @generated from enum value: RECALL_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It dies at the provider.
+   *
+   * @generated from enum value: RECALL_REVOKED_UPSTREAM = 1;
+   */
+  REVOKED_UPSTREAM = 1,
+
+  /**
+   * It is shared with other sessions: it lives until it expires.
+   *
+   * @generated from enum value: RECALL_EXPIRES = 2;
+   */
+  EXPIRES = 2,
+
+  /**
+   * It lives until somebody replaces it by hand.
+   *
+   * @generated from enum value: RECALL_NEVER = 3;
+   */
+  NEVER = 3,
+}
+
+/**
+ * Recall says what revoking a credential can do.
+ *
+ * @generated from enum kontext.v1.Recall
+ */
+export type RecallJson = "RECALL_UNSPECIFIED" | "RECALL_REVOKED_UPSTREAM" | "RECALL_EXPIRES" | "RECALL_NEVER";
+
+/**
+ * Describes the enum kontext.v1.Recall.
+ */
+export const RecallSchema: GenEnum<Recall, RecallJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_credentials, 2);
 
 /**
  * @generated from enum kontext.v1.LeaseState
@@ -643,7 +1235,63 @@ export type LeaseStateJson = "LEASE_STATE_UNSPECIFIED" | "LEASE_STATE_PENDING" |
  * Describes the enum kontext.v1.LeaseState.
  */
 export const LeaseStateSchema: GenEnum<LeaseState, LeaseStateJson> = /*@__PURE__*/
-  enumDesc(file_kontext_v1_credentials, 2);
+  enumDesc(file_kontext_v1_credentials, 3);
+
+/**
+ * Revocation says how far taking back a credential at its provider has come.
+ *
+ * @generated from enum kontext.v1.Revocation
+ */
+export enum Revocation {
+  /**
+   * @generated from enum value: REVOCATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing is to be done, or not yet.
+   *
+   * @generated from enum value: REVOCATION_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * @generated from enum value: REVOCATION_PENDING = 2;
+   */
+  PENDING = 2,
+
+  /**
+   * @generated from enum value: REVOCATION_DONE = 3;
+   */
+  DONE = 3,
+
+  /**
+   * Given up after many tries; an administrator has to look.
+   *
+   * @generated from enum value: REVOCATION_FAILED = 4;
+   */
+  FAILED = 4,
+
+  /**
+   * The provider has no way to do it.
+   *
+   * @generated from enum value: REVOCATION_IMPOSSIBLE = 5;
+   */
+  IMPOSSIBLE = 5,
+}
+
+/**
+ * Revocation says how far taking back a credential at its provider has come.
+ *
+ * @generated from enum kontext.v1.Revocation
+ */
+export type RevocationJson = "REVOCATION_UNSPECIFIED" | "REVOCATION_NONE" | "REVOCATION_PENDING" | "REVOCATION_DONE" | "REVOCATION_FAILED" | "REVOCATION_IMPOSSIBLE";
+
+/**
+ * Describes the enum kontext.v1.Revocation.
+ */
+export const RevocationSchema: GenEnum<Revocation, RevocationJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_credentials, 4);
 
 /**
  * CredentialService turns placeholders into credentials for one session.
@@ -662,7 +1310,8 @@ export const CredentialService: GenService<{
     output: typeof ResolveCredentialsResponseSchema;
   },
   /**
-   * ListLeases lists leases of the caller's sessions, newest first.
+   * ListLeases lists leases, newest first: the caller's own, or with `everybody` those of the organisation (owner, admin,
+   * security, auditor).
    *
    * @generated from rpc kontext.v1.CredentialService.ListLeases
    */
@@ -670,6 +1319,37 @@ export const CredentialService: GenService<{
     methodKind: "unary";
     input: typeof ListLeasesRequestSchema;
     output: typeof ListLeasesResponseSchema;
+  },
+  /**
+   * RenewCredentials hands out successors of live leases of one live, untampered session. Each lease gets its own answer.
+   *
+   * @generated from rpc kontext.v1.CredentialService.RenewCredentials
+   */
+  renewCredentials: {
+    methodKind: "unary";
+    input: typeof RenewCredentialsRequestSchema;
+    output: typeof RenewCredentialsResponseSchema;
+  },
+  /**
+   * RevokeLeases ends leases and everything exchanged from them, and revokes at the provider what can be revoked there.
+   *
+   * @generated from rpc kontext.v1.CredentialService.RevokeLeases
+   */
+  revokeLeases: {
+    methodKind: "unary";
+    input: typeof RevokeLeasesRequestSchema;
+    output: typeof RevokeLeasesResponseSchema;
+  },
+  /**
+   * AttenuateCredential gives out a credential of a live lease of a session narrowed to fewer scopes and a shorter life,
+   * as a delegation one step deeper (RFC 8693 section 4.1); at most 8 deep.
+   *
+   * @generated from rpc kontext.v1.CredentialService.AttenuateCredential
+   */
+  attenuateCredential: {
+    methodKind: "unary";
+    input: typeof AttenuateCredentialRequestSchema;
+    output: typeof AttenuateCredentialResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_credentials, 0);

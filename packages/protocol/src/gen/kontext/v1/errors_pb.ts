@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/errors.proto.
  */
 export const file_kontext_v1_errors: GenFile = /*@__PURE__*/
-  fileDesc("Chdrb250ZXh0L3YxL2Vycm9ycy5wcm90bxIKa29udGV4dC52MSKkAQoLRXJyb3JEZXRhaWwSDAoEY29kZRgBIAEoCRIMCgRoaW50GAIgASgJEhMKC29hdXRoX2Vycm9yGAMgASgJEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJEhMKC2Nvbm5lY3RfdXJpGAUgASgJEhoKEmNvbm5lY3RfZXhwaXJlc19pbhgGIAEoBRIbChNyZXRyeV9hZnRlcl9zZWNvbmRzGAcgASgFYgZwcm90bzM");
+  fileDesc("Chdrb250ZXh0L3YxL2Vycm9ycy5wcm90bxIKa29udGV4dC52MSLsAgoLRXJyb3JEZXRhaWwSDAoEY29kZRgBIAEoCRIMCgRoaW50GAIgASgJEhMKC29hdXRoX2Vycm9yGAMgASgJEhYKDmZhaWx1cmVfcmVhc29uGAQgASgJEhMKC2Nvbm5lY3RfdXJpGAUgASgJEhoKEmNvbm5lY3RfZXhwaXJlc19pbhgGIAEoBRIbChNyZXRyeV9hZnRlcl9zZWNvbmRzGAcgASgFEhMKC2NvbmZpcm1fdXJpGAggASgJEhcKD2NvbmZpcm1hdGlvbl9pZBgJIAEoCRISCgphY3JfdmFsdWVzGAogASgJEg8KB21heF9hZ2UYCyABKAUSDQoFc2NvcGUYDCABKAkSEQoJcG9saWN5X2lkGA0gASgJEhMKC3Byb3ZpZGVyX2lkGA4gASgJEhUKDXByb3ZpZGVyX25hbWUYDyABKAkSEwoLYXV0aF9yZXFfaWQYECABKAkSEAoIaW50ZXJ2YWwYESABKAViBnByb3RvMw");
 
 /**
  * ErrorDetail rides on every Connect error as its typed detail.
@@ -66,6 +66,72 @@ export type ErrorDetail = Message<"kontext.v1.ErrorDetail"> & {
    * @generated from field: int32 retry_after_seconds = 7;
    */
   retryAfterSeconds: number;
+
+  /**
+   * Where a person confirms the action in a browser (KX_CONFIRMATION_NEEDED), else empty.
+   *
+   * @generated from field: string confirm_uri = 8;
+   */
+  confirmUri: string;
+
+  /**
+   * The confirmation to wait for and to send back in the request header `Kontext-Confirmation`, else empty.
+   *
+   * @generated from field: string confirmation_id = 9;
+   */
+  confirmationId: string;
+
+  /**
+   * RFC 9470 §3: what the login must be, else empty.
+   *
+   * @generated from field: string acr_values = 10;
+   */
+  acrValues: string;
+
+  /**
+   * RFC 9470 §3: seconds a login may be old; 0 when nothing is asked.
+   *
+   * @generated from field: int32 max_age = 11;
+   */
+  maxAge: number;
+
+  /**
+   * Extension member `scope` of an `invalid_scope` answer: the excess, space separated.
+   *
+   * @generated from field: string scope = 12;
+   */
+  scope: string;
+
+  /**
+   * Extension member `policy_id`: the rule that forbids, else empty.
+   *
+   * @generated from field: string policy_id = 13;
+   */
+  policyId: string;
+
+  /**
+   * Extension members `provider_id` and `provider_name` of a missing connection, else empty.
+   *
+   * @generated from field: string provider_id = 14;
+   */
+  providerId: string;
+
+  /**
+   * @generated from field: string provider_name = 15;
+   */
+  providerName: string;
+
+  /**
+   * Extension members `auth_req_id` and `interval` (seconds) of `authorization_pending`, else empty and 0.
+   *
+   * @generated from field: string auth_req_id = 16;
+   */
+  authReqId: string;
+
+  /**
+   * @generated from field: int32 interval = 17;
+   */
+  interval: number;
 };
 
 /**
@@ -122,6 +188,72 @@ export type ErrorDetailJson = {
    * @generated from field: int32 retry_after_seconds = 7;
    */
   retryAfterSeconds?: number;
+
+  /**
+   * Where a person confirms the action in a browser (KX_CONFIRMATION_NEEDED), else empty.
+   *
+   * @generated from field: string confirm_uri = 8;
+   */
+  confirmUri?: string;
+
+  /**
+   * The confirmation to wait for and to send back in the request header `Kontext-Confirmation`, else empty.
+   *
+   * @generated from field: string confirmation_id = 9;
+   */
+  confirmationId?: string;
+
+  /**
+   * RFC 9470 §3: what the login must be, else empty.
+   *
+   * @generated from field: string acr_values = 10;
+   */
+  acrValues?: string;
+
+  /**
+   * RFC 9470 §3: seconds a login may be old; 0 when nothing is asked.
+   *
+   * @generated from field: int32 max_age = 11;
+   */
+  maxAge?: number;
+
+  /**
+   * Extension member `scope` of an `invalid_scope` answer: the excess, space separated.
+   *
+   * @generated from field: string scope = 12;
+   */
+  scope?: string;
+
+  /**
+   * Extension member `policy_id`: the rule that forbids, else empty.
+   *
+   * @generated from field: string policy_id = 13;
+   */
+  policyId?: string;
+
+  /**
+   * Extension members `provider_id` and `provider_name` of a missing connection, else empty.
+   *
+   * @generated from field: string provider_id = 14;
+   */
+  providerId?: string;
+
+  /**
+   * @generated from field: string provider_name = 15;
+   */
+  providerName?: string;
+
+  /**
+   * Extension members `auth_req_id` and `interval` (seconds) of `authorization_pending`, else empty and 0.
+   *
+   * @generated from field: string auth_req_id = 16;
+   */
+  authReqId?: string;
+
+  /**
+   * @generated from field: int32 interval = 17;
+   */
+  interval?: number;
 };
 
 /**

@@ -2,8 +2,8 @@
 // @generated from file kontext/v1/organisation.proto (package kontext.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/organisation.proto.
  */
 export const file_kontext_v1_organisation: GenFile = /*@__PURE__*/
-  fileDesc("Ch1rb250ZXh0L3YxL29yZ2FuaXNhdGlvbi5wcm90bxIKa29udGV4dC52MSISChBHZXRDYWxsZXJSZXF1ZXN0IscBChFHZXRDYWxsZXJSZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmdfaWQYAyABKAkSEAoIb3JnX25hbWUYBCABKAkSDAoEcm9sZRgFIAEoCRIdChVwb2xpY3lfa2V5X3RodW1icHJpbnQYBiABKAkSFgoOc2VydmVyX3ZlcnNpb24YByABKAkSJwoDbm93GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDJfChNPcmdhbmlzYXRpb25TZXJ2aWNlEkgKCUdldENhbGxlchIcLmtvbnRleHQudjEuR2V0Q2FsbGVyUmVxdWVzdBodLmtvbnRleHQudjEuR2V0Q2FsbGVyUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Ch1rb250ZXh0L3YxL29yZ2FuaXNhdGlvbi5wcm90bxIKa29udGV4dC52MSISChBHZXRDYWxsZXJSZXF1ZXN0IosCChFHZXRDYWxsZXJSZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmdfaWQYAyABKAkSEAoIb3JnX25hbWUYBCABKAkSDAoEcm9sZRgFIAEoCRIdChVwb2xpY3lfa2V5X3RodW1icHJpbnQYBiABKAkSFgoOc2VydmVyX3ZlcnNpb24YByABKAkSJwoDbm93GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZncm91cHMYCSADKAkSIAoFbG9naW4YCiABKAsyES5rb250ZXh0LnYxLkxvZ2luEhAKCG9yZ19zbHVnGAsgASgJIusBCgZNZW1iZXISDwoHdXNlcl9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBWVtYWlsGAMgASgJEgwKBHJvbGUYBCABKAkSDgoGZ3JvdXBzGAUgAygJEjAKDHN1c3BlbmRlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF9sb2dpbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRaWRlbnRpdHlfcHJvdmlkZXIYCCABKAkSFQoNbGl2ZV9zZXNzaW9ucxgJIAEoBSI7ChJMaXN0TWVtYmVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiUwoTTGlzdE1lbWJlcnNSZXNwb25zZRIjCgdtZW1iZXJzGAEgAygLMhIua29udGV4dC52MS5NZW1iZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkEKEFNldE1lbWJlclJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRIMCgRyb2xlGAIgASgJEg4KBmdyb3VwcxgDIAMoCSI3ChFTZXRNZW1iZXJSZXNwb25zZRIiCgZtZW1iZXIYASABKAsyEi5rb250ZXh0LnYxLk1lbWJlciI4ChRTdXNwZW5kTWVtYmVyUmVxdWVzdBIPCgd1c2VyX2lkGAEgASgJEg8KB3Jlc3RvcmUYAiABKAgiWwoVU3VzcGVuZE1lbWJlclJlc3BvbnNlEhQKDGxvZ2luc19lbmRlZBgBIAEoBRIWCg5zZXNzaW9uc19lbmRlZBgCIAEoBRIUCgxsZWFzZXNfZW5kZWQYAyABKAUiuQEKCkludml0YXRpb24SCgoCaWQYASABKAkSDQoFZW1haWwYAiABKAkSDAoEcm9sZRgDIAEoCRIOCgZncm91cHMYBCADKAkSEgoKaW52aXRlZF9ieRgFIAEoCRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJCChNJbnZpdGVNZW1iZXJSZXF1ZXN0Eg0KBWVtYWlsGAEgASgJEgwKBHJvbGUYAiABKAkSDgoGZ3JvdXBzGAMgAygJIlAKFEludml0ZU1lbWJlclJlc3BvbnNlEioKCmludml0YXRpb24YASABKAsyFi5rb250ZXh0LnYxLkludml0YXRpb24SDAoEbGluaxgCIAEoCSIYChZMaXN0SW52aXRhdGlvbnNSZXF1ZXN0IkYKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEisKC2ludml0YXRpb25zGAEgAygLMhYua29udGV4dC52MS5JbnZpdGF0aW9uIjAKF1Jldm9rZUludml0YXRpb25SZXF1ZXN0EhUKDWludml0YXRpb25faWQYASABKAkiGgoYUmV2b2tlSW52aXRhdGlvblJlc3BvbnNlIoUDChBJZGVudGl0eVByb3ZpZGVyEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDgoGaXNzdWVyGAMgASgJEhEKCWNsaWVudF9pZBgEIAEoCRITCgtjbGllbnRfYXV0aBgFIAEoCRIOCgZzY29wZXMYBiADKAkSFAoMZ3JvdXBzX2NsYWltGAcgASgJEkEKC2dyb3VwX3JvbGVzGAggAygLMiwua29udGV4dC52MS5JZGVudGl0eVByb3ZpZGVyLkdyb3VwUm9sZXNFbnRyeRIVCg1lbWFpbF9kb21haW5zGAkgAygJEhoKEmFkbWl0c19uZXdfbWVtYmVycxgKIAEoCBIaChJyZXZhbGlkYXRlX3NlY29uZHMYCyABKAUSFAoMY2FsbGJhY2tfdXJsGAwgASgJEh4KFmJhY2tjaGFubmVsX2xvZ291dF91cmwYDSABKAkaMQoPR3JvdXBSb2xlc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEibAoaQWRkSWRlbnRpdHlQcm92aWRlclJlcXVlc3QSNwoRaWRlbnRpdHlfcHJvdmlkZXIYASABKAsyHC5rb250ZXh0LnYxLklkZW50aXR5UHJvdmlkZXISFQoNY2xpZW50X3NlY3JldBgCIAEoCSJWChtBZGRJZGVudGl0eVByb3ZpZGVyUmVzcG9uc2USNwoRaWRlbnRpdHlfcHJvdmlkZXIYASABKAsyHC5rb250ZXh0LnYxLklkZW50aXR5UHJvdmlkZXIiHgocTGlzdElkZW50aXR5UHJvdmlkZXJzUmVxdWVzdCJZCh1MaXN0SWRlbnRpdHlQcm92aWRlcnNSZXNwb25zZRI4ChJpZGVudGl0eV9wcm92aWRlcnMYASADKAsyHC5rb250ZXh0LnYxLklkZW50aXR5UHJvdmlkZXIiLQodUmVtb3ZlSWRlbnRpdHlQcm92aWRlclJlcXVlc3QSDAoEbmFtZRgBIAEoCSI2Ch5SZW1vdmVJZGVudGl0eVByb3ZpZGVyUmVzcG9uc2USFAoMbG9naW5zX2VuZGVkGAEgASgFIqkCCgVMb2dpbhIKCgJpZBgBIAEoCRIPCgdtYWNoaW5lGAIgASgJEg8KB2FkZHJlc3MYAyABKAkSEQoJY2xpZW50X2lkGAQgASgJEi4KCmNyZWF0ZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDGxhc3RfdXNlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoPaWRsZV9leHBpcmVzX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3ChNhYnNvbHV0ZV9leHBpcmVzX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjdXJyZW50GAkgASgIIiQKEUxpc3RMb2dpbnNSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkiNwoSTGlzdExvZ2luc1Jlc3BvbnNlEiEKBmxvZ2lucxgBIAMoCzIRLmtvbnRleHQudjEuTG9naW4iOAoTUmV2b2tlTG9naW5zUmVxdWVzdBIQCghsb2dpbl9pZBgBIAEoCRIPCgd1c2VyX2lkGAIgASgJIloKFFJldm9rZUxvZ2luc1Jlc3BvbnNlEhQKDGxvZ2luc19lbmRlZBgBIAEoBRIWCg5zZXNzaW9uc19lbmRlZBgCIAEoBRIUCgxsZWFzZXNfZW5kZWQYAyABKAUivQEKBUFnZW50EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSEAoIYnVpbHRfaW4YBCABKAgSFgoOY2VpbGluZ19zY29wZXMYBSADKAkSFwoPbWF4X3R0bF9zZWNvbmRzGAYgASgFEi8KC2Rpc2FibGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcm92aWRlcnMYCCADKAkiEwoRTGlzdEFnZW50c1JlcXVlc3QiNwoSTGlzdEFnZW50c1Jlc3BvbnNlEiEKBmFnZW50cxgBIAMoCzIRLmtvbnRleHQudjEuQWdlbnQiZQoPUHV0QWdlbnRSZXF1ZXN0EgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSFgoOY2VpbGluZ19zY29wZXMYAyADKAkSFwoPbWF4X3R0bF9zZWNvbmRzGAQgASgFIjQKEFB1dEFnZW50UmVzcG9uc2USIAoFYWdlbnQYASABKAsyES5rb250ZXh0LnYxLkFnZW50IjMKE0Rpc2FibGVBZ2VudFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIOCgZlbmFibGUYAiABKAgiRAoURGlzYWJsZUFnZW50UmVzcG9uc2USFgoOc2Vzc2lvbnNfZW5kZWQYASABKAUSFAoMbGVhc2VzX2VuZGVkGAIgASgFIjEKFkdldENvbmZpcm1hdGlvblJlcXVlc3QSFwoPY29uZmlybWF0aW9uX2lkGAEgASgJIlkKF0dldENvbmZpcm1hdGlvblJlc3BvbnNlEiwKBXN0YXRlGAEgASgOMh0ua29udGV4dC52MS5Db25maXJtYXRpb25TdGF0ZRIQCghpbnRlcnZhbBgCIAEoBSrVAQoRQ29uZmlybWF0aW9uU3RhdGUSIgoeQ09ORklSTUFUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASHgoaQ09ORklSTUFUSU9OX1NUQVRFX1BFTkRJTkcQARIgChxDT05GSVJNQVRJT05fU1RBVEVfQ09ORklSTUVEEAISHQoZQ09ORklSTUFUSU9OX1NUQVRFX0RFTklFRBADEhsKF0NPTkZJUk1BVElPTl9TVEFURV9VU0VEEAQSHgoaQ09ORklSTUFUSU9OX1NUQVRFX0VYUElSRUQQBTLdBAoTT3JnYW5pc2F0aW9uU2VydmljZRJICglHZXRDYWxsZXISHC5rb250ZXh0LnYxLkdldENhbGxlclJlcXVlc3QaHS5rb250ZXh0LnYxLkdldENhbGxlclJlc3BvbnNlEk4KC0xpc3RNZW1iZXJzEh4ua29udGV4dC52MS5MaXN0TWVtYmVyc1JlcXVlc3QaHy5rb250ZXh0LnYxLkxpc3RNZW1iZXJzUmVzcG9uc2USSAoJU2V0TWVtYmVyEhwua29udGV4dC52MS5TZXRNZW1iZXJSZXF1ZXN0Gh0ua29udGV4dC52MS5TZXRNZW1iZXJSZXNwb25zZRJUCg1TdXNwZW5kTWVtYmVyEiAua29udGV4dC52MS5TdXNwZW5kTWVtYmVyUmVxdWVzdBohLmtvbnRleHQudjEuU3VzcGVuZE1lbWJlclJlc3BvbnNlElEKDEludml0ZU1lbWJlchIfLmtvbnRleHQudjEuSW52aXRlTWVtYmVyUmVxdWVzdBogLmtvbnRleHQudjEuSW52aXRlTWVtYmVyUmVzcG9uc2USWgoPTGlzdEludml0YXRpb25zEiIua29udGV4dC52MS5MaXN0SW52aXRhdGlvbnNSZXF1ZXN0GiMua29udGV4dC52MS5MaXN0SW52aXRhdGlvbnNSZXNwb25zZRJdChBSZXZva2VJbnZpdGF0aW9uEiMua29udGV4dC52MS5SZXZva2VJbnZpdGF0aW9uUmVxdWVzdBokLmtvbnRleHQudjEuUmV2b2tlSW52aXRhdGlvblJlc3BvbnNlMuACChdJZGVudGl0eVByb3ZpZGVyU2VydmljZRJmChNBZGRJZGVudGl0eVByb3ZpZGVyEiYua29udGV4dC52MS5BZGRJZGVudGl0eVByb3ZpZGVyUmVxdWVzdBonLmtvbnRleHQudjEuQWRkSWRlbnRpdHlQcm92aWRlclJlc3BvbnNlEmwKFUxpc3RJZGVudGl0eVByb3ZpZGVycxIoLmtvbnRleHQudjEuTGlzdElkZW50aXR5UHJvdmlkZXJzUmVxdWVzdBopLmtvbnRleHQudjEuTGlzdElkZW50aXR5UHJvdmlkZXJzUmVzcG9uc2USbwoWUmVtb3ZlSWRlbnRpdHlQcm92aWRlchIpLmtvbnRleHQudjEuUmVtb3ZlSWRlbnRpdHlQcm92aWRlclJlcXVlc3QaKi5rb250ZXh0LnYxLlJlbW92ZUlkZW50aXR5UHJvdmlkZXJSZXNwb25zZTKuAQoMTG9naW5TZXJ2aWNlEksKCkxpc3RMb2dpbnMSHS5rb250ZXh0LnYxLkxpc3RMb2dpbnNSZXF1ZXN0Gh4ua29udGV4dC52MS5MaXN0TG9naW5zUmVzcG9uc2USUQoMUmV2b2tlTG9naW5zEh8ua29udGV4dC52MS5SZXZva2VMb2dpbnNSZXF1ZXN0GiAua29udGV4dC52MS5SZXZva2VMb2dpbnNSZXNwb25zZTL1AQoMQWdlbnRTZXJ2aWNlEksKCkxpc3RBZ2VudHMSHS5rb250ZXh0LnYxLkxpc3RBZ2VudHNSZXF1ZXN0Gh4ua29udGV4dC52MS5MaXN0QWdlbnRzUmVzcG9uc2USRQoIUHV0QWdlbnQSGy5rb250ZXh0LnYxLlB1dEFnZW50UmVxdWVzdBocLmtvbnRleHQudjEuUHV0QWdlbnRSZXNwb25zZRJRCgxEaXNhYmxlQWdlbnQSHy5rb250ZXh0LnYxLkRpc2FibGVBZ2VudFJlcXVlc3QaIC5rb250ZXh0LnYxLkRpc2FibGVBZ2VudFJlc3BvbnNlMnEKE0NvbmZpcm1hdGlvblNlcnZpY2USWgoPR2V0Q29uZmlybWF0aW9uEiIua29udGV4dC52MS5HZXRDb25maXJtYXRpb25SZXF1ZXN0GiMua29udGV4dC52MS5HZXRDb25maXJtYXRpb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.GetCallerRequest
@@ -82,6 +82,23 @@ export type GetCallerResponse = Message<"kontext.v1.GetCallerResponse"> & {
    * @generated from field: google.protobuf.Timestamp now = 8;
    */
   now?: Timestamp | undefined;
+
+  /**
+   * @generated from field: repeated string groups = 9;
+   */
+  groups: string[];
+
+  /**
+   * The login this call was made with.
+   *
+   * @generated from field: kontext.v1.Login login = 10;
+   */
+  login?: Login | undefined;
+
+  /**
+   * @generated from field: string org_slug = 11;
+   */
+  orgSlug: string;
 };
 
 /**
@@ -133,6 +150,23 @@ export type GetCallerResponseJson = {
    * @generated from field: google.protobuf.Timestamp now = 8;
    */
   now?: TimestampJson;
+
+  /**
+   * @generated from field: repeated string groups = 9;
+   */
+  groups?: string[];
+
+  /**
+   * The login this call was made with.
+   *
+   * @generated from field: kontext.v1.Login login = 10;
+   */
+  login?: LoginJson;
+
+  /**
+   * @generated from field: string org_slug = 11;
+   */
+  orgSlug?: string;
 };
 
 /**
@@ -143,7 +177,1676 @@ export const GetCallerResponseSchema: GenMessage<GetCallerResponse, {jsonType: G
   messageDesc(file_kontext_v1_organisation, 1);
 
 /**
- * OrganisationService tells the caller who they are and to what organisation they belong.
+ * @generated from message kontext.v1.Member
+ */
+export type Member = Message<"kontext.v1.Member"> & {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string email = 3;
+   */
+  email: string;
+
+  /**
+   * @generated from field: string role = 4;
+   */
+  role: string;
+
+  /**
+   * @generated from field: repeated string groups = 5;
+   */
+  groups: string[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp suspended_at = 6;
+   */
+  suspendedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_login_at = 7;
+   */
+  lastLoginAt?: Timestamp | undefined;
+
+  /**
+   * Name of the identity provider that vouches for them; empty for a local account.
+   *
+   * @generated from field: string identity_provider = 8;
+   */
+  identityProvider: string;
+
+  /**
+   * @generated from field: int32 live_sessions = 9;
+   */
+  liveSessions: number;
+};
+
+/**
+ * @generated from message kontext.v1.Member
+ */
+export type MemberJson = {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId?: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name?: string;
+
+  /**
+   * @generated from field: string email = 3;
+   */
+  email?: string;
+
+  /**
+   * @generated from field: string role = 4;
+   */
+  role?: string;
+
+  /**
+   * @generated from field: repeated string groups = 5;
+   */
+  groups?: string[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp suspended_at = 6;
+   */
+  suspendedAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_login_at = 7;
+   */
+  lastLoginAt?: TimestampJson;
+
+  /**
+   * Name of the identity provider that vouches for them; empty for a local account.
+   *
+   * @generated from field: string identity_provider = 8;
+   */
+  identityProvider?: string;
+
+  /**
+   * @generated from field: int32 live_sessions = 9;
+   */
+  liveSessions?: number;
+};
+
+/**
+ * Describes the message kontext.v1.Member.
+ * Use `create(MemberSchema)` to create a new message.
+ */
+export const MemberSchema: GenMessage<Member, {jsonType: MemberJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 2);
+
+/**
+ * @generated from message kontext.v1.ListMembersRequest
+ */
+export type ListMembersRequest = Message<"kontext.v1.ListMembersRequest"> & {
+  /**
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListMembersRequest
+ */
+export type ListMembersRequestJson = {
+  /**
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize?: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListMembersRequest.
+ * Use `create(ListMembersRequestSchema)` to create a new message.
+ */
+export const ListMembersRequestSchema: GenMessage<ListMembersRequest, {jsonType: ListMembersRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 3);
+
+/**
+ * @generated from message kontext.v1.ListMembersResponse
+ */
+export type ListMembersResponse = Message<"kontext.v1.ListMembersResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.Member members = 1;
+   */
+  members: Member[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListMembersResponse
+ */
+export type ListMembersResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.Member members = 1;
+   */
+  members?: MemberJson[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListMembersResponse.
+ * Use `create(ListMembersResponseSchema)` to create a new message.
+ */
+export const ListMembersResponseSchema: GenMessage<ListMembersResponse, {jsonType: ListMembersResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 4);
+
+/**
+ * @generated from message kontext.v1.SetMemberRequest
+ */
+export type SetMemberRequest = Message<"kontext.v1.SetMemberRequest"> & {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * owner, admin, security, approver, auditor or member.
+   *
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * @generated from field: repeated string groups = 3;
+   */
+  groups: string[];
+};
+
+/**
+ * @generated from message kontext.v1.SetMemberRequest
+ */
+export type SetMemberRequestJson = {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId?: string;
+
+  /**
+   * owner, admin, security, approver, auditor or member.
+   *
+   * @generated from field: string role = 2;
+   */
+  role?: string;
+
+  /**
+   * @generated from field: repeated string groups = 3;
+   */
+  groups?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.SetMemberRequest.
+ * Use `create(SetMemberRequestSchema)` to create a new message.
+ */
+export const SetMemberRequestSchema: GenMessage<SetMemberRequest, {jsonType: SetMemberRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 5);
+
+/**
+ * @generated from message kontext.v1.SetMemberResponse
+ */
+export type SetMemberResponse = Message<"kontext.v1.SetMemberResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Member member = 1;
+   */
+  member?: Member | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.SetMemberResponse
+ */
+export type SetMemberResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Member member = 1;
+   */
+  member?: MemberJson;
+};
+
+/**
+ * Describes the message kontext.v1.SetMemberResponse.
+ * Use `create(SetMemberResponseSchema)` to create a new message.
+ */
+export const SetMemberResponseSchema: GenMessage<SetMemberResponse, {jsonType: SetMemberResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 6);
+
+/**
+ * @generated from message kontext.v1.SuspendMemberRequest
+ */
+export type SuspendMemberRequest = Message<"kontext.v1.SuspendMemberRequest"> & {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * Let them in again instead.
+   *
+   * @generated from field: bool restore = 2;
+   */
+  restore: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.SuspendMemberRequest
+ */
+export type SuspendMemberRequestJson = {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId?: string;
+
+  /**
+   * Let them in again instead.
+   *
+   * @generated from field: bool restore = 2;
+   */
+  restore?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.SuspendMemberRequest.
+ * Use `create(SuspendMemberRequestSchema)` to create a new message.
+ */
+export const SuspendMemberRequestSchema: GenMessage<SuspendMemberRequest, {jsonType: SuspendMemberRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 7);
+
+/**
+ * @generated from message kontext.v1.SuspendMemberResponse
+ */
+export type SuspendMemberResponse = Message<"kontext.v1.SuspendMemberResponse"> & {
+  /**
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded: number;
+
+  /**
+   * @generated from field: int32 sessions_ended = 2;
+   */
+  sessionsEnded: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 3;
+   */
+  leasesEnded: number;
+};
+
+/**
+ * @generated from message kontext.v1.SuspendMemberResponse
+ */
+export type SuspendMemberResponseJson = {
+  /**
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded?: number;
+
+  /**
+   * @generated from field: int32 sessions_ended = 2;
+   */
+  sessionsEnded?: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 3;
+   */
+  leasesEnded?: number;
+};
+
+/**
+ * Describes the message kontext.v1.SuspendMemberResponse.
+ * Use `create(SuspendMemberResponseSchema)` to create a new message.
+ */
+export const SuspendMemberResponseSchema: GenMessage<SuspendMemberResponse, {jsonType: SuspendMemberResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 8);
+
+/**
+ * @generated from message kontext.v1.Invitation
+ */
+export type Invitation = Message<"kontext.v1.Invitation"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * @generated from field: string role = 3;
+   */
+  role: string;
+
+  /**
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
+
+  /**
+   * @generated from field: string invited_by = 5;
+   */
+  invitedBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 6;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 7;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.Invitation
+ */
+export type InvitationJson = {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * @generated from field: string email = 2;
+   */
+  email?: string;
+
+  /**
+   * @generated from field: string role = 3;
+   */
+  role?: string;
+
+  /**
+   * @generated from field: repeated string groups = 4;
+   */
+  groups?: string[];
+
+  /**
+   * @generated from field: string invited_by = 5;
+   */
+  invitedBy?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 6;
+   */
+  createdAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 7;
+   */
+  expiresAt?: TimestampJson;
+};
+
+/**
+ * Describes the message kontext.v1.Invitation.
+ * Use `create(InvitationSchema)` to create a new message.
+ */
+export const InvitationSchema: GenMessage<Invitation, {jsonType: InvitationJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 9);
+
+/**
+ * @generated from message kontext.v1.InviteMemberRequest
+ */
+export type InviteMemberRequest = Message<"kontext.v1.InviteMemberRequest"> & {
+  /**
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * @generated from field: string role = 2;
+   */
+  role: string;
+
+  /**
+   * @generated from field: repeated string groups = 3;
+   */
+  groups: string[];
+};
+
+/**
+ * @generated from message kontext.v1.InviteMemberRequest
+ */
+export type InviteMemberRequestJson = {
+  /**
+   * @generated from field: string email = 1;
+   */
+  email?: string;
+
+  /**
+   * @generated from field: string role = 2;
+   */
+  role?: string;
+
+  /**
+   * @generated from field: repeated string groups = 3;
+   */
+  groups?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.InviteMemberRequest.
+ * Use `create(InviteMemberRequestSchema)` to create a new message.
+ */
+export const InviteMemberRequestSchema: GenMessage<InviteMemberRequest, {jsonType: InviteMemberRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 10);
+
+/**
+ * @generated from message kontext.v1.InviteMemberResponse
+ */
+export type InviteMemberResponse = Message<"kontext.v1.InviteMemberResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Invitation invitation = 1;
+   */
+  invitation?: Invitation | undefined;
+
+  /**
+   * The link to send; shown this once.
+   *
+   * @generated from field: string link = 2;
+   */
+  link: string;
+};
+
+/**
+ * @generated from message kontext.v1.InviteMemberResponse
+ */
+export type InviteMemberResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Invitation invitation = 1;
+   */
+  invitation?: InvitationJson;
+
+  /**
+   * The link to send; shown this once.
+   *
+   * @generated from field: string link = 2;
+   */
+  link?: string;
+};
+
+/**
+ * Describes the message kontext.v1.InviteMemberResponse.
+ * Use `create(InviteMemberResponseSchema)` to create a new message.
+ */
+export const InviteMemberResponseSchema: GenMessage<InviteMemberResponse, {jsonType: InviteMemberResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 11);
+
+/**
+ * @generated from message kontext.v1.ListInvitationsRequest
+ */
+export type ListInvitationsRequest = Message<"kontext.v1.ListInvitationsRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.ListInvitationsRequest
+ */
+export type ListInvitationsRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.ListInvitationsRequest.
+ * Use `create(ListInvitationsRequestSchema)` to create a new message.
+ */
+export const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest, {jsonType: ListInvitationsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 12);
+
+/**
+ * @generated from message kontext.v1.ListInvitationsResponse
+ */
+export type ListInvitationsResponse = Message<"kontext.v1.ListInvitationsResponse"> & {
+  /**
+   * Open ones.
+   *
+   * @generated from field: repeated kontext.v1.Invitation invitations = 1;
+   */
+  invitations: Invitation[];
+};
+
+/**
+ * @generated from message kontext.v1.ListInvitationsResponse
+ */
+export type ListInvitationsResponseJson = {
+  /**
+   * Open ones.
+   *
+   * @generated from field: repeated kontext.v1.Invitation invitations = 1;
+   */
+  invitations?: InvitationJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ListInvitationsResponse.
+ * Use `create(ListInvitationsResponseSchema)` to create a new message.
+ */
+export const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse, {jsonType: ListInvitationsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 13);
+
+/**
+ * @generated from message kontext.v1.RevokeInvitationRequest
+ */
+export type RevokeInvitationRequest = Message<"kontext.v1.RevokeInvitationRequest"> & {
+  /**
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId: string;
+};
+
+/**
+ * @generated from message kontext.v1.RevokeInvitationRequest
+ */
+export type RevokeInvitationRequestJson = {
+  /**
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.RevokeInvitationRequest.
+ * Use `create(RevokeInvitationRequestSchema)` to create a new message.
+ */
+export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest, {jsonType: RevokeInvitationRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 14);
+
+/**
+ * @generated from message kontext.v1.RevokeInvitationResponse
+ */
+export type RevokeInvitationResponse = Message<"kontext.v1.RevokeInvitationResponse"> & {
+};
+
+/**
+ * @generated from message kontext.v1.RevokeInvitationResponse
+ */
+export type RevokeInvitationResponseJson = {
+};
+
+/**
+ * Describes the message kontext.v1.RevokeInvitationResponse.
+ * Use `create(RevokeInvitationResponseSchema)` to create a new message.
+ */
+export const RevokeInvitationResponseSchema: GenMessage<RevokeInvitationResponse, {jsonType: RevokeInvitationResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 15);
+
+/**
+ * @generated from message kontext.v1.IdentityProvider
+ */
+export type IdentityProvider = Message<"kontext.v1.IdentityProvider"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * Exactly as in its metadata (OpenID Connect Discovery section 4.3).
+   *
+   * @generated from field: string issuer = 3;
+   */
+  issuer: string;
+
+  /**
+   * @generated from field: string client_id = 4;
+   */
+  clientId: string;
+
+  /**
+   * client_secret_basic, client_secret_post, private_key_jwt or none.
+   *
+   * @generated from field: string client_auth = 5;
+   */
+  clientAuth: string;
+
+  /**
+   * @generated from field: repeated string scopes = 6;
+   */
+  scopes: string[];
+
+  /**
+   * Claim that holds the groups; default `groups`.
+   *
+   * @generated from field: string groups_claim = 7;
+   */
+  groupsClaim: string;
+
+  /**
+   * Group name to role.
+   *
+   * @generated from field: map<string, string> group_roles = 8;
+   */
+  groupRoles: { [key: string]: string };
+
+  /**
+   * People with an address in one of these find the organisation at login.
+   *
+   * @generated from field: repeated string email_domains = 9;
+   */
+  emailDomains: string[];
+
+  /**
+   * Whoever it vouches for becomes a member without an invitation.
+   *
+   * @generated from field: bool admits_new_members = 10;
+   */
+  admitsNewMembers: boolean;
+
+  /**
+   * How long its word counts before it is asked again; default 43,200.
+   *
+   * @generated from field: int32 revalidate_seconds = 11;
+   */
+  revalidateSeconds: number;
+
+  /**
+   * To register at the provider.
+   *
+   * @generated from field: string callback_url = 12;
+   */
+  callbackUrl: string;
+
+  /**
+   * To register at the provider for OIDC Back-Channel Logout 1.0.
+   *
+   * @generated from field: string backchannel_logout_url = 13;
+   */
+  backchannelLogoutUrl: string;
+};
+
+/**
+ * @generated from message kontext.v1.IdentityProvider
+ */
+export type IdentityProviderJson = {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name?: string;
+
+  /**
+   * Exactly as in its metadata (OpenID Connect Discovery section 4.3).
+   *
+   * @generated from field: string issuer = 3;
+   */
+  issuer?: string;
+
+  /**
+   * @generated from field: string client_id = 4;
+   */
+  clientId?: string;
+
+  /**
+   * client_secret_basic, client_secret_post, private_key_jwt or none.
+   *
+   * @generated from field: string client_auth = 5;
+   */
+  clientAuth?: string;
+
+  /**
+   * @generated from field: repeated string scopes = 6;
+   */
+  scopes?: string[];
+
+  /**
+   * Claim that holds the groups; default `groups`.
+   *
+   * @generated from field: string groups_claim = 7;
+   */
+  groupsClaim?: string;
+
+  /**
+   * Group name to role.
+   *
+   * @generated from field: map<string, string> group_roles = 8;
+   */
+  groupRoles?: { [key: string]: string };
+
+  /**
+   * People with an address in one of these find the organisation at login.
+   *
+   * @generated from field: repeated string email_domains = 9;
+   */
+  emailDomains?: string[];
+
+  /**
+   * Whoever it vouches for becomes a member without an invitation.
+   *
+   * @generated from field: bool admits_new_members = 10;
+   */
+  admitsNewMembers?: boolean;
+
+  /**
+   * How long its word counts before it is asked again; default 43,200.
+   *
+   * @generated from field: int32 revalidate_seconds = 11;
+   */
+  revalidateSeconds?: number;
+
+  /**
+   * To register at the provider.
+   *
+   * @generated from field: string callback_url = 12;
+   */
+  callbackUrl?: string;
+
+  /**
+   * To register at the provider for OIDC Back-Channel Logout 1.0.
+   *
+   * @generated from field: string backchannel_logout_url = 13;
+   */
+  backchannelLogoutUrl?: string;
+};
+
+/**
+ * Describes the message kontext.v1.IdentityProvider.
+ * Use `create(IdentityProviderSchema)` to create a new message.
+ */
+export const IdentityProviderSchema: GenMessage<IdentityProvider, {jsonType: IdentityProviderJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 16);
+
+/**
+ * @generated from message kontext.v1.AddIdentityProviderRequest
+ */
+export type AddIdentityProviderRequest = Message<"kontext.v1.AddIdentityProviderRequest"> & {
+  /**
+   * @generated from field: kontext.v1.IdentityProvider identity_provider = 1;
+   */
+  identityProvider?: IdentityProvider | undefined;
+
+  /**
+   * @generated from field: string client_secret = 2;
+   */
+  clientSecret: string;
+};
+
+/**
+ * @generated from message kontext.v1.AddIdentityProviderRequest
+ */
+export type AddIdentityProviderRequestJson = {
+  /**
+   * @generated from field: kontext.v1.IdentityProvider identity_provider = 1;
+   */
+  identityProvider?: IdentityProviderJson;
+
+  /**
+   * @generated from field: string client_secret = 2;
+   */
+  clientSecret?: string;
+};
+
+/**
+ * Describes the message kontext.v1.AddIdentityProviderRequest.
+ * Use `create(AddIdentityProviderRequestSchema)` to create a new message.
+ */
+export const AddIdentityProviderRequestSchema: GenMessage<AddIdentityProviderRequest, {jsonType: AddIdentityProviderRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 17);
+
+/**
+ * @generated from message kontext.v1.AddIdentityProviderResponse
+ */
+export type AddIdentityProviderResponse = Message<"kontext.v1.AddIdentityProviderResponse"> & {
+  /**
+   * @generated from field: kontext.v1.IdentityProvider identity_provider = 1;
+   */
+  identityProvider?: IdentityProvider | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.AddIdentityProviderResponse
+ */
+export type AddIdentityProviderResponseJson = {
+  /**
+   * @generated from field: kontext.v1.IdentityProvider identity_provider = 1;
+   */
+  identityProvider?: IdentityProviderJson;
+};
+
+/**
+ * Describes the message kontext.v1.AddIdentityProviderResponse.
+ * Use `create(AddIdentityProviderResponseSchema)` to create a new message.
+ */
+export const AddIdentityProviderResponseSchema: GenMessage<AddIdentityProviderResponse, {jsonType: AddIdentityProviderResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 18);
+
+/**
+ * @generated from message kontext.v1.ListIdentityProvidersRequest
+ */
+export type ListIdentityProvidersRequest = Message<"kontext.v1.ListIdentityProvidersRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.ListIdentityProvidersRequest
+ */
+export type ListIdentityProvidersRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.ListIdentityProvidersRequest.
+ * Use `create(ListIdentityProvidersRequestSchema)` to create a new message.
+ */
+export const ListIdentityProvidersRequestSchema: GenMessage<ListIdentityProvidersRequest, {jsonType: ListIdentityProvidersRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 19);
+
+/**
+ * @generated from message kontext.v1.ListIdentityProvidersResponse
+ */
+export type ListIdentityProvidersResponse = Message<"kontext.v1.ListIdentityProvidersResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.IdentityProvider identity_providers = 1;
+   */
+  identityProviders: IdentityProvider[];
+};
+
+/**
+ * @generated from message kontext.v1.ListIdentityProvidersResponse
+ */
+export type ListIdentityProvidersResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.IdentityProvider identity_providers = 1;
+   */
+  identityProviders?: IdentityProviderJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ListIdentityProvidersResponse.
+ * Use `create(ListIdentityProvidersResponseSchema)` to create a new message.
+ */
+export const ListIdentityProvidersResponseSchema: GenMessage<ListIdentityProvidersResponse, {jsonType: ListIdentityProvidersResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 20);
+
+/**
+ * @generated from message kontext.v1.RemoveIdentityProviderRequest
+ */
+export type RemoveIdentityProviderRequest = Message<"kontext.v1.RemoveIdentityProviderRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * @generated from message kontext.v1.RemoveIdentityProviderRequest
+ */
+export type RemoveIdentityProviderRequestJson = {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+};
+
+/**
+ * Describes the message kontext.v1.RemoveIdentityProviderRequest.
+ * Use `create(RemoveIdentityProviderRequestSchema)` to create a new message.
+ */
+export const RemoveIdentityProviderRequestSchema: GenMessage<RemoveIdentityProviderRequest, {jsonType: RemoveIdentityProviderRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 21);
+
+/**
+ * @generated from message kontext.v1.RemoveIdentityProviderResponse
+ */
+export type RemoveIdentityProviderResponse = Message<"kontext.v1.RemoveIdentityProviderResponse"> & {
+  /**
+   * Logins of people it vouched for, which ended.
+   *
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded: number;
+};
+
+/**
+ * @generated from message kontext.v1.RemoveIdentityProviderResponse
+ */
+export type RemoveIdentityProviderResponseJson = {
+  /**
+   * Logins of people it vouched for, which ended.
+   *
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded?: number;
+};
+
+/**
+ * Describes the message kontext.v1.RemoveIdentityProviderResponse.
+ * Use `create(RemoveIdentityProviderResponseSchema)` to create a new message.
+ */
+export const RemoveIdentityProviderResponseSchema: GenMessage<RemoveIdentityProviderResponse, {jsonType: RemoveIdentityProviderResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 22);
+
+/**
+ * @generated from message kontext.v1.Login
+ */
+export type Login = Message<"kontext.v1.Login"> & {
+  /**
+   * Names the login; not the grant itself.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string machine = 2;
+   */
+  machine: string;
+
+  /**
+   * @generated from field: string address = 3;
+   */
+  address: string;
+
+  /**
+   * @generated from field: string client_id = 4;
+   */
+  clientId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 5;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_used_at = 6;
+   */
+  lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * When it ends unless it is used before, and when whatever happens.
+   *
+   * @generated from field: google.protobuf.Timestamp idle_expires_at = 7;
+   */
+  idleExpiresAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp absolute_expires_at = 8;
+   */
+  absoluteExpiresAt?: Timestamp | undefined;
+
+  /**
+   * The login this call was made with.
+   *
+   * @generated from field: bool current = 9;
+   */
+  current: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.Login
+ */
+export type LoginJson = {
+  /**
+   * Names the login; not the grant itself.
+   *
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * @generated from field: string machine = 2;
+   */
+  machine?: string;
+
+  /**
+   * @generated from field: string address = 3;
+   */
+  address?: string;
+
+  /**
+   * @generated from field: string client_id = 4;
+   */
+  clientId?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 5;
+   */
+  createdAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp last_used_at = 6;
+   */
+  lastUsedAt?: TimestampJson;
+
+  /**
+   * When it ends unless it is used before, and when whatever happens.
+   *
+   * @generated from field: google.protobuf.Timestamp idle_expires_at = 7;
+   */
+  idleExpiresAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp absolute_expires_at = 8;
+   */
+  absoluteExpiresAt?: TimestampJson;
+
+  /**
+   * The login this call was made with.
+   *
+   * @generated from field: bool current = 9;
+   */
+  current?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.Login.
+ * Use `create(LoginSchema)` to create a new message.
+ */
+export const LoginSchema: GenMessage<Login, {jsonType: LoginJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 23);
+
+/**
+ * @generated from message kontext.v1.ListLoginsRequest
+ */
+export type ListLoginsRequest = Message<"kontext.v1.ListLoginsRequest"> & {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListLoginsRequest
+ */
+export type ListLoginsRequestJson = {
+  /**
+   * @generated from field: string user_id = 1;
+   */
+  userId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListLoginsRequest.
+ * Use `create(ListLoginsRequestSchema)` to create a new message.
+ */
+export const ListLoginsRequestSchema: GenMessage<ListLoginsRequest, {jsonType: ListLoginsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 24);
+
+/**
+ * @generated from message kontext.v1.ListLoginsResponse
+ */
+export type ListLoginsResponse = Message<"kontext.v1.ListLoginsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.Login logins = 1;
+   */
+  logins: Login[];
+};
+
+/**
+ * @generated from message kontext.v1.ListLoginsResponse
+ */
+export type ListLoginsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.Login logins = 1;
+   */
+  logins?: LoginJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ListLoginsResponse.
+ * Use `create(ListLoginsResponseSchema)` to create a new message.
+ */
+export const ListLoginsResponseSchema: GenMessage<ListLoginsResponse, {jsonType: ListLoginsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 25);
+
+/**
+ * @generated from message kontext.v1.RevokeLoginsRequest
+ */
+export type RevokeLoginsRequest = Message<"kontext.v1.RevokeLoginsRequest"> & {
+  /**
+   * One login; empty means all of the person.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * Empty means the caller.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId: string;
+};
+
+/**
+ * @generated from message kontext.v1.RevokeLoginsRequest
+ */
+export type RevokeLoginsRequestJson = {
+  /**
+   * One login; empty means all of the person.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId?: string;
+
+  /**
+   * Empty means the caller.
+   *
+   * @generated from field: string user_id = 2;
+   */
+  userId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.RevokeLoginsRequest.
+ * Use `create(RevokeLoginsRequestSchema)` to create a new message.
+ */
+export const RevokeLoginsRequestSchema: GenMessage<RevokeLoginsRequest, {jsonType: RevokeLoginsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 26);
+
+/**
+ * @generated from message kontext.v1.RevokeLoginsResponse
+ */
+export type RevokeLoginsResponse = Message<"kontext.v1.RevokeLoginsResponse"> & {
+  /**
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded: number;
+
+  /**
+   * @generated from field: int32 sessions_ended = 2;
+   */
+  sessionsEnded: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 3;
+   */
+  leasesEnded: number;
+};
+
+/**
+ * @generated from message kontext.v1.RevokeLoginsResponse
+ */
+export type RevokeLoginsResponseJson = {
+  /**
+   * @generated from field: int32 logins_ended = 1;
+   */
+  loginsEnded?: number;
+
+  /**
+   * @generated from field: int32 sessions_ended = 2;
+   */
+  sessionsEnded?: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 3;
+   */
+  leasesEnded?: number;
+};
+
+/**
+ * Describes the message kontext.v1.RevokeLoginsResponse.
+ * Use `create(RevokeLoginsResponseSchema)` to create a new message.
+ */
+export const RevokeLoginsResponseSchema: GenMessage<RevokeLoginsResponse, {jsonType: RevokeLoginsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 27);
+
+/**
+ * @generated from message kontext.v1.Agent
+ */
+export type Agent = Message<"kontext.v1.Agent"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * @generated from field: bool built_in = 4;
+   */
+  builtIn: boolean;
+
+  /**
+   * Upper bound for every provider; empty means no bound of its own.
+   *
+   * @generated from field: repeated string ceiling_scopes = 5;
+   */
+  ceilingScopes: string[];
+
+  /**
+   * Longest life of a lease, 60 to 43,200.
+   *
+   * @generated from field: int32 max_ttl_seconds = 6;
+   */
+  maxTtlSeconds: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp disabled_at = 7;
+   */
+  disabledAt?: Timestamp | undefined;
+
+  /**
+   * Providers it is attached to.
+   *
+   * @generated from field: repeated string providers = 8;
+   */
+  providers: string[];
+};
+
+/**
+ * @generated from message kontext.v1.Agent
+ */
+export type AgentJson = {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name?: string;
+
+  /**
+   * @generated from field: string description = 3;
+   */
+  description?: string;
+
+  /**
+   * @generated from field: bool built_in = 4;
+   */
+  builtIn?: boolean;
+
+  /**
+   * Upper bound for every provider; empty means no bound of its own.
+   *
+   * @generated from field: repeated string ceiling_scopes = 5;
+   */
+  ceilingScopes?: string[];
+
+  /**
+   * Longest life of a lease, 60 to 43,200.
+   *
+   * @generated from field: int32 max_ttl_seconds = 6;
+   */
+  maxTtlSeconds?: number;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp disabled_at = 7;
+   */
+  disabledAt?: TimestampJson;
+
+  /**
+   * Providers it is attached to.
+   *
+   * @generated from field: repeated string providers = 8;
+   */
+  providers?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.Agent.
+ * Use `create(AgentSchema)` to create a new message.
+ */
+export const AgentSchema: GenMessage<Agent, {jsonType: AgentJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 28);
+
+/**
+ * @generated from message kontext.v1.ListAgentsRequest
+ */
+export type ListAgentsRequest = Message<"kontext.v1.ListAgentsRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.ListAgentsRequest
+ */
+export type ListAgentsRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.ListAgentsRequest.
+ * Use `create(ListAgentsRequestSchema)` to create a new message.
+ */
+export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest, {jsonType: ListAgentsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 29);
+
+/**
+ * @generated from message kontext.v1.ListAgentsResponse
+ */
+export type ListAgentsResponse = Message<"kontext.v1.ListAgentsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.Agent agents = 1;
+   */
+  agents: Agent[];
+};
+
+/**
+ * @generated from message kontext.v1.ListAgentsResponse
+ */
+export type ListAgentsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.Agent agents = 1;
+   */
+  agents?: AgentJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ListAgentsResponse.
+ * Use `create(ListAgentsResponseSchema)` to create a new message.
+ */
+export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse, {jsonType: ListAgentsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 30);
+
+/**
+ * @generated from message kontext.v1.PutAgentRequest
+ */
+export type PutAgentRequest = Message<"kontext.v1.PutAgentRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string description = 2;
+   */
+  description: string;
+
+  /**
+   * @generated from field: repeated string ceiling_scopes = 3;
+   */
+  ceilingScopes: string[];
+
+  /**
+   * @generated from field: int32 max_ttl_seconds = 4;
+   */
+  maxTtlSeconds: number;
+};
+
+/**
+ * @generated from message kontext.v1.PutAgentRequest
+ */
+export type PutAgentRequestJson = {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * @generated from field: string description = 2;
+   */
+  description?: string;
+
+  /**
+   * @generated from field: repeated string ceiling_scopes = 3;
+   */
+  ceilingScopes?: string[];
+
+  /**
+   * @generated from field: int32 max_ttl_seconds = 4;
+   */
+  maxTtlSeconds?: number;
+};
+
+/**
+ * Describes the message kontext.v1.PutAgentRequest.
+ * Use `create(PutAgentRequestSchema)` to create a new message.
+ */
+export const PutAgentRequestSchema: GenMessage<PutAgentRequest, {jsonType: PutAgentRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 31);
+
+/**
+ * @generated from message kontext.v1.PutAgentResponse
+ */
+export type PutAgentResponse = Message<"kontext.v1.PutAgentResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.PutAgentResponse
+ */
+export type PutAgentResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Agent agent = 1;
+   */
+  agent?: AgentJson;
+};
+
+/**
+ * Describes the message kontext.v1.PutAgentResponse.
+ * Use `create(PutAgentResponseSchema)` to create a new message.
+ */
+export const PutAgentResponseSchema: GenMessage<PutAgentResponse, {jsonType: PutAgentResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 32);
+
+/**
+ * @generated from message kontext.v1.DisableAgentRequest
+ */
+export type DisableAgentRequest = Message<"kontext.v1.DisableAgentRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Enable it again instead.
+   *
+   * @generated from field: bool enable = 2;
+   */
+  enable: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.DisableAgentRequest
+ */
+export type DisableAgentRequestJson = {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * Enable it again instead.
+   *
+   * @generated from field: bool enable = 2;
+   */
+  enable?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.DisableAgentRequest.
+ * Use `create(DisableAgentRequestSchema)` to create a new message.
+ */
+export const DisableAgentRequestSchema: GenMessage<DisableAgentRequest, {jsonType: DisableAgentRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 33);
+
+/**
+ * @generated from message kontext.v1.DisableAgentResponse
+ */
+export type DisableAgentResponse = Message<"kontext.v1.DisableAgentResponse"> & {
+  /**
+   * @generated from field: int32 sessions_ended = 1;
+   */
+  sessionsEnded: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 2;
+   */
+  leasesEnded: number;
+};
+
+/**
+ * @generated from message kontext.v1.DisableAgentResponse
+ */
+export type DisableAgentResponseJson = {
+  /**
+   * @generated from field: int32 sessions_ended = 1;
+   */
+  sessionsEnded?: number;
+
+  /**
+   * @generated from field: int32 leases_ended = 2;
+   */
+  leasesEnded?: number;
+};
+
+/**
+ * Describes the message kontext.v1.DisableAgentResponse.
+ * Use `create(DisableAgentResponseSchema)` to create a new message.
+ */
+export const DisableAgentResponseSchema: GenMessage<DisableAgentResponse, {jsonType: DisableAgentResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 34);
+
+/**
+ * @generated from message kontext.v1.GetConfirmationRequest
+ */
+export type GetConfirmationRequest = Message<"kontext.v1.GetConfirmationRequest"> & {
+  /**
+   * @generated from field: string confirmation_id = 1;
+   */
+  confirmationId: string;
+};
+
+/**
+ * @generated from message kontext.v1.GetConfirmationRequest
+ */
+export type GetConfirmationRequestJson = {
+  /**
+   * @generated from field: string confirmation_id = 1;
+   */
+  confirmationId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetConfirmationRequest.
+ * Use `create(GetConfirmationRequestSchema)` to create a new message.
+ */
+export const GetConfirmationRequestSchema: GenMessage<GetConfirmationRequest, {jsonType: GetConfirmationRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 35);
+
+/**
+ * @generated from message kontext.v1.GetConfirmationResponse
+ */
+export type GetConfirmationResponse = Message<"kontext.v1.GetConfirmationResponse"> & {
+  /**
+   * @generated from field: kontext.v1.ConfirmationState state = 1;
+   */
+  state: ConfirmationState;
+
+  /**
+   * Seconds to wait before asking again.
+   *
+   * @generated from field: int32 interval = 2;
+   */
+  interval: number;
+};
+
+/**
+ * @generated from message kontext.v1.GetConfirmationResponse
+ */
+export type GetConfirmationResponseJson = {
+  /**
+   * @generated from field: kontext.v1.ConfirmationState state = 1;
+   */
+  state?: ConfirmationStateJson;
+
+  /**
+   * Seconds to wait before asking again.
+   *
+   * @generated from field: int32 interval = 2;
+   */
+  interval?: number;
+};
+
+/**
+ * Describes the message kontext.v1.GetConfirmationResponse.
+ * Use `create(GetConfirmationResponseSchema)` to create a new message.
+ */
+export const GetConfirmationResponseSchema: GenMessage<GetConfirmationResponse, {jsonType: GetConfirmationResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_organisation, 36);
+
+/**
+ * @generated from enum kontext.v1.ConfirmationState
+ */
+export enum ConfirmationState {
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_CONFIRMED = 2;
+   */
+  CONFIRMED = 2,
+
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_DENIED = 3;
+   */
+  DENIED = 3,
+
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_USED = 4;
+   */
+  USED = 4,
+
+  /**
+   * @generated from enum value: CONFIRMATION_STATE_EXPIRED = 5;
+   */
+  EXPIRED = 5,
+}
+
+/**
+ * @generated from enum kontext.v1.ConfirmationState
+ */
+export type ConfirmationStateJson = "CONFIRMATION_STATE_UNSPECIFIED" | "CONFIRMATION_STATE_PENDING" | "CONFIRMATION_STATE_CONFIRMED" | "CONFIRMATION_STATE_DENIED" | "CONFIRMATION_STATE_USED" | "CONFIRMATION_STATE_EXPIRED";
+
+/**
+ * Describes the enum kontext.v1.ConfirmationState.
+ */
+export const ConfirmationStateSchema: GenEnum<ConfirmationState, ConfirmationStateJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_organisation, 0);
+
+/**
+ * OrganisationService tells the caller who they are, and who else belongs to the organisation.
  *
  * @generated from service kontext.v1.OrganisationService
  */
@@ -156,6 +1859,179 @@ export const OrganisationService: GenService<{
     input: typeof GetCallerRequestSchema;
     output: typeof GetCallerResponseSchema;
   },
+  /**
+   * ListMembers lists the people of the organisation by name.
+   *
+   * @generated from rpc kontext.v1.OrganisationService.ListMembers
+   */
+  listMembers: {
+    methodKind: "unary";
+    input: typeof ListMembersRequestSchema;
+    output: typeof ListMembersResponseSchema;
+  },
+  /**
+   * SetMember changes a member's role and groups. The last owner cannot be changed.
+   *
+   * @generated from rpc kontext.v1.OrganisationService.SetMember
+   */
+  setMember: {
+    methodKind: "unary";
+    input: typeof SetMemberRequestSchema;
+    output: typeof SetMemberResponseSchema;
+  },
+  /**
+   * SuspendMember takes everything from a person at once: logins, sessions, leases; or lets them in again.
+   *
+   * @generated from rpc kontext.v1.OrganisationService.SuspendMember
+   */
+  suspendMember: {
+    methodKind: "unary";
+    input: typeof SuspendMemberRequestSchema;
+    output: typeof SuspendMemberResponseSchema;
+  },
+  /**
+   * InviteMember makes an invitation; its link is shown once.
+   *
+   * @generated from rpc kontext.v1.OrganisationService.InviteMember
+   */
+  inviteMember: {
+    methodKind: "unary";
+    input: typeof InviteMemberRequestSchema;
+    output: typeof InviteMemberResponseSchema;
+  },
+  /**
+   * @generated from rpc kontext.v1.OrganisationService.ListInvitations
+   */
+  listInvitations: {
+    methodKind: "unary";
+    input: typeof ListInvitationsRequestSchema;
+    output: typeof ListInvitationsResponseSchema;
+  },
+  /**
+   * @generated from rpc kontext.v1.OrganisationService.RevokeInvitation
+   */
+  revokeInvitation: {
+    methodKind: "unary";
+    input: typeof RevokeInvitationRequestSchema;
+    output: typeof RevokeInvitationResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_organisation, 0);
+
+/**
+ * IdentityProviderService says who may vouch for the organisation's people (OpenID Connect; we are the relying party).
+ *
+ * @generated from service kontext.v1.IdentityProviderService
+ */
+export const IdentityProviderService: GenService<{
+  /**
+   * @generated from rpc kontext.v1.IdentityProviderService.AddIdentityProvider
+   */
+  addIdentityProvider: {
+    methodKind: "unary";
+    input: typeof AddIdentityProviderRequestSchema;
+    output: typeof AddIdentityProviderResponseSchema;
+  },
+  /**
+   * @generated from rpc kontext.v1.IdentityProviderService.ListIdentityProviders
+   */
+  listIdentityProviders: {
+    methodKind: "unary";
+    input: typeof ListIdentityProvidersRequestSchema;
+    output: typeof ListIdentityProvidersResponseSchema;
+  },
+  /**
+   * @generated from rpc kontext.v1.IdentityProviderService.RemoveIdentityProvider
+   */
+  removeIdentityProvider: {
+    methodKind: "unary";
+    input: typeof RemoveIdentityProviderRequestSchema;
+    output: typeof RemoveIdentityProviderResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_kontext_v1_organisation, 1);
+
+/**
+ * LoginService shows and ends logins of terminals.
+ *
+ * @generated from service kontext.v1.LoginService
+ */
+export const LoginService: GenService<{
+  /**
+   * ListLogins lists the caller's live logins, newest first; with `user_id` those of somebody else (owner, admin, security).
+   *
+   * @generated from rpc kontext.v1.LoginService.ListLogins
+   */
+  listLogins: {
+    methodKind: "unary";
+    input: typeof ListLoginsRequestSchema;
+    output: typeof ListLoginsResponseSchema;
+  },
+  /**
+   * RevokeLogins ends one login, or all of a person: its sessions and leases end with it.
+   *
+   * @generated from rpc kontext.v1.LoginService.RevokeLogins
+   */
+  revokeLogins: {
+    methodKind: "unary";
+    input: typeof RevokeLoginsRequestSchema;
+    output: typeof RevokeLoginsResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_kontext_v1_organisation, 2);
+
+/**
+ * AgentService registers the principals that sessions act through, with their ceilings.
+ *
+ * @generated from service kontext.v1.AgentService
+ */
+export const AgentService: GenService<{
+  /**
+   * @generated from rpc kontext.v1.AgentService.ListAgents
+   */
+  listAgents: {
+    methodKind: "unary";
+    input: typeof ListAgentsRequestSchema;
+    output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * PutAgent registers an agent or changes its ceilings.
+   *
+   * @generated from rpc kontext.v1.AgentService.PutAgent
+   */
+  putAgent: {
+    methodKind: "unary";
+    input: typeof PutAgentRequestSchema;
+    output: typeof PutAgentResponseSchema;
+  },
+  /**
+   * DisableAgent ends everything that acts through it and refuses more; or enables it again.
+   *
+   * @generated from rpc kontext.v1.AgentService.DisableAgent
+   */
+  disableAgent: {
+    methodKind: "unary";
+    input: typeof DisableAgentRequestSchema;
+    output: typeof DisableAgentResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_kontext_v1_organisation, 3);
+
+/**
+ * ConfirmationService tells whether a person has confirmed an action in the browser (RFC 9470). An action that needs it is
+ * refused with KX_CONFIRMATION_NEEDED; once confirmed, the same request is sent again with `Kontext-Confirmation: <id>`.
+ *
+ * @generated from service kontext.v1.ConfirmationService
+ */
+export const ConfirmationService: GenService<{
+  /**
+   * @generated from rpc kontext.v1.ConfirmationService.GetConfirmation
+   */
+  getConfirmation: {
+    methodKind: "unary";
+    input: typeof GetConfirmationRequestSchema;
+    output: typeof GetConfirmationResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_kontext_v1_organisation, 4);
 

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/providers.proto.
  */
 export const file_kontext_v1_providers: GenFile = /*@__PURE__*/
-  fileDesc("Chprb250ZXh0L3YxL3Byb3ZpZGVycy5wcm90bxIKa29udGV4dC52MSL7AQoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRImCgRraW5kGAIgASgOMhgua29udGV4dC52MS5Qcm92aWRlcktpbmQSHgoWYXV0aG9yaXphdGlvbl9lbmRwb2ludBgDIAEoCRIWCg50b2tlbl9lbmRwb2ludBgEIAEoCRIbChNyZXZvY2F0aW9uX2VuZHBvaW50GAUgASgJEhEKCWNsaWVudF9pZBgGIAEoCRIOCgZzY29wZXMYByADKAkSKwoLY2xpZW50X2F1dGgYCCABKA4yFi5rb250ZXh0LnYxLkNsaWVudEF1dGgSFAoMY2FsbGJhY2tfdXJsGAkgASgJIlMKEkFkZFByb3ZpZGVyUmVxdWVzdBImCghwcm92aWRlchgBIAEoCzIULmtvbnRleHQudjEuUHJvdmlkZXISFQoNY2xpZW50X3NlY3JldBgCIAEoCSI9ChNBZGRQcm92aWRlclJlc3BvbnNlEiYKCHByb3ZpZGVyGAEgASgLMhQua29udGV4dC52MS5Qcm92aWRlciIWChRMaXN0UHJvdmlkZXJzUmVxdWVzdCJAChVMaXN0UHJvdmlkZXJzUmVzcG9uc2USJwoJcHJvdmlkZXJzGAEgAygLMhQua29udGV4dC52MS5Qcm92aWRlciI0ChVSZW1vdmVQcm92aWRlclJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVmb3JjZRgCIAEoCCIYChZSZW1vdmVQcm92aWRlclJlc3BvbnNlKmEKDFByb3ZpZGVyS2luZBIdChlQUk9WSURFUl9LSU5EX1VOU1BFQ0lGSUVEEAASGAoUUFJPVklERVJfS0lORF9PQVVUSDIQARIYChRQUk9WSURFUl9LSU5EX1NUQVRJQxACKnoKCkNsaWVudEF1dGgSGwoXQ0xJRU5UX0FVVEhfVU5TUEVDSUZJRUQQABIcChhDTElFTlRfQVVUSF9TRUNSRVRfQkFTSUMQARIbChdDTElFTlRfQVVUSF9TRUNSRVRfUE9TVBACEhQKEENMSUVOVF9BVVRIX05PTkUQAzKQAgoPUHJvdmlkZXJTZXJ2aWNlEk4KC0FkZFByb3ZpZGVyEh4ua29udGV4dC52MS5BZGRQcm92aWRlclJlcXVlc3QaHy5rb250ZXh0LnYxLkFkZFByb3ZpZGVyUmVzcG9uc2USVAoNTGlzdFByb3ZpZGVycxIgLmtvbnRleHQudjEuTGlzdFByb3ZpZGVyc1JlcXVlc3QaIS5rb250ZXh0LnYxLkxpc3RQcm92aWRlcnNSZXNwb25zZRJXCg5SZW1vdmVQcm92aWRlchIhLmtvbnRleHQudjEuUmVtb3ZlUHJvdmlkZXJSZXF1ZXN0GiIua29udGV4dC52MS5SZW1vdmVQcm92aWRlclJlc3BvbnNlYgZwcm90bzM");
+  fileDesc("Chprb250ZXh0L3YxL3Byb3ZpZGVycy5wcm90bxIKa29udGV4dC52MSLXAwoIUHJvdmlkZXISDAoEbmFtZRgBIAEoCRImCgRraW5kGAIgASgOMhgua29udGV4dC52MS5Qcm92aWRlcktpbmQSHgoWYXV0aG9yaXphdGlvbl9lbmRwb2ludBgDIAEoCRIWCg50b2tlbl9lbmRwb2ludBgEIAEoCRIbChNyZXZvY2F0aW9uX2VuZHBvaW50GAUgASgJEhEKCWNsaWVudF9pZBgGIAEoCRIOCgZzY29wZXMYByADKAkSKwoLY2xpZW50X2F1dGgYCCABKA4yFi5rb250ZXh0LnYxLkNsaWVudEF1dGgSFAoMY2FsbGJhY2tfdXJsGAkgASgJEhQKDGNhdGFsb2d1ZV9pZBgKIAEoCRIOCgZpc3N1ZXIYCyABKAkSFQoNc2V0dGluZ3NfanNvbhgMIAEoCRIRCgl2YXJpYWJsZXMYDSADKAkSKQoGYWdlbnRzGA4gAygLMhkua29udGV4dC52MS5BdHRhY2hlZEFnZW50Eh0KFW1heF9sb2dpbl9hZ2Vfc2Vjb25kcxgPIAEoBRIWCg5uZWVkc19hcHByb3ZhbBgQIAEoCBIZChFsZWFzZV90dGxfc2Vjb25kcxgRIAEoBRINCgV0aXRsZRgSIAEoCSJTChJBZGRQcm92aWRlclJlcXVlc3QSJgoIcHJvdmlkZXIYASABKAsyFC5rb250ZXh0LnYxLlByb3ZpZGVyEhUKDWNsaWVudF9zZWNyZXQYAiABKAkiPQoTQWRkUHJvdmlkZXJSZXNwb25zZRImCghwcm92aWRlchgBIAEoCzIULmtvbnRleHQudjEuUHJvdmlkZXIiFgoUTGlzdFByb3ZpZGVyc1JlcXVlc3QiQAoVTGlzdFByb3ZpZGVyc1Jlc3BvbnNlEicKCXByb3ZpZGVycxgBIAMoCzIULmtvbnRleHQudjEuUHJvdmlkZXIiNAoVUmVtb3ZlUHJvdmlkZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiGAoWUmVtb3ZlUHJvdmlkZXJSZXNwb25zZSIuCg1BdHRhY2hlZEFnZW50Eg0KBWFnZW50GAEgASgJEg4KBnNjb3BlcxgCIAMoCSIWChRMaXN0Q2F0YWxvZ3VlUmVxdWVzdCI+ChVMaXN0Q2F0YWxvZ3VlUmVzcG9uc2USJQoHZW50cmllcxgBIAMoCzIULmtvbnRleHQudjEuUHJvdmlkZXIiSAoVQXR0YWNoUHJvdmlkZXJSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBWFnZW50GAIgASgJEg4KBnNjb3BlcxgDIAMoCSIYChZBdHRhY2hQcm92aWRlclJlc3BvbnNlIjgKFURldGFjaFByb3ZpZGVyUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVhZ2VudBgCIAEoCSIuChZEZXRhY2hQcm92aWRlclJlc3BvbnNlEhQKDGxlYXNlc19lbmRlZBgBIAEoBSrYAQoMUHJvdmlkZXJLaW5kEh0KGVBST1ZJREVSX0tJTkRfVU5TUEVDSUZJRUQQABIYChRQUk9WSURFUl9LSU5EX09BVVRIMhABEhgKFFBST1ZJREVSX0tJTkRfU1RBVElDEAISHAoYUFJPVklERVJfS0lORF9HSVRIVUJfQVBQEAMSGQoVUFJPVklERVJfS0lORF9BV1NfU1RTEAQSGgoWUFJPVklERVJfS0lORF9QT1NUR1JFUxAFEiAKHFBST1ZJREVSX0tJTkRfVE9LRU5fRVhDSEFOR0UQBiqbAQoKQ2xpZW50QXV0aBIbChdDTElFTlRfQVVUSF9VTlNQRUNJRklFRBAAEhwKGENMSUVOVF9BVVRIX1NFQ1JFVF9CQVNJQxABEhsKF0NMSUVOVF9BVVRIX1NFQ1JFVF9QT1NUEAISFAoQQ0xJRU5UX0FVVEhfTk9ORRADEh8KG0NMSUVOVF9BVVRIX1BSSVZBVEVfS0VZX0pXVBAEMpgECg9Qcm92aWRlclNlcnZpY2USTgoLQWRkUHJvdmlkZXISHi5rb250ZXh0LnYxLkFkZFByb3ZpZGVyUmVxdWVzdBofLmtvbnRleHQudjEuQWRkUHJvdmlkZXJSZXNwb25zZRJUCg1MaXN0UHJvdmlkZXJzEiAua29udGV4dC52MS5MaXN0UHJvdmlkZXJzUmVxdWVzdBohLmtvbnRleHQudjEuTGlzdFByb3ZpZGVyc1Jlc3BvbnNlElcKDlJlbW92ZVByb3ZpZGVyEiEua29udGV4dC52MS5SZW1vdmVQcm92aWRlclJlcXVlc3QaIi5rb250ZXh0LnYxLlJlbW92ZVByb3ZpZGVyUmVzcG9uc2USVAoNTGlzdENhdGFsb2d1ZRIgLmtvbnRleHQudjEuTGlzdENhdGFsb2d1ZVJlcXVlc3QaIS5rb250ZXh0LnYxLkxpc3RDYXRhbG9ndWVSZXNwb25zZRJXCg5BdHRhY2hQcm92aWRlchIhLmtvbnRleHQudjEuQXR0YWNoUHJvdmlkZXJSZXF1ZXN0GiIua29udGV4dC52MS5BdHRhY2hQcm92aWRlclJlc3BvbnNlElcKDkRldGFjaFByb3ZpZGVyEiEua29udGV4dC52MS5EZXRhY2hQcm92aWRlclJlcXVlc3QaIi5rb250ZXh0LnYxLkRldGFjaFByb3ZpZGVyUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message kontext.v1.Provider
@@ -66,6 +66,69 @@ export type Provider = Message<"kontext.v1.Provider"> & {
    * @generated from field: string callback_url = 9;
    */
   callbackUrl: string;
+
+  /**
+   * Entry of the catalogue it is made from; empty for one of the organisation's own.
+   *
+   * @generated from field: string catalogue_id = 10;
+   */
+  catalogueId: string;
+
+  /**
+   * OpenID or RFC 8414 issuer; the endpoints left empty are discovered from it.
+   *
+   * @generated from field: string issuer = 11;
+   */
+  issuer: string;
+
+  /**
+   * What only this kind has, as a JSON object without secrets; see docs/providers.md.
+   *
+   * @generated from field: string settings_json = 12;
+   */
+  settingsJson: string;
+
+  /**
+   * Names of environment variables people expect its credential in.
+   *
+   * @generated from field: repeated string variables = 13;
+   */
+  variables: string[];
+
+  /**
+   * Agents it is attached to.
+   *
+   * @generated from field: repeated kontext.v1.AttachedAgent agents = 14;
+   */
+  agents: AttachedAgent[];
+
+  /**
+   * A login older than so many seconds must be repeated before a credential leaves; 0 means no bound.
+   *
+   * @generated from field: int32 max_login_age_seconds = 15;
+   */
+  maxLoginAgeSeconds: number;
+
+  /**
+   * A person confirms each session's first credential in the browser.
+   *
+   * @generated from field: bool needs_approval = 16;
+   */
+  needsApproval: boolean;
+
+  /**
+   * Longest life of a lease; 0 means the agent's bound alone.
+   *
+   * @generated from field: int32 lease_ttl_seconds = 17;
+   */
+  leaseTtlSeconds: number;
+
+  /**
+   * Entry of the catalogue as people read it.
+   *
+   * @generated from field: string title = 18;
+   */
+  title: string;
 };
 
 /**
@@ -122,6 +185,69 @@ export type ProviderJson = {
    * @generated from field: string callback_url = 9;
    */
   callbackUrl?: string;
+
+  /**
+   * Entry of the catalogue it is made from; empty for one of the organisation's own.
+   *
+   * @generated from field: string catalogue_id = 10;
+   */
+  catalogueId?: string;
+
+  /**
+   * OpenID or RFC 8414 issuer; the endpoints left empty are discovered from it.
+   *
+   * @generated from field: string issuer = 11;
+   */
+  issuer?: string;
+
+  /**
+   * What only this kind has, as a JSON object without secrets; see docs/providers.md.
+   *
+   * @generated from field: string settings_json = 12;
+   */
+  settingsJson?: string;
+
+  /**
+   * Names of environment variables people expect its credential in.
+   *
+   * @generated from field: repeated string variables = 13;
+   */
+  variables?: string[];
+
+  /**
+   * Agents it is attached to.
+   *
+   * @generated from field: repeated kontext.v1.AttachedAgent agents = 14;
+   */
+  agents?: AttachedAgentJson[];
+
+  /**
+   * A login older than so many seconds must be repeated before a credential leaves; 0 means no bound.
+   *
+   * @generated from field: int32 max_login_age_seconds = 15;
+   */
+  maxLoginAgeSeconds?: number;
+
+  /**
+   * A person confirms each session's first credential in the browser.
+   *
+   * @generated from field: bool needs_approval = 16;
+   */
+  needsApproval?: boolean;
+
+  /**
+   * Longest life of a lease; 0 means the agent's bound alone.
+   *
+   * @generated from field: int32 lease_ttl_seconds = 17;
+   */
+  leaseTtlSeconds?: number;
+
+  /**
+   * Entry of the catalogue as people read it.
+   *
+   * @generated from field: string title = 18;
+   */
+  title?: string;
 };
 
 /**
@@ -306,6 +432,227 @@ export const RemoveProviderResponseSchema: GenMessage<RemoveProviderResponse, {j
   messageDesc(file_kontext_v1_providers, 6);
 
 /**
+ * @generated from message kontext.v1.AttachedAgent
+ */
+export type AttachedAgent = Message<"kontext.v1.AttachedAgent"> & {
+  /**
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * Upper bound; empty means no bound of its own.
+   *
+   * @generated from field: repeated string scopes = 2;
+   */
+  scopes: string[];
+};
+
+/**
+ * @generated from message kontext.v1.AttachedAgent
+ */
+export type AttachedAgentJson = {
+  /**
+   * @generated from field: string agent = 1;
+   */
+  agent?: string;
+
+  /**
+   * Upper bound; empty means no bound of its own.
+   *
+   * @generated from field: repeated string scopes = 2;
+   */
+  scopes?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.AttachedAgent.
+ * Use `create(AttachedAgentSchema)` to create a new message.
+ */
+export const AttachedAgentSchema: GenMessage<AttachedAgent, {jsonType: AttachedAgentJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 7);
+
+/**
+ * @generated from message kontext.v1.ListCatalogueRequest
+ */
+export type ListCatalogueRequest = Message<"kontext.v1.ListCatalogueRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.ListCatalogueRequest
+ */
+export type ListCatalogueRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.ListCatalogueRequest.
+ * Use `create(ListCatalogueRequestSchema)` to create a new message.
+ */
+export const ListCatalogueRequestSchema: GenMessage<ListCatalogueRequest, {jsonType: ListCatalogueRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 8);
+
+/**
+ * @generated from message kontext.v1.ListCatalogueResponse
+ */
+export type ListCatalogueResponse = Message<"kontext.v1.ListCatalogueResponse"> & {
+  /**
+   * Templates: name, kind, endpoints, scopes and variables as they would be added.
+   *
+   * @generated from field: repeated kontext.v1.Provider entries = 1;
+   */
+  entries: Provider[];
+};
+
+/**
+ * @generated from message kontext.v1.ListCatalogueResponse
+ */
+export type ListCatalogueResponseJson = {
+  /**
+   * Templates: name, kind, endpoints, scopes and variables as they would be added.
+   *
+   * @generated from field: repeated kontext.v1.Provider entries = 1;
+   */
+  entries?: ProviderJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ListCatalogueResponse.
+ * Use `create(ListCatalogueResponseSchema)` to create a new message.
+ */
+export const ListCatalogueResponseSchema: GenMessage<ListCatalogueResponse, {jsonType: ListCatalogueResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 9);
+
+/**
+ * @generated from message kontext.v1.AttachProviderRequest
+ */
+export type AttachProviderRequest = Message<"kontext.v1.AttachProviderRequest"> & {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+
+  /**
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes: string[];
+};
+
+/**
+ * @generated from message kontext.v1.AttachProviderRequest
+ */
+export type AttachProviderRequestJson = {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider?: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent?: string;
+
+  /**
+   * @generated from field: repeated string scopes = 3;
+   */
+  scopes?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.AttachProviderRequest.
+ * Use `create(AttachProviderRequestSchema)` to create a new message.
+ */
+export const AttachProviderRequestSchema: GenMessage<AttachProviderRequest, {jsonType: AttachProviderRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 10);
+
+/**
+ * @generated from message kontext.v1.AttachProviderResponse
+ */
+export type AttachProviderResponse = Message<"kontext.v1.AttachProviderResponse"> & {
+};
+
+/**
+ * @generated from message kontext.v1.AttachProviderResponse
+ */
+export type AttachProviderResponseJson = {
+};
+
+/**
+ * Describes the message kontext.v1.AttachProviderResponse.
+ * Use `create(AttachProviderResponseSchema)` to create a new message.
+ */
+export const AttachProviderResponseSchema: GenMessage<AttachProviderResponse, {jsonType: AttachProviderResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 11);
+
+/**
+ * @generated from message kontext.v1.DetachProviderRequest
+ */
+export type DetachProviderRequest = Message<"kontext.v1.DetachProviderRequest"> & {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+};
+
+/**
+ * @generated from message kontext.v1.DetachProviderRequest
+ */
+export type DetachProviderRequestJson = {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider?: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent?: string;
+};
+
+/**
+ * Describes the message kontext.v1.DetachProviderRequest.
+ * Use `create(DetachProviderRequestSchema)` to create a new message.
+ */
+export const DetachProviderRequestSchema: GenMessage<DetachProviderRequest, {jsonType: DetachProviderRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 12);
+
+/**
+ * @generated from message kontext.v1.DetachProviderResponse
+ */
+export type DetachProviderResponse = Message<"kontext.v1.DetachProviderResponse"> & {
+  /**
+   * @generated from field: int32 leases_ended = 1;
+   */
+  leasesEnded: number;
+};
+
+/**
+ * @generated from message kontext.v1.DetachProviderResponse
+ */
+export type DetachProviderResponseJson = {
+  /**
+   * @generated from field: int32 leases_ended = 1;
+   */
+  leasesEnded?: number;
+};
+
+/**
+ * Describes the message kontext.v1.DetachProviderResponse.
+ * Use `create(DetachProviderResponseSchema)` to create a new message.
+ */
+export const DetachProviderResponseSchema: GenMessage<DetachProviderResponse, {jsonType: DetachProviderResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_providers, 13);
+
+/**
  * @generated from enum kontext.v1.ProviderKind
  */
 export enum ProviderKind {
@@ -327,12 +674,40 @@ export enum ProviderKind {
    * @generated from enum value: PROVIDER_KIND_STATIC = 2;
    */
   STATIC = 2,
+
+  /**
+   * Installation tokens of a GitHub App, minted per lease.
+   *
+   * @generated from enum value: PROVIDER_KIND_GITHUB_APP = 3;
+   */
+  GITHUB_APP = 3,
+
+  /**
+   * Credentials of AWS STS, minted per lease.
+   *
+   * @generated from enum value: PROVIDER_KIND_AWS_STS = 4;
+   */
+  AWS_STS = 4,
+
+  /**
+   * Database roles, made per lease.
+   *
+   * @generated from enum value: PROVIDER_KIND_POSTGRES = 5;
+   */
+  POSTGRES = 5,
+
+  /**
+   * Another server that speaks RFC 8693.
+   *
+   * @generated from enum value: PROVIDER_KIND_TOKEN_EXCHANGE = 6;
+   */
+  TOKEN_EXCHANGE = 6,
 }
 
 /**
  * @generated from enum kontext.v1.ProviderKind
  */
-export type ProviderKindJson = "PROVIDER_KIND_UNSPECIFIED" | "PROVIDER_KIND_OAUTH2" | "PROVIDER_KIND_STATIC";
+export type ProviderKindJson = "PROVIDER_KIND_UNSPECIFIED" | "PROVIDER_KIND_OAUTH2" | "PROVIDER_KIND_STATIC" | "PROVIDER_KIND_GITHUB_APP" | "PROVIDER_KIND_AWS_STS" | "PROVIDER_KIND_POSTGRES" | "PROVIDER_KIND_TOKEN_EXCHANGE";
 
 /**
  * Describes the enum kontext.v1.ProviderKind.
@@ -365,6 +740,13 @@ export enum ClientAuth {
    * @generated from enum value: CLIENT_AUTH_NONE = 3;
    */
   NONE = 3,
+
+  /**
+   * RFC 7523 section 2.2; the client secret is then the private key, PKCS#8 PEM.
+   *
+   * @generated from enum value: CLIENT_AUTH_PRIVATE_KEY_JWT = 4;
+   */
+  PRIVATE_KEY_JWT = 4,
 }
 
 /**
@@ -372,7 +754,7 @@ export enum ClientAuth {
  *
  * @generated from enum kontext.v1.ClientAuth
  */
-export type ClientAuthJson = "CLIENT_AUTH_UNSPECIFIED" | "CLIENT_AUTH_SECRET_BASIC" | "CLIENT_AUTH_SECRET_POST" | "CLIENT_AUTH_NONE";
+export type ClientAuthJson = "CLIENT_AUTH_UNSPECIFIED" | "CLIENT_AUTH_SECRET_BASIC" | "CLIENT_AUTH_SECRET_POST" | "CLIENT_AUTH_NONE" | "CLIENT_AUTH_PRIVATE_KEY_JWT";
 
 /**
  * Describes the enum kontext.v1.ClientAuth.
@@ -411,6 +793,36 @@ export const ProviderService: GenService<{
     methodKind: "unary";
     input: typeof RemoveProviderRequestSchema;
     output: typeof RemoveProviderResponseSchema;
+  },
+  /**
+   * ListCatalogue lists the services kontext knows by name, for AddProvider's `catalogue_id`.
+   *
+   * @generated from rpc kontext.v1.ProviderService.ListCatalogue
+   */
+  listCatalogue: {
+    methodKind: "unary";
+    input: typeof ListCatalogueRequestSchema;
+    output: typeof ListCatalogueResponseSchema;
+  },
+  /**
+   * AttachProvider lets an agent have credentials of a provider, or changes up to which scopes.
+   *
+   * @generated from rpc kontext.v1.ProviderService.AttachProvider
+   */
+  attachProvider: {
+    methodKind: "unary";
+    input: typeof AttachProviderRequestSchema;
+    output: typeof AttachProviderResponseSchema;
+  },
+  /**
+   * DetachProvider takes that back; live leases of the two end.
+   *
+   * @generated from rpc kontext.v1.ProviderService.DetachProvider
+   */
+  detachProvider: {
+    methodKind: "unary";
+    input: typeof DetachProviderRequestSchema;
+    output: typeof DetachProviderResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_providers, 0);

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/sessions.proto.
  */
 export const file_kontext_v1_sessions: GenFile = /*@__PURE__*/
-  fileDesc("Chlrb250ZXh0L3YxL3Nlc3Npb25zLnByb3RvEgprb250ZXh0LnYxIvECCgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEQoJdXNlcl9uYW1lGAMgASgJEg4KBm9yZ19pZBgEIAEoCRINCgVhZ2VudBgFIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAYgASgJEhAKCGhvc3RuYW1lGAcgASgJEicKBXN0YXRlGAggASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSHgoEbW9kZRgJIAEoDjIQLmtvbnRleHQudjEuTW9kZRIWCg5wb2xpY3lfdmVyc2lvbhgKIAEoAxIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdGFtcGVyZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpsBChJPcGVuU2Vzc2lvblJlcXVlc3QSDQoFYWdlbnQYASABKAkSFQoNYWdlbnRfdmVyc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRITCgtjbGlfdmVyc2lvbhgEIAEoCRIeCgRtb2RlGAUgASgOMhAua29udGV4dC52MS5Nb2RlEhgKEGhvb2tfY29uZmlnX2hhc2gYBiABKAkioAIKE09wZW5TZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLmtvbnRleHQudjEuU2Vzc2lvbhIYChBjbGllbnRfc3RyZWFtX2lkGAIgASgJEhsKE2NsaWVudF9zdHJlYW1fbm9uY2UYAyABKAwSGAoQc2VydmVyX3N0cmVhbV9pZBgEIAEoCRIZChFzZXJ2ZXJfZXZlbnRfaGFzaBgFIAEoDBIsCghzbmFwc2hvdBgGIAEoCzIaLmtvbnRleHQudjEuUG9saWN5U25hcHNob3QSEAoIb3JnX25hbWUYByABKAkSGQoRaGVhcnRiZWF0X3NlY29uZHMYCCABKAUSDAoEcm9sZRgJIAEoCRIOCgZncm91cHMYCiADKAkiRwoXSGVhcnRiZWF0U2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIYChBob29rX2NvbmZpZ19oYXNoGAIgASgJIlsKGEhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZRInCgVzdGF0ZRgBIAEoDjIYLmtvbnRleHQudjEuU2Vzc2lvblN0YXRlEhYKDnBvbGljeV92ZXJzaW9uGAIgASgDIjoKEUVuZFNlc3Npb25SZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJZXhpdF9jb2RlGAIgASgFIioKEkVuZFNlc3Npb25SZXNwb25zZRIUCgxsZWFzZXNfZW5kZWQYASABKAUiSgoTTGlzdFNlc3Npb25zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIMCgRtaW5lGAMgASgIIlYKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMua29udGV4dC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChFHZXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIjoKEkdldFNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uKnYKDFNlc3Npb25TdGF0ZRIdChlTRVNTSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSU0VTU0lPTl9TVEFURV9MSVZFEAESFwoTU0VTU0lPTl9TVEFURV9FTkRFRBACEhYKElNFU1NJT05fU1RBVEVfTE9TVBADMqwDCg5TZXNzaW9uU2VydmljZRJOCgtPcGVuU2Vzc2lvbhIeLmtvbnRleHQudjEuT3BlblNlc3Npb25SZXF1ZXN0Gh8ua29udGV4dC52MS5PcGVuU2Vzc2lvblJlc3BvbnNlEl0KEEhlYXJ0YmVhdFNlc3Npb24SIy5rb250ZXh0LnYxLkhlYXJ0YmVhdFNlc3Npb25SZXF1ZXN0GiQua29udGV4dC52MS5IZWFydGJlYXRTZXNzaW9uUmVzcG9uc2USSwoKRW5kU2Vzc2lvbhIdLmtvbnRleHQudjEuRW5kU2Vzc2lvblJlcXVlc3QaHi5rb250ZXh0LnYxLkVuZFNlc3Npb25SZXNwb25zZRJRCgxMaXN0U2Vzc2lvbnMSHy5rb250ZXh0LnYxLkxpc3RTZXNzaW9uc1JlcXVlc3QaIC5rb250ZXh0LnYxLkxpc3RTZXNzaW9uc1Jlc3BvbnNlEksKCkdldFNlc3Npb24SHS5rb250ZXh0LnYxLkdldFNlc3Npb25SZXF1ZXN0Gh4ua29udGV4dC52MS5HZXRTZXNzaW9uUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_kontext_v1_policies]);
+  fileDesc("Chlrb250ZXh0L3YxL3Nlc3Npb25zLnByb3RvEgprb250ZXh0LnYxIpoDCgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEQoJdXNlcl9uYW1lGAMgASgJEg4KBm9yZ19pZBgEIAEoCRINCgVhZ2VudBgFIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAYgASgJEhAKCGhvc3RuYW1lGAcgASgJEicKBXN0YXRlGAggASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSHgoEbW9kZRgJIAEoDjIQLmtvbnRleHQudjEuTW9kZRIWCg5wb2xpY3lfdmVyc2lvbhgKIAEoAxIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdGFtcGVyZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YDiABKAkSEwoLbGl2ZV9sZWFzZXMYDyABKAUimwEKEk9wZW5TZXNzaW9uUmVxdWVzdBINCgVhZ2VudBgBIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAIgASgJEhAKCGhvc3RuYW1lGAMgASgJEhMKC2NsaV92ZXJzaW9uGAQgASgJEh4KBG1vZGUYBSABKA4yEC5rb250ZXh0LnYxLk1vZGUSGAoQaG9va19jb25maWdfaGFzaBgGIAEoCSKgAgoTT3BlblNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uEhgKEGNsaWVudF9zdHJlYW1faWQYAiABKAkSGwoTY2xpZW50X3N0cmVhbV9ub25jZRgDIAEoDBIYChBzZXJ2ZXJfc3RyZWFtX2lkGAQgASgJEhkKEXNlcnZlcl9ldmVudF9oYXNoGAUgASgMEiwKCHNuYXBzaG90GAYgASgLMhoua29udGV4dC52MS5Qb2xpY3lTbmFwc2hvdBIQCghvcmdfbmFtZRgHIAEoCRIZChFoZWFydGJlYXRfc2Vjb25kcxgIIAEoBRIMCgRyb2xlGAkgASgJEg4KBmdyb3VwcxgKIAMoCSJbChdIZWFydGJlYXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhgKEGhvb2tfY29uZmlnX2hhc2gYAiABKAkSEgoKaG9va3Nfc2VlbhgDIAEoCCKMAQoYSGVhcnRiZWF0U2Vzc2lvblJlc3BvbnNlEicKBXN0YXRlGAEgASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSFgoOcG9saWN5X3ZlcnNpb24YAiABKAMSLwoLdGFtcGVyZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjoKEUVuZFNlc3Npb25SZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJZXhpdF9jb2RlGAIgASgFInAKEkVuZFNlc3Npb25SZXNwb25zZRIUCgxsZWFzZXNfZW5kZWQYASABKAUSFgoObGVhc2VzX3Jldm9rZWQYAiABKAUSLAoGbGl2aW5nGAMgAygLMhwua29udGV4dC52MS5MaXZpbmdDcmVkZW50aWFsIlgKE0xpc3RTZXNzaW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDAoEbWluZRgDIAEoCBIMCgRsaXZlGAQgASgIIlYKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMua29udGV4dC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChFHZXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIjoKEkdldFNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uImYKEExpdmluZ0NyZWRlbnRpYWwSEAoIcHJvdmlkZXIYASABKAkSEAoIbGVhc2VfaWQYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqdgoMU2Vzc2lvblN0YXRlEh0KGVNFU1NJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTRVNTSU9OX1NUQVRFX0xJVkUQARIXChNTRVNTSU9OX1NUQVRFX0VOREVEEAISFgoSU0VTU0lPTl9TVEFURV9MT1NUEAMyrAMKDlNlc3Npb25TZXJ2aWNlEk4KC09wZW5TZXNzaW9uEh4ua29udGV4dC52MS5PcGVuU2Vzc2lvblJlcXVlc3QaHy5rb250ZXh0LnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USXQoQSGVhcnRiZWF0U2Vzc2lvbhIjLmtvbnRleHQudjEuSGVhcnRiZWF0U2Vzc2lvblJlcXVlc3QaJC5rb250ZXh0LnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZRJLCgpFbmRTZXNzaW9uEh0ua29udGV4dC52MS5FbmRTZXNzaW9uUmVxdWVzdBoeLmtvbnRleHQudjEuRW5kU2Vzc2lvblJlc3BvbnNlElEKDExpc3RTZXNzaW9ucxIfLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVxdWVzdBogLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USSwoKR2V0U2Vzc2lvbhIdLmtvbnRleHQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHi5rb250ZXh0LnYxLkdldFNlc3Npb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kontext_v1_policies]);
 
 /**
  * @generated from message kontext.v1.Session
@@ -94,6 +94,18 @@ export type Session = Message<"kontext.v1.Session"> & {
    * @generated from field: google.protobuf.Timestamp tampered_at = 13;
    */
   tamperedAt?: Timestamp | undefined;
+
+  /**
+   * Why it ended when its command did not end it; else empty.
+   *
+   * @generated from field: string end_reason = 14;
+   */
+  endReason: string;
+
+  /**
+   * @generated from field: int32 live_leases = 15;
+   */
+  liveLeases: number;
 };
 
 /**
@@ -174,6 +186,18 @@ export type SessionJson = {
    * @generated from field: google.protobuf.Timestamp tampered_at = 13;
    */
   tamperedAt?: TimestampJson;
+
+  /**
+   * Why it ended when its command did not end it; else empty.
+   *
+   * @generated from field: string end_reason = 14;
+   */
+  endReason?: string;
+
+  /**
+   * @generated from field: int32 live_leases = 15;
+   */
+  liveLeases?: number;
 };
 
 /**
@@ -434,6 +458,13 @@ export type HeartbeatSessionRequest = Message<"kontext.v1.HeartbeatSessionReques
    * @generated from field: string hook_config_hash = 2;
    */
   hookConfigHash: string;
+
+  /**
+   * The agent called a hook: it really runs under us. Renewals are withheld in enforce until it was said once.
+   *
+   * @generated from field: bool hooks_seen = 3;
+   */
+  hooksSeen: boolean;
 };
 
 /**
@@ -449,6 +480,13 @@ export type HeartbeatSessionRequestJson = {
    * @generated from field: string hook_config_hash = 2;
    */
   hookConfigHash?: string;
+
+  /**
+   * The agent called a hook: it really runs under us. Renewals are withheld in enforce until it was said once.
+   *
+   * @generated from field: bool hooks_seen = 3;
+   */
+  hooksSeen?: boolean;
 };
 
 /**
@@ -473,6 +511,13 @@ export type HeartbeatSessionResponse = Message<"kontext.v1.HeartbeatSessionRespo
    * @generated from field: int64 policy_version = 2;
    */
   policyVersion: bigint;
+
+  /**
+   * When the session was found tampered with; absent while it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp tampered_at = 3;
+   */
+  tamperedAt?: Timestamp | undefined;
 };
 
 /**
@@ -490,6 +535,13 @@ export type HeartbeatSessionResponseJson = {
    * @generated from field: int64 policy_version = 2;
    */
   policyVersion?: string;
+
+  /**
+   * When the session was found tampered with; absent while it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp tampered_at = 3;
+   */
+  tamperedAt?: TimestampJson;
 };
 
 /**
@@ -550,6 +602,20 @@ export type EndSessionResponse = Message<"kontext.v1.EndSessionResponse"> & {
    * @generated from field: int32 leases_ended = 1;
    */
   leasesEnded: number;
+
+  /**
+   * Of those, how many were taken back at their provider, or are about to be.
+   *
+   * @generated from field: int32 leases_revoked = 2;
+   */
+  leasesRevoked: number;
+
+  /**
+   * Those that live on at the provider, with when they expire; at most 100.
+   *
+   * @generated from field: repeated kontext.v1.LivingCredential living = 3;
+   */
+  living: LivingCredential[];
 };
 
 /**
@@ -562,6 +628,20 @@ export type EndSessionResponseJson = {
    * @generated from field: int32 leases_ended = 1;
    */
   leasesEnded?: number;
+
+  /**
+   * Of those, how many were taken back at their provider, or are about to be.
+   *
+   * @generated from field: int32 leases_revoked = 2;
+   */
+  leasesRevoked?: number;
+
+  /**
+   * Those that live on at the provider, with when they expire; at most 100.
+   *
+   * @generated from field: repeated kontext.v1.LivingCredential living = 3;
+   */
+  living?: LivingCredentialJson[];
 };
 
 /**
@@ -595,6 +675,13 @@ export type ListSessionsRequest = Message<"kontext.v1.ListSessionsRequest"> & {
    * @generated from field: bool mine = 3;
    */
   mine: boolean;
+
+  /**
+   * Leave out those that ended.
+   *
+   * @generated from field: bool live = 4;
+   */
+  live: boolean;
 };
 
 /**
@@ -621,6 +708,13 @@ export type ListSessionsRequestJson = {
    * @generated from field: bool mine = 3;
    */
   mine?: boolean;
+
+  /**
+   * Leave out those that ended.
+   *
+   * @generated from field: bool live = 4;
+   */
+  live?: boolean;
 };
 
 /**
@@ -724,6 +818,61 @@ export type GetSessionResponseJson = {
  */
 export const GetSessionResponseSchema: GenMessage<GetSessionResponse, {jsonType: GetSessionResponseJson}> = /*@__PURE__*/
   messageDesc(file_kontext_v1_sessions, 10);
+
+/**
+ * LivingCredential cannot be recalled.
+ *
+ * @generated from message kontext.v1.LivingCredential
+ */
+export type LivingCredential = Message<"kontext.v1.LivingCredential"> & {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * @generated from field: string lease_id = 2;
+   */
+  leaseId: string;
+
+  /**
+   * Absent: it does not expire by itself.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 3;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * LivingCredential cannot be recalled.
+ *
+ * @generated from message kontext.v1.LivingCredential
+ */
+export type LivingCredentialJson = {
+  /**
+   * @generated from field: string provider = 1;
+   */
+  provider?: string;
+
+  /**
+   * @generated from field: string lease_id = 2;
+   */
+  leaseId?: string;
+
+  /**
+   * Absent: it does not expire by itself.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 3;
+   */
+  expiresAt?: TimestampJson;
+};
+
+/**
+ * Describes the message kontext.v1.LivingCredential.
+ * Use `create(LivingCredentialSchema)` to create a new message.
+ */
+export const LivingCredentialSchema: GenMessage<LivingCredential, {jsonType: LivingCredentialJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_sessions, 11);
 
 /**
  * @generated from enum kontext.v1.SessionState
