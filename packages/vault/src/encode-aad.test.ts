@@ -1,19 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeAad } from './index.ts';
+import { decodeAad, encodeAad } from './index.ts';
 
 const fields = fc.array(fc.string({ unit: 'grapheme', maxLength: 6 }), { maxLength: 5 });
-
-/** The inverse of encodeAad; that it exists is what injectivity means. */
-const decodeAad = (bytes: Buffer): string[] => {
-  const decoded: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 4 + bytes.readUInt32BE(at);
-    decoded.push(bytes.toString('utf8', at + 4, end));
-    at = end;
-  }
-  return decoded;
-};
 
 describe('encodeAad', () => {
   it('puts each field behind its length', () => {
@@ -42,5 +31,32 @@ describe('encodeAad', () => {
   it('refuses a lone surrogate, which would encode like U+FFFD', () => {
     expect(() => encodeAad(['a\ud800'])).toThrow(expect.objectContaining({ code: 'KX_INTERNAL' }));
     expect(() => encodeAad(['\ufffd', '\u{1f511}'])).not.toThrow();
+  });
+});
+
+describe('decodeAad', () => {
+  it.each(['00', '000000', '00000001', 'ffffffff61', '0000000161ff', '00000001ff'])(
+    'refuses bytes that encodeAad never makes (%s)',
+    (hex) => {
+      expect(() => decodeAad(Buffer.from(hex, 'hex'))).toThrow(
+        expect.objectContaining({ code: 'KX_INTERNAL' }),
+      );
+    },
+  );
+
+  it('never gives the same fields for two byte strings', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 16 }), (bytes) => {
+        const aad = Buffer.from(bytes);
+        const decoded = (() => {
+          try {
+            return decodeAad(aad);
+          } catch {
+            return null;
+          }
+        })();
+        if (decoded !== null) expect(encodeAad(decoded)).toEqual(aad);
+      }),
+    );
   });
 });

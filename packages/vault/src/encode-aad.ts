@@ -21,3 +21,24 @@ function encodeField(field: string): Buffer[] {
   length.writeUInt32BE(bytes.length);
   return [length, bytes];
 }
+
+/**
+ * Gives back the fields that {@link encodeAad} encoded; for a key service that wants names and values instead of bytes.
+ *
+ * @throws KontextError `KX_INTERNAL` when the bytes are not such an encoding.
+ */
+export function decodeAad(aad: Buffer): string[] {
+  const fields: string[] = [];
+  for (let at = 0; at < aad.length; ) {
+    const end = at + 4 <= aad.length ? at + 4 + aad.readUInt32BE(at) : Number.POSITIVE_INFINITY;
+    if (end > aad.length) throw notAad();
+    fields.push(aad.toString('utf8', at + 4, end));
+    at = end;
+  }
+  // Bytes that are no UTF-8 were replaced while decoding: two encodings must not give the same fields.
+  if (!encodeAad(fields).equals(aad)) throw notAad();
+  return fields;
+}
+
+const notAad = (): KontextError =>
+  new KontextError('KX_INTERNAL', 'the additional authenticated data is not a list of fields');
