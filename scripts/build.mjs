@@ -109,12 +109,14 @@ async function buildCli() {
 
 async function buildBackend() {
   clean('apps/backend/dist');
+  const backend = json('apps/backend/package.json');
   await build({
     ...common,
     entryPoints: { main: 'apps/backend/src/main.ts' },
     outdir: 'apps/backend/dist',
     chunkNames: 'chunks/[name]-[hash]',
-    external: Object.keys(json('apps/backend/package.json').dependencies),
+    // The optional peers (SDKs of key services) too: they are looked for when a setting asks for one.
+    external: [...Object.keys(backend.dependencies), ...Object.keys(backend.peerDependencies)],
     loader: { '.sql': 'text' },
   });
 }
