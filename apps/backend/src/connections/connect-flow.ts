@@ -41,7 +41,12 @@ export interface LinkFacts {
   /** Host of the provider's authorization endpoint. */
   readonly host: string;
   readonly connectionName: string;
+  /** Whether everybody in the organisation will use it. */
+  readonly shared: boolean;
+  /** What the provider will be asked for. */
   readonly scopes: readonly string[];
+  /** What of that the connection has already; empty for a new one. */
+  readonly granted: readonly string[];
 }
 
 /** The query of a callback, each parameter as it came; null when it is missing or stands there twice. */
@@ -80,7 +85,9 @@ export function createConnectFlow(deps: ConnectionDeps): ConnectFlow {
         provider: provider.name,
         host: new URL(provider.authorizationEndpoint).host,
         connectionName: connection.name,
+        shared: connection.userId === null,
         scopes: ticketRow.scopes,
+        granted: connection.state === 'connected' ? connection.scopes : [],
       };
     },
     open: async (opener, ticket) => {

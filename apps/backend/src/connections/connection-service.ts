@@ -1,7 +1,12 @@
 import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
-import { type ConnectionOfProvider, findConnection, listConnections } from '../store/queries/connections.ts';
+import {
+  type ConnectionOfProvider,
+  findListed,
+  type ListedConnection,
+  listConnections,
+} from '../store/queries/connections.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 import { type BeginInput, beginConnection, type ConnectLink } from './begin-connection.ts';
 import { type ConnectFlow, createConnectFlow } from './connect-flow.ts';
@@ -22,9 +27,9 @@ export interface ConnectionService {
   callbackUrl(provider: ProviderRow): string;
   begin(caller: Caller, input: BeginInput): Promise<ConnectLink>;
   /** @throws KontextError `KX_CONNECTION_NOT_FOUND` when there is none, or it is another user's. */
-  get(caller: Caller, connectionId: string): Promise<ConnectionOfProvider>;
+  get(caller: Caller, connectionId: string): Promise<ListedConnection>;
   /** The caller's own and the shared ones that are not revoked. */
-  list(caller: Caller): Promise<ConnectionOfProvider[]>;
+  list(caller: Caller): Promise<ListedConnection[]>;
   revoke(caller: Caller, connectionId: string): Promise<RevokeResult>;
   putSecret(caller: Caller, input: SecretInput): Promise<ConnectionOfProvider>;
   /** The pages' half. */
@@ -43,7 +48,7 @@ export function createConnectionService(deps: ConnectionDeps): ConnectionService
     get: async (caller, connectionId) => {
       const found = isId('con', connectionId)
         ? await deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
-            findConnection(tx, connectionId),
+            findListed(tx, connectionId),
           )
         : null;
       const owner = found?.connection.userId ?? null;

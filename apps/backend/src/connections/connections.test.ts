@@ -151,7 +151,7 @@ describe.each(testStores())('providers and connections on $kind', ({ open }) => 
       });
       expect(await room.connections.flow.show(opener(owner), ticket)).toEqual({
         ...{ provider: 'acme', host: new URL(room.upstream.url).host, connectionName: 'default' },
-        scopes: ['openid', 'read', 'write'],
+        ...{ scopes: ['openid', 'read', 'write'], granted: [], shared: false },
       });
       const { query, callbackId } = await visit(owner, ticket);
       await room.connections.flow.finish(opener(owner), callbackId, query);

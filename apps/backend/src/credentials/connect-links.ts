@@ -24,11 +24,16 @@ export async function addConnectLinks(
   const places = outcomes.flatMap((outcome, index) =>
     !outcome.ok && outcome.refusal.failureReason === 'disconnected_or_reauth_required' ? [index] : [],
   );
-  const wanted = new Map<string, { readonly name: string; readonly provider: string }>();
+  const wanted = new Map<string, LinkTarget>();
   for (const index of places) {
     const item = items[index];
     const target = item === undefined ? null : linkTarget(item);
-    if (target !== null && wanted.size < maxLinks) wanted.set(`${target.provider}/${target.name}`, target);
+    if (target === null) continue;
+    const key = `${target.provider}/${target.name}`;
+    const known = wanted.get(key);
+    // All placeholders of one connection are asked for at once: nobody is sent to the provider twice.
+    if (known) wanted.set(key, { ...known, scopes: [...new Set([...known.scopes, ...target.scopes])] });
+    else if (wanted.size < maxLinks) wanted.set(key, target);
   }
   if (wanted.size === 0) return [...outcomes];
   const links = await makeLinks(deps, caller, wanted);
@@ -43,12 +48,20 @@ export async function addConnectLinks(
   });
 }
 
+/** What one link is for. */
+interface LinkTarget {
+  readonly name: string;
+  readonly provider: string;
+  /** What the placeholders ask for; empty: they do not say. */
+  readonly scopes: readonly string[];
+}
+
 /** Only the user's own connections are made by link. */
-function linkTarget({ wanted, decision }: BatchItem): { name: string; provider: string } | null {
+function linkTarget({ wanted, decision }: BatchItem): LinkTarget | null {
   if (decision.ok && decision.connection.userId === null) return null;
   try {
     const name = decision.ok ? decision.connection.name : parseConnectionName(wanted.resource);
-    return { provider: wanted.provider, name };
+    return { provider: wanted.provider, name, scopes: wanted.scopes };
   } catch {
     return null;
   }
@@ -57,14 +70,18 @@ function linkTarget({ wanted, decision }: BatchItem): { name: string; provider: 
 async function makeLinks(
   deps: ExchangeDeps,
   caller: Pick<Caller, 'userId' | 'orgId'>,
-  wanted: ReadonlyMap<string, { readonly name: string; readonly provider: string }>,
+  wanted: ReadonlyMap<string, LinkTarget>,
 ): Promise<Map<string, { readonly connectUri: string; readonly expiresInSeconds: number }>> {
   try {
     return await deps.store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
       const targets: [string, WantedLink][] = [];
-      for (const [key, { provider: providerName, name }] of wanted) {
+      for (const [key, { provider: providerName, name, scopes: asked }] of wanted) {
         const provider: ProviderRow | null = await findProvider(tx, caller.orgId, providerName);
-        if (provider?.kind === 'oauth2') targets.push([key, { provider, name, scopes: [] }]);
+        if (provider?.kind !== 'oauth2') continue;
+        // What the provider was not added with cannot be had by connecting: the next resolve says so.
+        const known = provider.scopes;
+        const scopes = known.length === 0 ? asked : asked.filter((scope) => known.includes(scope));
+        targets.push([key, { provider, name, owner: caller.userId, scopes, addScopes: true }]);
       }
       const links = await insertLinks(
         tx,

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { errorTable, isErrorCode } from '@kontext/errors';
 import { ConnectionSchema, ConnectionService, ConnectionState } from '@kontext/protocol';
 import type { ConnectionService as Connections } from '../connections/connection-service.ts';
 import { callerOf } from './authenticate.ts';
@@ -17,8 +18,9 @@ export const connectionRoutes =
   (connections: Connections): RpcRoutes =>
   (router) =>
     router.service(ConnectionService, {
-      beginConnection: async ({ provider, name, scopes }, context) => {
-        const link = await connections.begin(callerOf(context), { provider, name, scopes });
+      beginConnection: async ({ provider, name, scopes, shared, addScopes }, context) => {
+        const wanted = { provider, name, scopes, shared, addScopes };
+        const link = await connections.begin(callerOf(context), wanted);
         const { connectionId, connectUri, expiresInSeconds } = link;
         return { connectionId, connectUri, expiresIn: expiresInSeconds };
       },
@@ -33,19 +35,25 @@ export const connectionRoutes =
         return { revokedAtProvider, message };
       },
       putSecret: async ({ provider, name, value, shared }, context) => ({
-        connection: toMessage(
-          await connections.putSecret(callerOf(context), { provider, name, value, shared }),
-        ),
+        connection: toMessage({
+          ...(await connections.putSecret(callerOf(context), { provider, name, value, shared })),
+          liveLeases: 0,
+        }),
       }),
     });
 
-function toMessage({ connection, provider }: Awaited<ReturnType<Connections['get']>>) {
+function toMessage({ connection, provider, liveLeases }: Awaited<ReturnType<Connections['get']>>) {
   const { id, name, state, scopes, connectedAt, lastUsedAt } = connection;
   const init: MessageInitShape<typeof ConnectionSchema> = {
     ...{ id, provider: provider.name, name, state: states[state], scopes },
-    shared: connection.userId === null,
+    ...{ shared: connection.userId === null, liveLeases },
+    ...{ account: connection.account ?? '', failure: failureText(connection.failure) },
     ...(connectedAt ? { connectedAt: timestampFromDate(connectedAt) } : {}),
     ...(lastUsedAt ? { lastUsedAt: timestampFromDate(lastUsedAt) } : {}),
   };
   return create(ConnectionSchema, init);
 }
+
+/** In words what the stored code of the last failure means; a code of an older version stands for itself. */
+const failureText = (code: string | null): string =>
+  code === null ? '' : isErrorCode(code) ? `${errorTable[code].summary} (${code})` : code;

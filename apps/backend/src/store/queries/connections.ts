@@ -2,6 +2,7 @@
 import { and, asc, eq, gt, inArray, isNull, ne, or, type SQL, sql } from 'drizzle-orm';
 import { connections, connectTickets, leases, providers, secrets } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { endLeasesOf } from './leases.ts';
 import type { ProviderRow } from './providers.ts';
 import type { SecretRow } from './secrets.ts';
 
@@ -14,6 +15,12 @@ export type TicketRow = typeof connectTickets.$inferSelect;
 export interface ConnectionOfProvider {
   readonly connection: ConnectionRow;
   readonly provider: ProviderRow;
+}
+
+/** A connection as it is shown. */
+export interface ListedConnection extends ConnectionOfProvider {
+  /** Leases made from it that have not ended. */
+  readonly liveLeases: number;
 }
 
 /** A connection with all that is needed to use it. */
@@ -51,6 +58,12 @@ export async function lockConnectionByName(
   return row ?? null;
 }
 
+/** A connection as it is shown. */
+export async function findListed(tx: Tx, id: string): Promise<ListedConnection | null> {
+  const [row] = await listed(tx).where(eq(connections.id, id)).limit(1);
+  return row ?? null;
+}
+
 /** A connection and its provider. */
 export async function findConnection(tx: Tx, id: string): Promise<ConnectionOfProvider | null> {
   const [row] = await joined(tx).where(eq(connections.id, id)).limit(1);
@@ -58,9 +71,9 @@ export async function findConnection(tx: Tx, id: string): Promise<ConnectionOfPr
 }
 
 /** Connections a user can use: their own and the shared ones; with null, all of the organisation. Oldest first. */
-export async function listConnections(tx: Tx, userId: string | null): Promise<ConnectionOfProvider[]> {
+export async function listConnections(tx: Tx, userId: string | null): Promise<ListedConnection[]> {
   const mine = userId === null ? undefined : visibleTo(userId);
-  return joined(tx)
+  return listed(tx)
     .where(and(mine, ne(connections.state, 'revoked')))
     .orderBy(asc(providers.name), asc(connections.name), asc(connections.id));
 }
@@ -188,12 +201,7 @@ export async function endLeasesOfConnection(
   reason: string,
   now: Date,
 ): Promise<number> {
-  const ended = await tx
-    .update(leases)
-    .set({ state: 'ended', endedAt: now, endReason: reason })
-    .where(and(eq(leases.connectionId, connectionId), ne(leases.state, 'ended')))
-    .returning({ id: leases.id });
-  return ended.length;
+  return (await endLeasesOf(tx, { connectionId }, reason, now)).length;
 }
 
 /** Stores a connect link. */
@@ -263,6 +271,18 @@ const stillWorks = (now: Date): SQL | undefined =>
 
 const visibleTo = (userId: string): SQL | undefined =>
   or(eq(connections.userId, userId), isNull(connections.userId));
+
+const listed = (tx: Tx) =>
+  tx
+    .select({
+      connection: connections,
+      provider: providers,
+      liveLeases: sql<number>`(SELECT count(*)::int FROM ${leases} l
+        WHERE l.connection_id = ${connections.id} AND l.state <> 'ended')`,
+    })
+    .from(connections)
+    .innerJoin(providers, eq(providers.id, connections.providerId))
+    .$dynamic();
 
 const joined = (tx: Tx) =>
   tx
