@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { passcodeAcr } from '../login/browser-sessions.ts';
 import type { LocalLogins } from '../login/local-login.ts';
 import { acceptForms } from './form.ts';
 import { errorPage, type PageKit, safeReturnTo } from './page-kit.ts';
@@ -45,7 +46,9 @@ export async function registerLogin(
       if (!logins) return kit.send(reply, noLoginPage, 403);
       const login = await logins.logIn(account, (form.get('passcode') ?? '').slice(0, 100));
       if (login.ok) {
-        kit.remember(reply, await kit.logIn(session, login.userId, login.orgId));
+        const { userId, orgId } = login;
+        const account = { userId, orgId, acr: passcodeAcr, identityProviderId: null, upstreamSid: null };
+        kit.remember(reply, await kit.logIn(session, account));
         return reply.header('cache-control', 'no-store').redirect(returnTo, 303);
       }
       if (login.retryAfterSeconds === null) return again('account or passcode is wrong', 401);

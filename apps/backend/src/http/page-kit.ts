@@ -4,6 +4,7 @@ import {
   type BrowserAccount,
   type BrowserSession,
   type BrowserSessions,
+  type NewBrowserLogin,
   sameText,
 } from '../login/browser-sessions.ts';
 import { encodeCookie, readCookie } from './cookie.ts';
@@ -28,7 +29,7 @@ export interface PageKit {
     maxAgeMs?: number,
   ): Promise<BrowserAccount | null>;
   /** Logs a person in at this browser; `remember` the session that comes back. */
-  logIn(session: BrowserSession, userId: string, orgId: string): Promise<BrowserSession>;
+  logIn(session: BrowserSession, account: NewBrowserLogin): Promise<BrowserSession>;
   /** Sets the cookie of a session, after a login gave the browser another one. */
   remember(reply: FastifyReply, session: BrowserSession): void;
   /**
@@ -59,7 +60,7 @@ export function createPageKit(apiUrl: string, sessions: BrowserSessions, nowMs: 
       if (session.isNew) remember(reply, session);
       return session;
     },
-    logIn: (session, userId, orgId) => sessions.logIn(session, userId, orgId),
+    logIn: (session, account) => sessions.logIn(session, account),
     requireLogin: async (request, reply, session, maxAgeMs = Number.POSITIVE_INFINITY) => {
       const { account } = session;
       if (account && nowMs() - account.loggedInAtMs <= maxAgeMs) return account;

@@ -1,6 +1,6 @@
 import { deleteOidcRow, findOidcRow, upsertOidcRow } from '../store/queries/oidc.ts';
 import type { Store } from '../store/store.ts';
-import type { BrowserLogins } from './browser-sessions.ts';
+import type { BrowserAccount, BrowserLogins } from './browser-sessions.ts';
 import { hashOidcId } from './oidc-adapter.ts';
 
 const model = 'BrowserLogin';
@@ -27,7 +27,10 @@ export function createBrowserLogins(store: Store, nowMs: () => number): BrowserL
       const row = await store.transaction(scope, (tx) =>
         findOidcRow(tx, model, 'idHash', hashOidcId(model, id)),
       );
-      return row?.expiresAt && row.expiresAt.getTime() > nowMs() ? JSON.parse(row.payload) : null;
+      if (!row?.expiresAt || row.expiresAt.getTime() <= nowMs()) return null;
+      const account = JSON.parse(row.payload) as BrowserAccount;
+      // A login of before this was kept says nothing of how it came about: it has to be repeated.
+      return typeof account.acr === 'string' ? account : null;
     },
     remove: (id) => store.transaction(scope, (tx) => deleteOidcRow(tx, model, hashOidcId(model, id))),
   };

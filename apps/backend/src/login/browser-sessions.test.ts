@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { type BrowserAccount, createBrowserSessions, sameText } from './browser-sessions.ts';
+import {
+  type BrowserAccount,
+  createBrowserSessions,
+  federatedAcr,
+  passcodeAcr,
+  sameText,
+} from './browser-sessions.ts';
 
 const create = () => {
   const kept = new Map<string, BrowserAccount>();
@@ -24,16 +30,22 @@ describe('browser sessions', () => {
   it('replace the id at login and forget it at logout', async () => {
     const { sessions } = create();
     const before = await sessions.load(null);
-    const after = await sessions.logIn(before, 'usr_1', 'org_1');
+    const who = { userId: 'usr_1', orgId: 'org_1', acr: passcodeAcr };
+    const login = { ...who, identityProviderId: null, upstreamSid: null };
+    const after = await sessions.logIn(before, login);
     expect(after.id).not.toBe(before.id);
-    expect((await sessions.load(after.cookie)).account).toEqual({
-      userId: 'usr_1',
-      orgId: 'org_1',
-      loggedInAtMs: 1_000,
-    });
+    expect((await sessions.load(after.cookie)).account).toEqual({ ...login, loggedInAtMs: 1_000 });
     expect((await sessions.load(before.cookie)).account).toBeNull();
     await sessions.logOut(after);
     expect((await sessions.load(after.cookie)).account).toBeNull();
+  });
+
+  it('keep when the person proved who they are, where that was earlier', async () => {
+    const { sessions } = create();
+    const login = { userId: 'usr_1', orgId: 'org_1', acr: federatedAcr, loggedInAtMs: 400 };
+    const upstream = { identityProviderId: 'idp_1', upstreamSid: 'sid' };
+    const after = await sessions.logIn(await sessions.load(null), { ...login, ...upstream });
+    expect((await sessions.load(after.cookie)).account).toEqual({ ...login, ...upstream });
   });
 
   it('take no id that was not signed here', async () => {

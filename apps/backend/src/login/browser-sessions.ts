@@ -1,11 +1,26 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 
+/** How a person proved who they are (`acr`, OpenID Connect Core §2): with the passcode of a local account. */
+export const passcodeAcr = 'urn:kontext:acr:passcode';
+/** At the organisation's identity provider. */
+export const federatedAcr = 'urn:kontext:acr:federated';
+
 /** Who logged in at a browser. */
 export interface BrowserAccount {
   readonly userId: string;
   readonly orgId: string;
+  /** When the person proved who they are; at an identity provider what it says itself (`auth_time`). */
   readonly loggedInAtMs: number;
+  /** {@link passcodeAcr} or {@link federatedAcr}. */
+  readonly acr: string;
+  /** Who vouched for them; null for a local account. */
+  readonly identityProviderId: string | null;
+  /** The session there, where it named one (OIDC Back-Channel Logout 1.0 §2.1). */
+  readonly upstreamSid: string | null;
 }
+
+/** A login to remember; `loggedInAtMs` is now when left out. */
+export type NewBrowserLogin = Omit<BrowserAccount, 'loggedInAtMs'> & { readonly loggedInAtMs?: number };
 
 /** One browser. Before login it is nothing but a signed random id: no visitor makes us store anything. */
 export interface BrowserSession {
@@ -33,7 +48,7 @@ export interface BrowserSessions {
   /** The session a cookie stands for; a fresh one when there is none or its signature is wrong. */
   load(cookie: string | null): Promise<BrowserSession>;
   /** Logs in: the browser gets another id, so that one planted before the login is worth nothing. */
-  logIn(session: BrowserSession, userId: string, orgId: string): Promise<BrowserSession>;
+  logIn(session: BrowserSession, account: NewBrowserLogin): Promise<BrowserSession>;
   logOut(session: BrowserSession): Promise<void>;
 }
 
@@ -69,8 +84,8 @@ export function createBrowserSessions(
       if (id === undefined || !sameText(mac('id', id), match?.[2] ?? '')) return make(fresh(), true, null);
       return make(id, false, await logins.find(id));
     },
-    logIn: async (session, userId, orgId) => {
-      const account = { userId, orgId, loggedInAtMs: nowMs() };
+    logIn: async (session, login) => {
+      const account = { loggedInAtMs: nowMs(), ...login };
       const next = make(fresh(), true, account);
       await logins.remove(session.id);
       await logins.save(next.id, account, browserLoginSeconds);
