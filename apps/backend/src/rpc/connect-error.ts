@@ -36,6 +36,16 @@ export function toConnectError(error: unknown): ConnectError {
     connectUri: text('connect_uri'),
     connectExpiresIn: number('connect_expires_in'),
     retryAfterSeconds: number('retry_after_seconds'),
+    confirmUri: text('confirm_uri'),
+    confirmationId: text('confirmation_id'),
+    acrValues: text('acr_values'),
+    maxAge: number('max_age'),
+    scope: text('scope'),
+    policyId: text('policy_id'),
+    providerId: text('provider_id'),
+    providerName: text('provider_name'),
+    authReqId: text('auth_req_id'),
+    interval: number('interval'),
   });
   return new ConnectError(known.message, codes[known.spec.rpcCode], undefined, [
     { desc: ErrorDetailSchema, value: detail },

@@ -1,3 +1,4 @@
+import type { DescService } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { errorToJson } from '@connectrpc/connect/protocol-connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
@@ -5,6 +6,8 @@ import { unauthenticated } from '@kontext/oauth';
 import type { FastifyInstance } from 'fastify';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
 import { toConnectError } from './connect-error.ts';
+import { createPermissionCheck } from './enforce-permissions.ts';
+import { services as everyService } from './permissions.ts';
 
 /** Adds one service to the router: `(router) => router.service(SessionService, { … })`. */
 export type RpcRoutes = (router: ConnectRouter) => void;
@@ -15,7 +18,8 @@ const maxMessageBytes = 4 * 1024 * 1024;
 const maxTimeoutMs = 60 * 60_000;
 
 /**
- * Mounts the services: Connect protocol, binary and JSON; gRPC and gRPC-Web are off. Every one is authenticated.
+ * Mounts the services: Connect protocol, binary and JSON; gRPC and gRPC-Web are off. Every one is authenticated, then
+ * held to its row of `permissions.ts`; a service that nobody implements answers "unimplemented" after that.
  *
  * A request without `Authorization: DPoP` is refused before its body is read.
  */
@@ -39,9 +43,9 @@ export async function registerRpc(
     );
     await scope.register(fastifyConnectPlugin, {
       routes: (router: ConnectRouter) => {
-        for (const add of services) add(router);
+        mountServices(router, services);
       },
-      interceptors: [interceptor],
+      interceptors: [interceptor, createPermissionCheck()],
       grpc: false,
       grpcWeb: false,
       readMaxBytes: maxMessageBytes,
@@ -50,6 +54,22 @@ export async function registerRpc(
       shutdownTimeoutMs: 2000,
     });
   });
+}
+
+function mountServices(router: ConnectRouter, services: readonly RpcRoutes[]): void {
+  const mounted = new Set<DescService>();
+  const noting: ConnectRouter = {
+    ...router,
+    service(service, ...rest) {
+      mounted.add(service);
+      router.service(service, ...rest);
+      return noting;
+    },
+  };
+  for (const add of services) add(noting);
+  for (const service of Object.values(everyService)) {
+    if (!mounted.has(service)) router.service(service, {});
+  }
 }
 
 const noToken = () =>
