@@ -1,6 +1,7 @@
 import { refuseDisconnected } from '@kontext/oauth';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
-import { activateLeases, endLeases, touchConnections } from '../store/queries/issued-leases.ts';
+import { activateLeases, touchConnections } from '../store/queries/issued-leases.ts';
+import { endUnissuedLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
@@ -33,7 +34,7 @@ export async function recordOutcomes(
       return { ...one, outcome: late ?? disconnected(one) };
     });
     const failed = final.flatMap(({ item, outcome }) => (outcome.ok ? [] : [item.leaseId ?? '']));
-    await endLeases(tx, failed.filter(Boolean), 'not_issued', now);
+    await endUnissuedLeases(tx, failed.filter(Boolean), 'not_issued', now);
     const used = final.flatMap(({ outcome }) => (outcome.ok ? [outcome.connectionId] : []));
     await touchConnections(tx, [...new Set(used)], now);
     const events = final.map((one) => toEvent(request, agent, one));

@@ -1,24 +1,17 @@
-import { headerLimits } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
-import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import { endLeasesOfSession, type LeaseRow } from '../store/queries/leases.ts';
-import {
-  listSilentSessions,
-  lockSession,
-  type SessionRow,
-  updateSession,
-} from '../store/queries/sessions.ts';
+import type { LeaseRow } from '../store/queries/leases.ts';
+import { listSilentSessions, lockSession, updateSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
-import type { Tx } from '../store/tx.ts';
+import { closeLeases } from './end-sessions.ts';
 
 /** What ending a session did. `ended` are the leases this call ended; what they stand for may be revoked now. */
 export interface EndResult {
   readonly leases: readonly LeaseRow[];
 }
 
-/** A session without a sign of life for so long is lost. */
-export const lostAfterMs = 10 * 60_000;
+/** A session without a sign of life for so long is lost, unless set otherwise. */
+export const lostAfterMs = 90_000;
 /** Sessions per sweep; what is left waits for the next. */
 const sweepLimit = 200;
 
@@ -50,12 +43,16 @@ export async function endSession(
 }
 
 /**
- * Marks silent sessions as lost, ends their leases, and records it; run it every minute on every replica.
+ * Marks silent sessions as lost, ends their leases, and records it; run it every few seconds on every replica.
  *
  * @returns The leases it ended.
  */
-export async function sweepLostSessions(store: Store, now: Date): Promise<EndResult> {
-  const before = new Date(now.getTime() - lostAfterMs);
+export async function sweepLostSessions(
+  store: Store,
+  now: Date,
+  afterMs: number = lostAfterMs,
+): Promise<EndResult> {
+  const before = new Date(now.getTime() - afterMs);
   const silent = await store.transaction({ role: 'system', orgId: null }, (tx) =>
     listSilentSessions(tx, before, sweepLimit),
   );
@@ -77,27 +74,4 @@ export async function sweepLostSessions(store: Store, now: Date): Promise<EndRes
     leases.push(...ended);
   }
   return { leases };
-}
-
-async function closeLeases(
-  tx: Tx,
-  session: SessionRow,
-  kind: 'session.ended' | 'session.lost',
-  facts: Readonly<Record<string, unknown>>,
-  now: Date,
-): Promise<LeaseRow[]> {
-  const leases = await endLeasesOfSession(tx, session.id, kind, now);
-  const ids = leases.map((lease) => lease.id);
-  await appendServerEvent(
-    tx,
-    { orgId: session.orgId, sessionId: session.id },
-    {
-      ...{ kind, user: session.userId, agent: session.agent },
-      // The header has room for so many; all of them stand in the facts, up to what a payload may hold.
-      lineage: { leases: ids.slice(0, headerLimits.leases) },
-      facts: { ...facts, leasesEnded: ids.length, leases: ids.slice(0, 1000) },
-    },
-    now,
-  );
-  return leases;
 }

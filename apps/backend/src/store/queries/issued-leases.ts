@@ -3,7 +3,7 @@ import { and, asc, desc, eq, inArray, isNull, lt, lte, ne, or, sql } from 'drizz
 import { agentProviders, agents, connections, leases, providers, sessions } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import type { ConnectionRow } from './connections.ts';
-import type { LeaseRow } from './leases.ts';
+import { type LeaseRow, takeBack } from './leases.ts';
 import type { ProviderRow } from './providers.ts';
 
 /** A provider with whether the agent may use it. */
@@ -101,6 +101,10 @@ export async function activateLeases(
   if (activations.length === 0) return new Set();
   const column = (pick: (activation: LeaseActivation) => string | null) =>
     sql`${sql.param(activations.map(pick))}::text[]`;
+  const ids = activations.map(({ id }) => id);
+  // In the order in which others end them, so that neither blocks the other.
+  const pending = sql`${leases.id} = ANY(${sql.param(ids)}::text[])`;
+  await tx.select({ id: leases.id }).from(leases).where(pending).orderBy(asc(leases.id)).for('update');
   const { rows } = await tx.execute<{ id: string }>(sql`
     UPDATE leases SET state = 'active', activated_at = ${now.toISOString()}::timestamptz,
       upstream_expires_at = a.upstream::timestamptz, expires_at = a.expires::timestamptz
@@ -110,15 +114,6 @@ export async function activateLeases(
       AND EXISTS (SELECT FROM connections c WHERE c.id = leases.connection_id AND c.state <> 'revoked')
     RETURNING leases.id`);
   return new Set(rows.map(({ id }) => id));
-}
-
-/** Ends leases by id that have not ended. */
-export async function endLeases(tx: Tx, ids: readonly string[], reason: string, now: Date): Promise<void> {
-  if (ids.length === 0) return;
-  await tx
-    .update(leases)
-    .set({ state: 'ended', endedAt: now, endReason: reason })
-    .where(and(sql`${leases.id} = ANY(${sql.param([...ids])}::text[])`, ne(leases.state, 'ended')));
 }
 
 /** Notes when connections were last used. A row that a refresh holds is left alone: the mark is not worth a wait. */
@@ -163,12 +158,12 @@ export async function sweepLeases(
 ): Promise<{ stale: number; expired: number }> {
   const stale = await tx
     .update(leases)
-    .set({ state: 'ended', endedAt: now, endReason: 'stale' })
+    .set({ state: 'ended', endedAt: now, endReason: 'stale', ...takeBack(now) })
     .where(and(eq(leases.state, 'pending'), lt(leases.createdAt, pendingBefore)))
     .returning({ id: leases.id });
   const expired = await tx
     .update(leases)
-    .set({ state: 'ended', endedAt: now, endReason: 'expired' })
+    .set({ state: 'ended', endedAt: now, endReason: 'expired', ...takeBack(now) })
     .where(and(eq(leases.state, 'active'), lte(leases.expiresAt, now)))
     .returning({ id: leases.id });
   return { stale: stale.length, expired: expired.length };

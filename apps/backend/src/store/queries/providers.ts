@@ -1,7 +1,8 @@
 /** Providers of an organisation and which agents may use them; all as role `app`, lists also as `read`. */
 import { and, asc, count, eq, inArray, ne } from 'drizzle-orm';
-import { agentProviders, agents, connections, leases, providers, secrets } from '../schema.ts';
+import { agentProviders, agents, connections, providers, secrets } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { endLeasesOf } from './leases.ts';
 import type { SecretRow } from './secrets.ts';
 
 /** A provider as stored. */
@@ -79,11 +80,7 @@ export async function countConnections(tx: Tx, providerId: string): Promise<numb
  * @returns How many leases it ended.
  */
 export async function deleteProvider(tx: Tx, provider: ProviderRow, now: Date): Promise<number> {
-  const ended = await tx
-    .update(leases)
-    .set({ state: 'ended', endedAt: now, endReason: 'provider_removed' })
-    .where(and(eq(leases.providerId, provider.id), ne(leases.state, 'ended')))
-    .returning({ id: leases.id });
+  const ended = await endLeasesOf(tx, { providerId: provider.id }, 'provider_removed', now);
   const held = await tx
     .delete(connections)
     .where(eq(connections.providerId, provider.id))

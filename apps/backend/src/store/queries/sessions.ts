@@ -1,5 +1,5 @@
 /** Sessions. */
-import { and, asc, desc, eq, isNull, lt } from 'drizzle-orm';
+import { and, asc, desc, eq, isNull, lt, ne, type SQL, sql } from 'drizzle-orm';
 import { sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
@@ -33,6 +33,33 @@ export async function lockSession(tx: Tx, id: string): Promise<SessionRow | null
   return row ?? null;
 }
 
+/** Which sessions to end. `grantIdHash`: those a login opened, by the hash its grant is stored under. */
+export type SessionFilter =
+  | { readonly sessionId: string }
+  | { readonly userId: string }
+  | { readonly agentId: string }
+  | { readonly grantIdHash: string };
+
+/** Sessions that have not ended, lost ones too, locked until the transaction ends; oldest first. */
+export async function lockOpenSessions(tx: Tx, filter: SessionFilter): Promise<SessionRow[]> {
+  return tx
+    .select()
+    .from(sessions)
+    .where(and(matches(filter), ne(sessions.state, 'ended')))
+    .orderBy(asc(sessions.id))
+    .for('update');
+}
+
+/** The hash as `hashOidcId('Grant', …)` makes it: a session keeps the grant's id, a login only its hash. */
+const hashOfGrant = sql<string>`rtrim(translate(encode(sha256(convert_to('Grant:' || ${sessions.loginGrantId}, 'UTF8')), 'base64'), '+/', '-_'), '=')`;
+
+function matches(filter: SessionFilter): SQL {
+  if ('sessionId' in filter) return eq(sessions.id, filter.sessionId);
+  if ('userId' in filter) return eq(sessions.userId, filter.userId);
+  if ('agentId' in filter) return eq(sessions.agentId, filter.agentId);
+  return eq(hashOfGrant, filter.grantIdHash);
+}
+
 /** Sessions, newest first, before an id; of one user or, with null, of all. */
 export async function listSessions(
   tx: Tx,
@@ -54,7 +81,12 @@ export async function listSessions(
 export async function updateSession(
   tx: Tx,
   id: string,
-  change: Partial<Pick<SessionRow, 'state' | 'lastHeartbeatAt' | 'hookConfigHash' | 'endedAt' | 'exitCode'>>,
+  change: Partial<
+    Pick<
+      SessionRow,
+      'state' | 'lastHeartbeatAt' | 'hookConfigHash' | 'hooksSeenAt' | 'endedAt' | 'exitCode' | 'endReason'
+    >
+  >,
 ): Promise<void> {
   await tx.update(sessions).set(change).where(eq(sessions.id, id));
 }

@@ -1,0 +1,1 @@
+CREATE INDEX "leases_renews_idx" ON "leases" USING btree ("renews_lease_id") WHERE renews_lease_id IS NOT NULL;
