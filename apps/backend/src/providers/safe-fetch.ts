@@ -16,7 +16,7 @@ import { isLoopbackAddress, isLoopbackUrlHost, isPublicAddress } from './public-
 
 /** What to send. */
 export interface SafeRequest {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   /** Default 10,000: what identity.md §5 grants token endpoints. */
