@@ -51,9 +51,23 @@ const schema = z.object({
       'Comma-separated addresses or networks of reverse proxies whose X-Forwarded-For is believed. None by default.',
   }),
   KONTEXT_KEK_FILE: text.optional().meta({
-    description: 'File with the key-encryption keys of the vault. Required outside local mode.',
+    description:
+      'File with key-encryption keys of the vault. Outside local mode this or KONTEXT_KMS_KEYS is required (docs/keys.md).',
     shownDefault: 'in local mode: kek.json in `<data directory>-keys`, made at first start',
   }),
+  KONTEXT_KMS_KEYS: text.optional().meta({
+    description:
+      'Comma-separated key-encryption keys of key services, the first used until `keys rotate`: `aws:<key ARN>`, ' +
+      '`gcp:projects/…/cryptoKeys/…`, `vault:<mount>/<key>`. All of them, and those of KONTEXT_KEK_FILE, stay readable.',
+  }),
+  KONTEXT_VAULT_ADDR: text.optional().meta({
+    description: 'URL of Vault or OpenBao, https or loopback. Required with a `vault:` key.',
+  }),
+  KONTEXT_VAULT_TOKEN_FILE: text.refine(isAbsolute, 'must be an absolute path').optional().meta({
+    description:
+      'File with the Vault token, read at every request, so an agent may renew it. Required with a `vault:` key.',
+  }),
+  KONTEXT_VAULT_NAMESPACE: text.optional().meta({ description: 'Vault namespace of the transit mount.' }),
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
@@ -91,6 +105,14 @@ export interface Config {
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
   readonly trustedProxies: readonly string[];
   readonly kekFile: string | null;
+  /** Ids of key-encryption keys in key services, each with its prefix; the first is preferred. */
+  readonly kmsKeys: readonly string[];
+  /** Null: no `vault:` key is among `kmsKeys`. */
+  readonly vault: {
+    readonly address: string;
+    readonly tokenFile: string;
+    readonly namespace: string | null;
+  } | null;
   readonly logLevel: string;
 }
 
@@ -116,6 +138,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
   }
   const tls = loadTls(raw.KONTEXT_TLS_CERT, raw.KONTEXT_TLS_KEY);
   const listen = parseListen(raw.KONTEXT_LISTEN);
+  const kmsKeys = parseKmsKeys(raw.KONTEXT_KMS_KEYS ?? '');
   if (local && !isLoopbackHost(listen.host)) {
     throw invalid('KONTEXT_LISTEN', 'local mode listens on loopback only (127.0.0.1, [::1] or localhost)');
   }
@@ -128,6 +151,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
     tls,
     trustedProxies: parseProxies(raw.KONTEXT_TRUSTED_PROXIES ?? ''),
     kekFile: raw.KONTEXT_KEK_FILE ?? null,
+    kmsKeys,
+    vault: kmsKeys.some((id) => id.startsWith('vault:')) ? loadVault(raw) : null,
     logLevel: raw.KONTEXT_LOG_LEVEL,
   };
 }
@@ -150,6 +175,48 @@ function parseProxies(value: string): readonly string[] {
       throw invalid('KONTEXT_TRUSTED_PROXIES', `${proxy} is neither an address nor a network`);
   }
   return proxies;
+}
+
+/** Full names only: what an alias points to can change, and what was wrapped under the old key would not unwrap. */
+const kmsKeyForms = [
+  /^aws:arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key\/[A-Za-z0-9-]+$/,
+  /^gcp:projects\/[^/\s]+\/locations\/[^/\s]+\/keyRings\/[^/\s]+\/cryptoKeys\/[^/\s]+$/,
+  /^vault:[\w-]+(?:\/[\w-]+)*\/[\w-]+$/,
+];
+
+function parseKmsKeys(value: string): readonly string[] {
+  const ids = value
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean);
+  for (const id of ids) {
+    if (!kmsKeyForms.some((form) => form.test(id))) {
+      throw invalid(
+        'KONTEXT_KMS_KEYS',
+        `${id} is none of aws:<key ARN>, gcp:<crypto key name>, vault:<mount>/<key>`,
+      );
+    }
+  }
+  return [...new Set(ids)];
+}
+
+function loadVault(raw: z.infer<typeof schema>): Config['vault'] {
+  const { KONTEXT_VAULT_ADDR: address, KONTEXT_VAULT_TOKEN_FILE: tokenFile } = raw;
+  if (address === undefined) throw invalid('KONTEXT_VAULT_ADDR', 'is required with a vault: key');
+  if (tokenFile === undefined) throw invalid('KONTEXT_VAULT_TOKEN_FILE', 'is required with a vault: key');
+  const url = URL.canParse(address) ? new URL(address) : null;
+  const isSafe = url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopbackHost(url.hostname));
+  if (!url || !isSafe || url.search !== '' || url.hash !== '' || url.username !== '') {
+    throw invalid(
+      'KONTEXT_VAULT_ADDR',
+      'must be an https URL (or http on loopback) without user, query or fragment',
+    );
+  }
+  return {
+    address: url.href.replace(/\/+$/, ''),
+    tokenFile,
+    namespace: raw.KONTEXT_VAULT_NAMESPACE ?? null,
+  };
 }
 
 function parseListen(value: string): Config['listen'] {

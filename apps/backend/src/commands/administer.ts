@@ -1,8 +1,10 @@
 import type { Config } from '../config.ts';
-import { createNewKeyFile } from '../kms/local-kms.ts';
+import { createNewKeyFile } from '../kms/key-file.ts';
+import { defaultKekFile } from '../kms/local-kms.ts';
+import { keyFileOf } from '../kms/open-keyring.ts';
 import { addMember, createOrg, type NewLocalAccount } from '../login/local-accounts.ts';
 import type { Store } from '../store/store.ts';
-import { ensureSchema, keyFileOf, openKms, openStore } from './open-backend.ts';
+import { ensureSchema, openStore, openVault } from './open-backend.ts';
 
 /** `kontext-backend migrate`: brings the schema up to date. @returns How many migrations ran. */
 export async function migrate(config: Config): Promise<number> {
@@ -18,7 +20,7 @@ export async function migrate(config: Config): Promise<number> {
 
 /** `kontext-backend keys create`: makes the file with the key-encryption key. @returns Its path. */
 export function createKeys(config: Config): string {
-  const path = keyFileOf(config);
+  const path = keyFileOf(config) ?? defaultKekFile(config.dataDir);
   createNewKeyFile(path);
   return path;
 }
@@ -29,9 +31,10 @@ export const createOrganisationCommand = (
   slug: string,
   owner: string,
 ): Promise<NewLocalAccount> =>
-  withStore(config, (store) =>
-    createOrg(store, openKms(config), { slug, owner, withPasscode: config.local }, Date.now()),
-  );
+  withStore(config, async (store) => {
+    const keyring = await openVault(config, store);
+    return createOrg(store, keyring, { slug, owner, withPasscode: config.local }, Date.now());
+  });
 
 /** `kontext-backend user add`: adds a person; in local mode they get a passcode. */
 export const addUserCommand = (

@@ -1,7 +1,8 @@
 import { KontextError } from '@kontext/errors';
-import type { Kms } from '@kontext/vault';
 import type { Config } from '../config.ts';
-import { defaultKekFile, loadLocalKms } from '../kms/local-kms.ts';
+import type { Keyring } from '../kms/keyring.ts';
+import { openKeyring } from '../kms/open-keyring.ts';
+import { syncKeys } from '../kms/sync-keys.ts';
 import { createStore, type Store } from '../store/store.ts';
 
 /** Opens the store of the configuration; the caller closes it. Nothing is migrated. */
@@ -9,24 +10,14 @@ export const openStore = ({ databaseUrl, dataDir }: Config): Promise<Store> =>
   createStore({ databaseUrl, dataDir });
 
 /**
- * Loads the key-encryption keys of the configuration.
+ * Opens the keys of the configuration and follows the active one of the database, which is migrated.
  *
- * @throws KontextError `KX_KEK_MISSING` when the file is missing; only local mode's own file is made on first use.
+ * @throws KontextError `KX_KEK_MISSING` as `openKeyring`.
  */
-export const openKms = (config: Config): Kms =>
-  loadLocalKms({ path: keyFileOf(config), create: config.local });
-
-/**
- * Where the key file of the configuration is, whether it exists or not.
- *
- * @throws KontextError `KX_KEK_MISSING` when none is configured outside local mode.
- */
-export function keyFileOf({ kekFile, local, dataDir }: Config): string {
-  if (kekFile !== null) return kekFile;
-  if (local) return defaultKekFile(dataDir);
-  throw new KontextError('KX_KEK_MISSING', 'no key-encryption key is configured', {
-    why: 'KONTEXT_KEK_FILE is required outside local mode',
-  });
+export async function openVault(config: Config, store: Store): Promise<Keyring> {
+  const keyring = await openKeyring(config);
+  await syncKeys(store, keyring, new Date());
+  return keyring;
 }
 
 /**

@@ -1,10 +1,13 @@
 import { KontextError } from '@kontext/errors';
-import { createApp } from '../app.ts';
+import { type BackgroundTask, createApp, type Wiring } from '../app.ts';
 import type { Config } from '../config.ts';
+import { createKeyTask } from '../kms/key-task.ts';
+import { openKeyring } from '../kms/open-keyring.ts';
+import { syncKeys } from '../kms/sync-keys.ts';
 import type { Logger } from '../log.ts';
 import { createDefaultOrg } from '../login/local-accounts.ts';
 import { wire } from '../wiring.ts';
-import { ensureSchema, openKms, openStore } from './open-backend.ts';
+import { ensureSchema, openStore } from './open-backend.ts';
 
 /** A running backend. */
 export interface RunningBackend {
@@ -24,7 +27,7 @@ export async function serve(
   logger: Logger,
   print: (line: string) => void,
 ): Promise<RunningBackend> {
-  const kms = openKms(config);
+  const keyring = await openKeyring(config);
   const store = await openStore(config);
   // Refreshes hold a connection while a provider answers: on Postgres they have a pool of their own.
   const refreshStore = config.databaseUrl === null ? store : await openStore(config);
@@ -32,11 +35,12 @@ export async function serve(
   try {
     await ensureSchema(store, config.local);
     await store.maintain(new Date());
-    const owner = config.local ? await createDefaultOrg(store, kms, Date.now()) : null;
+    await syncKeys(store, keyring, new Date());
+    const owner = config.local ? await createDefaultOrg(store, keyring, Date.now()) : null;
     if (owner) print(`kontext-backend: local account: ${owner.account}  passcode: ${owner.passcode}`);
     const app = await createApp({
-      ...{ config, store, kms, logger },
-      wire: (parts) => wire(parts, refreshStore),
+      ...{ config, store, kms: keyring, logger },
+      wire: (parts) => addTask(wire(parts, refreshStore), createKeyTask({ ...parts, keyring })),
     });
     await app.listen(config.listen).catch((error: unknown) => {
       throw listenError(error, config);
@@ -46,6 +50,8 @@ export async function serve(
       url: config.apiUrl,
       close: async () => {
         await app.close();
+        // Counts the last uses of keys; without them the backend stops as well.
+        await syncKeys(store, keyring, new Date()).catch(() => undefined);
         await closeStores();
       },
     };
@@ -54,6 +60,11 @@ export async function serve(
     throw error;
   }
 }
+
+const addTask = (wiring: Wiring, task: BackgroundTask): Wiring => ({
+  ...wiring,
+  tasks: [...(wiring.tasks ?? []), task],
+});
 
 function listenError(cause: unknown, { listen }: Config): unknown {
   const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';

@@ -2,7 +2,8 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createNewKeyFile, defaultKekFile, loadLocalKms } from './local-kms.ts';
+import { createNewKeyFile } from './key-file.ts';
+import { defaultKekFile, loadLocalKms } from './local-kms.ts';
 import { openRow, sealAsRow } from './sealed-secrets.ts';
 
 let directory: string;

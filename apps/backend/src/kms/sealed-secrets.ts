@@ -1,6 +1,6 @@
 import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
-import { type Kms, open, type SealContext, seal } from '@kontext/vault';
+import { type Kms, open, type SealContext, type SealedSecret, seal } from '@kontext/vault';
 import type { SecretRow } from '../store/queries/secrets.ts';
 
 /** What a secret is for and whose it is; all of it is bound into the seal. */
@@ -26,7 +26,7 @@ export async function sealAsRow(
   plaintext: Buffer,
   now: Date,
 ): Promise<SecretRow> {
-  const sealed = await seal(kms, toSealContext(context), plaintext);
+  const sealed = await seal(kms, sealContextOf(context), plaintext);
   return { id: createId('key', now.getTime()), ...context, ...sealed, createdAt: now, replacedAt: null };
 }
 
@@ -39,12 +39,21 @@ export async function sealAsRow(
  * @throws KontextError `KX_KEK_MISSING` when the key-encryption key is not available.
  */
 export async function openRow(kms: Kms, context: SecretContext, row: SecretRow): Promise<Buffer> {
-  if (row.format !== 1) throw new KontextError('KX_VAULT_OPEN', 'a sealed secret has an unknown format');
-  const { kekId, wrappedDek, iv, ciphertext } = row;
-  return open(kms, toSealContext(context), { format: 1, kekId, wrappedDek, iv, ciphertext });
+  return open(kms, sealContextOf(context), sealedOf(row));
 }
 
-const toSealContext = ({ purpose, orgId, subjectId, version }: SecretContext): SealContext => ({
+/**
+ * The sealed secret of a row.
+ *
+ * @throws KontextError `KX_VAULT_OPEN` when it has a format this build does not know.
+ */
+export function sealedOf({ format, kekId, wrappedDek, iv, ciphertext }: SecretRow): SealedSecret {
+  if (format !== 1) throw new KontextError('KX_VAULT_OPEN', 'a sealed secret has an unknown format');
+  return { format, kekId, wrappedDek, iv, ciphertext };
+}
+
+/** The context as the vault binds it; what belongs to no organisation belongs to `system`. */
+export const sealContextOf = ({ purpose, orgId, subjectId, version }: SecretContext): SealContext => ({
   purpose,
   orgId: orgId ?? 'system',
   subjectId,
