@@ -260,14 +260,37 @@ describe('providers, connections, secrets', () => {
     ]);
     const [connection] = JSON.parse((await kontext('connections ls --json')).stdout);
     expect(Object.keys(connection).sort()).toEqual([
+      'account',
       'connectedAt',
+      'failure',
       'id',
       'lastUsedAt',
+      'liveLeases',
       'name',
       'provider',
       'scopes',
       'shared',
       'state',
+    ]);
+  });
+
+  it('tests a connection, and says by the exit code whether it works', async () => {
+    const good = await kontext('connections test con_a');
+    expect([good.exitCode, good.stdout]).toEqual([0, 'works; it answered; account octocat; scopes repo\n']);
+    const bad = await kontext('connections test con_b --json');
+    expect(bad.exitCode).toBe(1);
+    expect(JSON.parse(bad.stdout)).toEqual({
+      ...{ id: 'con_b', works: false, scopes: [], account: '' },
+      message: 'it wants the user to log in again',
+    });
+  });
+
+  it('reconnects the same connection with what it has and what is added', async () => {
+    services.connectsItself = true;
+    const result = await kontext('connections reconnect con_a --scope gist --wait');
+    expect(result.exitCode).toBe(0);
+    expect(services.begun).toMatchObject([
+      { provider: 'github', name: 'default', scopes: ['repo', 'gist'], shared: false },
     ]);
   });
 
@@ -285,6 +308,13 @@ describe('connect', () => {
     expect(result.exitCode).toBe(77);
     expect(result.stderr).toContain('https://kontext.example/connect/con_1');
     expect(result.stderr).toContain('--wait');
+  });
+
+  it('asks for a shared connection with --shared', async () => {
+    await kontext('connect linear --shared --scope read');
+    expect(services.begun).toMatchObject([
+      { provider: 'linear', scopes: ['read'], shared: true, addScopes: true },
+    ]);
   });
 
   it('waits with --wait until the provider is connected', async () => {

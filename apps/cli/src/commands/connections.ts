@@ -1,11 +1,17 @@
+import { KontextError } from '@kontext/errors';
 import { type Connection, ConnectionState } from '@kontext/protocol';
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
 import { withClients } from '../rpc/open-backend.ts';
+import { connectAndWait, type WaitOptions } from '../session/connect-provider.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
-/** `kontext connections ls|revoke` */
+interface ReconnectOptions extends WaitOptions {
+  readonly scope?: readonly string[];
+}
+
+/** `kontext connections ls|reconnect|test|revoke` */
 export function define(command: Command, run: RunCommand): void {
   command
     .command('ls')
@@ -13,6 +19,24 @@ export function define(command: Command, run: RunCommand): void {
     .option('--json', 'as JSON')
     .action((options: { json?: boolean }) =>
       run({}, (context) => withClients(context, (clients) => list(context, clients, options.json ?? false))),
+    );
+  command
+    .command('reconnect <connection>')
+    .description('log in to its provider again; with --scope also for more access')
+    .option('--scope <scope...>', 'scopes to ask for, besides those it has')
+    .option('--wait', 'without a terminal: print the link and wait until it was used')
+    .option('--no-browser', 'do not open a browser')
+    .action((id: string, options: ReconnectOptions) =>
+      run({}, (context) => withClients(context, (clients) => reconnect(context, clients, id, options))),
+    );
+  command
+    .command('test <connection>')
+    .description('ask the provider whether the connection works')
+    .option('--json', 'as JSON')
+    .action((id: string, options: { json?: boolean }) =>
+      run({}, (context) =>
+        withClients(context, (clients) => check(context, clients, id, options.json ?? false)),
+      ),
     );
   command
     .command('revoke <connection>')
@@ -40,6 +64,38 @@ async function list({ terminal, signal }: Context, clients: Clients, json: boole
   return 0;
 }
 
+/** Begins the same connection anew; what it can do already is asked for again. */
+async function reconnect(
+  context: Context,
+  clients: Clients,
+  id: string,
+  options: ReconnectOptions,
+): Promise<number> {
+  const { signal } = context;
+  const { connection } = await clients.connections.getConnection({ connectionId: id }, { signal });
+  if (connection === undefined)
+    throw new KontextError('KX_CONNECTION_NOT_FOUND', `there is no connection ${id}`);
+  const { provider, name, shared, scopes } = connection;
+  const wanted = [...new Set([...scopes, ...(options.scope ?? [])])];
+  return connectAndWait(context, clients, { provider, name, shared, scopes: wanted }, options);
+}
+
+async function check(
+  { terminal, signal }: Context,
+  clients: Clients,
+  id: string,
+  json: boolean,
+): Promise<number> {
+  const answer = await clients.connections.testConnection({ connectionId: id }, { signal });
+  const { works, message, scopes, account } = answer;
+  if (json) terminal.json({ id, works, message, scopes, account });
+  else {
+    const facts = [account && `account ${account}`, scopes.length > 0 && `scopes ${scopes.join(' ')}`];
+    terminal.out([works ? 'works' : 'does not work', message, ...facts].filter(Boolean).join('; '));
+  }
+  return works ? 0 : 1;
+}
+
 async function revoke({ terminal, signal }: Context, clients: Clients, id: string): Promise<number> {
   const answer = await clients.connections.revokeConnection({ connectionId: id }, { signal });
   terminal.note(`${id} is revoked`);
@@ -58,6 +114,9 @@ const describeConnection = (connection: Connection) => ({
   scopes: connection.scopes,
   connectedAt: instant(connection.connectedAt),
   lastUsedAt: instant(connection.lastUsedAt),
+  account: connection.account,
+  failure: connection.failure,
+  liveLeases: connection.liveLeases,
 });
 
 const stateNames: Readonly<Partial<Record<ConnectionState, string>>> = {

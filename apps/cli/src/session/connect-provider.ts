@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
 import { ConnectionState } from '@kontext/protocol';
 import type { Config } from '../config.ts';
+import type { Context } from '../context.ts';
 import { Interrupted } from '../interrupted.ts';
 import { openBrowser } from '../login/open-browser.ts';
 import type { Clients } from '../rpc/clients.ts';
@@ -16,6 +17,10 @@ export interface ConnectRequest {
   /** Name of the connection; empty for the default one. */
   readonly name: string;
   readonly scopes: readonly string[];
+  /** Ask for `scopes` besides those it has; default false. */
+  readonly addScopes?: boolean;
+  /** For the whole organisation; default false. */
+  readonly shared?: boolean;
   readonly browser: boolean;
   readonly signal: AbortSignal;
   /** Default 1.5 s. */
@@ -33,9 +38,9 @@ const longestWaitMs = 600_000;
 export async function beginConnection(
   request: ConnectRequest,
 ): Promise<{ readonly uri: string; wait(): Promise<void> }> {
-  const { clients, config, terminal, provider, signal } = request;
+  const { clients, config, terminal, provider, signal, addScopes = false, shared = false } = request;
   const begun = await clients.connections.beginConnection(
-    { provider, name: request.name, scopes: [...request.scopes] },
+    { provider, name: request.name, scopes: [...request.scopes], addScopes, shared },
     { signal },
   );
   const before = await clients.connections.getConnection({ connectionId: begun.connectionId }, { signal });
@@ -47,6 +52,38 @@ export async function beginConnection(
     uri: begun.connectUri,
     wait: () => waitConnected(request, begun.connectionId, connectedBefore, waitMs),
   };
+}
+
+/** How a command waits for the person. */
+export interface WaitOptions {
+  /** Wait also without a terminal. */
+  readonly wait?: boolean;
+  /** Open a browser where there is a display. */
+  readonly browser: boolean;
+}
+
+/**
+ * Shows the link that connects a provider and waits until a person has used it; what the connection may do already is kept.
+ *
+ * @returns Exit code 0.
+ * @throws KontextError `KX_INPUT_NEEDED` (77) without a terminal, unless `wait`; `KX_CONNECT_LINK_EXPIRED`.
+ */
+export async function connectAndWait(
+  { config, terminal, signal }: Pick<Context, 'config' | 'terminal' | 'signal'>,
+  clients: Clients,
+  target: Required<Pick<ConnectRequest, 'provider' | 'name' | 'scopes' | 'shared'>>,
+  { browser, wait = false }: WaitOptions,
+): Promise<number> {
+  const request = { clients, config, terminal, ...target, addScopes: true, browser, signal };
+  const connection = await beginConnection(request);
+  if (!terminal.interactive && !wait) {
+    throw new KontextError('KX_INPUT_NEEDED', `a person has to open the link to connect ${target.provider}`, {
+      hint: 'open the link above, or pass --wait',
+    });
+  }
+  await connection.wait();
+  terminal.note(`${target.provider} is connected`);
+  return 0;
 }
 
 /** Polls until the connection is connected, or for one that was before, connected anew. */

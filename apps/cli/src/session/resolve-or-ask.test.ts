@@ -103,6 +103,25 @@ describe('in a terminal', () => {
     expect(services.resolves.map(({ count }) => count)).toEqual([2, 1]);
   });
 
+  it('connects again, for that scope besides the others, when a connection lacks one', async () => {
+    Object.assign(services, { connectsItself: true, missingScope: 'write' });
+    const { context, result } = start('A={{kontext:github?scope=write}}', { tty: true });
+    await expect.poll(() => context.stderr()).toContain('Enter: connect github');
+    context.type('\n');
+    expect((await result).failures).toEqual([]);
+    expect(services.begun).toMatchObject([{ provider: 'github', scopes: ['write'], addScopes: true }]);
+  });
+
+  it('asks again when connecting failed', async () => {
+    const { context, result } = start('A={{kontext:linear}}', { tty: true });
+    await expect.poll(() => context.stderr()).toContain('Enter: connect linear');
+    services.refusesToBegin = 'KX_CONNECT_FAILED';
+    context.type('\n');
+    await expect.poll(() => context.stderr()).toContain('(KX_CONNECT_FAILED)');
+    context.type('s\n');
+    expect((await result).failures).toHaveLength(1);
+  });
+
   it('goes on without it on s', async () => {
     const { context, result } = start('A={{kontext:linear}}\nC={{kontext:github}}', { tty: true });
     await expect.poll(() => context.stderr()).toContain('s: go on without it');

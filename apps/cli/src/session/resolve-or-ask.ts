@@ -1,6 +1,6 @@
 import type { EnvTemplate, PlaceholderRef } from '@kontext/env-template';
 import { listPlaceholders } from '@kontext/env-template';
-import { KontextError } from '@kontext/errors';
+import { type ErrorCode, KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
 import type { Backend } from '../rpc/open-backend.ts';
 import {
@@ -76,20 +76,37 @@ async function askOne(
   const { terminal, config, signal } = context;
   const { provider, resource, scopes } = failure.placeholder;
   const place = placeOf(failure.placeholder);
-  const verb = failure.connectUri === null ? 'try again' : `connect ${provider}`;
+  // Connecting again is also how a connection gets a scope that it lacks.
+  const connects = failure.connectUri !== null || failure.code === 'KX_SCOPE_EXCEEDED';
+  const verb = connects ? `connect ${provider}` : 'try again';
   for (;;) {
     const answer = await terminal.ask(`${place} is missing. Enter: ${verb}, s: go on without it`, signal);
     if (/^s(kip)?$/i.test(answer)) return false;
     if (answer !== '') continue;
-    if (failure.connectUri === null) return true;
+    if (!connects) return true;
     const { beginConnection } = await import('./connect-provider.ts');
     const clients = await backend.connect();
-    const connection = { clients, config, terminal, provider, name: resource, scopes, browser: true, signal };
-    await (await beginConnection(connection)).wait();
+    const target = { provider, name: resource, scopes, addScopes: true };
+    const connection = { clients, config, terminal, ...target, browser: true, signal };
+    try {
+      await (await beginConnection(connection)).wait();
+    } catch (error) {
+      // The provider was added without that scope, or the link ran out: another try, or going on without, is left.
+      if (!(error instanceof KontextError) || !mendable.has(error.code)) throw error;
+      terminal.warn(`${error.message}: ${error.why} (${error.code}); ${error.hint}`);
+      continue;
+    }
     terminal.note(`${provider} is connected`);
     return true;
   }
 }
+
+/** What connecting can fail with that the person at the terminal may get past. */
+const mendable: ReadonlySet<ErrorCode> = new Set([
+  'KX_SCOPE_EXCEEDED',
+  'KX_CONNECT_LINK_EXPIRED',
+  'KX_CONNECT_FAILED',
+]);
 
 /** The placeholder as a person wrote it, without its query. */
 const placeOf = ({ provider, resource }: PlaceholderRef): string =>

@@ -29,6 +29,18 @@ export interface TestServices {
   }[];
   readonly added: { readonly name: string; readonly clientSecret: string }[];
   readonly revoked: string[];
+  /** Connections begun: what for. */
+  readonly begun: {
+    readonly provider: string;
+    readonly name: string;
+    readonly scopes: readonly string[];
+    readonly addScopes: boolean;
+    readonly shared: boolean;
+  }[];
+  /** A scope no connection has: asking for it answers `KX_SCOPE_EXCEEDED` until something was begun. */
+  missingScope: string;
+  /** The code beginning a connection answers with; empty: it works. */
+  refusesToBegin: '' | 'KX_CONNECT_FAILED';
   heartbeats: number;
   /** Providers a person is about to connect: the second look finds them connected. */
   connectsItself: boolean;
@@ -48,6 +60,9 @@ export function createTestServices(): TestServices {
     puts: [],
     added: [],
     revoked: [],
+    begun: [],
+    missingScope: '',
+    refusesToBegin: '',
     heartbeats: 0,
     connectsItself: false,
     routes: (router) => {
@@ -80,6 +95,8 @@ function resolveOne(
       `${provider} is not connected`,
       `https://kontext.example/${provider}`,
     );
+  if (placeholder.scopes.includes(state.missingScope) && state.begun.length === 0)
+    return error('KX_SCOPE_EXCEEDED', 'the scope is beyond what may be had');
   const isOauth = secret.kind === 'oauth';
   return {
     outcome: {
@@ -146,7 +163,10 @@ function serveCredentials(router: ConnectRouter, state: TestServices): void {
 function serveConnections(router: ConnectRouter, state: TestServices): void {
   const begun = new Map<string, { provider: string; looks: number }>();
   router.service(ConnectionService, {
-    beginConnection: ({ provider }) => {
+    beginConnection: ({ provider, name, scopes, addScopes, shared }) => {
+      state.begun.push({ provider, name, scopes, addScopes, shared });
+      if (state.refusesToBegin !== '')
+        throw wireError(state.refusesToBegin, 'the provider was not connected');
       if (!state.providers.has(provider)) throw wireError('KX_PROVIDER_UNKNOWN', `no provider ${provider}`);
       const connectionId = `con_${begun.size + 1}`;
       begun.set(connectionId, { provider, looks: 0 });
@@ -158,6 +178,7 @@ function serveConnections(router: ConnectRouter, state: TestServices): void {
     },
     getConnection: ({ connectionId }) => {
       const connection = begun.get(connectionId);
+      if (connectionId === 'con_a') return { connection: githubConnection };
       if (!connection) throw wireError('KX_CONNECTION_NOT_FOUND', 'no such connection', {}, Code.NotFound);
       connection.looks += 1;
       const isConnected = state.connectsItself && connection.looks > 1;
@@ -172,17 +193,13 @@ function serveConnections(router: ConnectRouter, state: TestServices): void {
         },
       };
     },
-    listConnections: () => ({
-      connections: [
-        {
-          id: 'con_a',
-          provider: 'github',
-          name: 'default',
-          state: ConnectionState.CONNECTED,
-          scopes: ['repo'],
-        },
-      ],
-    }),
+    listConnections: () => ({ connections: [githubConnection] }),
+    testConnection: ({ connectionId }) => {
+      const works = connectionId === 'con_a';
+      return works
+        ? { works, message: 'it answered', scopes: ['repo'], account: 'octocat' }
+        : { works, message: 'it wants the user to log in again' };
+    },
     revokeConnection: ({ connectionId }) => {
       state.revoked.push(connectionId);
       return { revokedAtProvider: false, message: 'it has no revocation endpoint' };
@@ -193,6 +210,14 @@ function serveConnections(router: ConnectRouter, state: TestServices): void {
     },
   });
 }
+
+const githubConnection = {
+  id: 'con_a',
+  provider: 'github',
+  name: 'default',
+  state: ConnectionState.CONNECTED,
+  scopes: ['repo'],
+};
 
 function serveProviders(router: ConnectRouter, state: TestServices): void {
   router.service(ProviderService, {
