@@ -264,6 +264,18 @@ export const errorTable = {
     'the provider refused the connection',
     'run `kontext connect <provider>` again',
   ),
+  KX_RESOURCE_UNKNOWN: spec(
+    65,
+    'not_found',
+    'the placeholder names something the provider does not have',
+    'see `kontext providers ls`',
+  ),
+  KX_MINT_REFUSED: spec(
+    77,
+    'failed_precondition',
+    'the provider refused to make a credential',
+    'ask whoever set the provider up; see docs/minted-credentials.md',
+  ),
   KX_DELIVERY_UNSUPPORTED: spec(
     65,
     'invalid_argument',
@@ -275,6 +287,18 @@ export const errorTable = {
     'permission_denied',
     'more scope was asked for than the connection has',
     'ask for less, or reconnect with the scope',
+  ),
+  KX_LOGIN_TOO_OLD: spec(
+    77,
+    'failed_precondition',
+    'the provider wants a fresher login',
+    'run `kontext login` again',
+  ),
+  KX_APPROVAL_PENDING: spec(
+    75,
+    'failed_precondition',
+    'a person has to approve the use of the provider',
+    'open the link, approve, and try again',
   ),
   KX_POLICY_DENIED: spec(77, 'permission_denied', 'policy forbids it', 'ask whoever owns the policy'),
   KX_EXCHANGE_REFUSED: spec(

@@ -1,9 +1,24 @@
 import type { Secret } from '@kontext/redaction';
-import type { ProviderRow } from '../../store/queries/providers.ts';
 import type { SafeFetch } from '../safe-fetch.ts';
 
 /** Kinds of provider whose credentials are made for one lease alone. */
-export type MintedKind = Exclude<ProviderRow['kind'], 'oauth2' | 'static'>;
+export type MintedKind = 'github_app' | 'aws_sts' | 'postgres' | 'token_exchange';
+
+/** A provider as its organisation described it; a stored row fits. */
+export interface MintedProvider {
+  readonly id: string;
+  readonly orgId: string;
+  readonly name: string;
+  readonly kind: string;
+  readonly issuer: string;
+  readonly tokenEndpoint: string;
+  /** Empty: it has none. */
+  readonly revocationEndpoint: string;
+  readonly clientId: string;
+  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none';
+  /** JSON text, checked against the kind's schema when it was stored. */
+  readonly settings: string;
+}
 
 /** What of a minted provider a placeholder means, found in the provider's settings. */
 export interface MintTarget {
@@ -19,7 +34,7 @@ export interface MintTarget {
 
 /** What a credential is minted for. */
 export interface MintRequest {
-  readonly provider: ProviderRow;
+  readonly provider: MintedProvider;
   /** The provider's one secret (private key, admin connection, client secret); null when it has none. */
   readonly providerSecret: Secret | null;
   /** Stored with the lease before minting begins: what is found under this name is ours. */
@@ -57,7 +72,7 @@ export interface Minted {
 
 /** What is to be taken back. */
 export interface RevokeRequest {
-  readonly provider: ProviderRow;
+  readonly provider: MintedProvider;
   readonly providerSecret: Secret | null;
   readonly plannedName: string | null;
   /** What `Minted.keep` was; null when there was none, or a crash came before it was stored. */
@@ -78,7 +93,7 @@ export interface Minter {
    * @param resource What stands after the `/`, field included; may be empty.
    * @throws KontextError `KX_RESOURCE_UNKNOWN` when the settings know no such name.
    */
-  target(provider: ProviderRow, resource: string): MintTarget;
+  target(provider: MintedProvider, resource: string): MintTarget;
   /** Name of the role or token to be made for a lease, stored before minting; pure. */
   plan(leaseId: string): string;
   /**
@@ -96,7 +111,7 @@ export interface Minter {
 }
 
 /** The minter of each minted kind; other kinds have none. */
-export type MintersByKind = Readonly<Partial<Record<ProviderRow['kind'], Minter>>>;
+export type MintersByKind = Readonly<Partial<Record<string, Minter>>>;
 
 /** What minters need from outside. */
 export interface MinterDeps {
