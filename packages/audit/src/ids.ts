@@ -2,7 +2,7 @@ import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 
 /**
  * Prefix of every kind of id: organisation, user, session, audit stream, audit event, connection, lease, policy,
- * approval, provider, key, membership, identity, registered agent, OAuth grant.
+ * approval, provider, key, membership, identity, registered agent, OAuth grant, identity provider, invitation.
  */
 export const idPrefixes = [
   'org',
@@ -20,6 +20,8 @@ export const idPrefixes = [
   'idn',
   'agt',
   'grt',
+  'idp',
+  'inv',
 ] as const;
 
 /** One of {@link idPrefixes}. */

@@ -134,6 +134,30 @@ export const errorTable = {
     'the login in the keyring cannot be read',
     'run `kontext logout`, then `kontext login`',
   ),
+  KX_FEDERATED_LOGIN_FAILED: spec(
+    77,
+    'permission_denied',
+    'the login at the identity provider did not succeed',
+    'go back to your terminal and start again',
+  ),
+  KX_NOT_A_MEMBER: spec(
+    77,
+    'permission_denied',
+    'the organisation does not know whoever logged in',
+    'ask an administrator for an invitation',
+  ),
+  KX_INVITATION_INVALID: spec(
+    77,
+    'failed_precondition',
+    'the invitation does not work',
+    'ask whoever invited you for another one',
+  ),
+  KX_IDENTITY_PROVIDER_INVALID: spec(
+    64,
+    'invalid_argument',
+    'the identity provider cannot be used as described',
+    'see docs/login.md',
+  ),
 
   // the env template
   KX_TEMPLATE_MISSING: spec(
