@@ -357,6 +357,30 @@ export const errorTable = {
     'the role of the user does not allow it',
     'ask an administrator',
   ),
+  KX_CONFIRMATION_NEEDED: spec(
+    77,
+    'unauthenticated',
+    'a person has to confirm the action in a browser, freshly logged in',
+    'open the link, log in, confirm, and send the same request again with the confirmation',
+  ),
+  KX_CONFIRMATION_DENIED: spec(
+    77,
+    'permission_denied',
+    'the action was denied on the confirmation page',
+    'run the command again if that was a mistake',
+  ),
+  KX_CONFIRMATION_EXPIRED: spec(
+    77,
+    'permission_denied',
+    'the confirmation came too late',
+    'run the command again, and confirm within 10 minutes',
+  ),
+  KX_CONFIRMATION_INVALID: spec(
+    77,
+    'permission_denied',
+    'the confirmation does not fit the request',
+    'run the command again to be asked anew',
+  ),
   KX_DPOP_NONCE_NEEDED: spec(
     75,
     'unauthenticated',
@@ -384,6 +408,12 @@ export const errorTable = {
     'the command may not run inside a session',
     'run it in a terminal outside the agent',
   ),
+  KX_SESSION_REFUSED: spec(
+    77,
+    'permission_denied',
+    'the command changes what people and agents may do',
+    'run it in a terminal outside the agent',
+  ),
   KX_OFFLINE_UNSUPPORTED: spec(
     64,
     'failed_precondition',
@@ -391,6 +421,12 @@ export const errorTable = {
     'leave --offline out',
   ),
   KX_AGENT_UNKNOWN: spec(64, 'invalid_argument', 'kontext does not know that agent', 'use --agent claude'),
+  KX_AGENT_DISABLED: spec(
+    77,
+    'permission_denied',
+    'an administrator disabled the agent',
+    'ask an administrator to enable it again',
+  ),
   KX_AGENT_NOT_FOUND: spec(127, 'not_found', 'the agent is not installed', 'install it, or put it on PATH'),
   KX_AGENT_NOT_EXECUTABLE: spec(
     126,
@@ -451,6 +487,18 @@ export const errorTable = {
     'failed_precondition',
     'the key-encryption key is missing or unreadable',
     'set KONTEXT_KEK_FILE or restore the key file',
+  ),
+  KX_KMS_UNAVAILABLE: spec(
+    75,
+    'unavailable',
+    'the key service does not answer',
+    'try again in a moment; if it stays, check the key service',
+  ),
+  KX_KMS_REFUSED: spec(
+    78,
+    'failed_precondition',
+    'the key service refuses the key or the login of the backend',
+    'check the rights of the backend at the key service, and that the key is enabled; docs/keys.md lists them',
   ),
   KX_STORE_SCHEMA_OLD: spec(
     78,
