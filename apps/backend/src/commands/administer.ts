@@ -1,10 +1,6 @@
 import type { Config } from '../config.ts';
-import { createNewKeyFile } from '../kms/key-file.ts';
-import { defaultKekFile } from '../kms/local-kms.ts';
-import { keyFileOf } from '../kms/open-keyring.ts';
 import { addMember, createOrg, type NewLocalAccount } from '../login/local-accounts.ts';
-import type { Store } from '../store/store.ts';
-import { ensureSchema, openStore, openVault } from './open-backend.ts';
+import { openStore, openVault, withStore } from './open-backend.ts';
 
 /** `kontext-backend migrate`: brings the schema up to date. @returns How many migrations ran. */
 export async function migrate(config: Config): Promise<number> {
@@ -16,13 +12,6 @@ export async function migrate(config: Config): Promise<number> {
   } finally {
     await store.close();
   }
-}
-
-/** `kontext-backend keys create`: makes the file with the key-encryption key. @returns Its path. */
-export function createKeys(config: Config): string {
-  const path = keyFileOf(config) ?? defaultKekFile(config.dataDir);
-  createNewKeyFile(path);
-  return path;
 }
 
 /** `kontext-backend org create`: makes an organisation and its owner; in local mode the owner gets a passcode. */
@@ -47,14 +36,3 @@ export const addUserCommand = (
   },
 ): Promise<NewLocalAccount> =>
   withStore(config, (store) => addMember(store, { ...user, withPasscode: config.local }, Date.now()));
-
-async function withStore<T>(config: Config, work: (store: Store) => Promise<T>): Promise<T> {
-  const store = await openStore(config);
-  try {
-    await ensureSchema(store, config.local);
-    await store.maintain(new Date());
-    return await work(store);
-  } finally {
-    await store.close();
-  }
-}

@@ -37,3 +37,15 @@ export async function ensureSchema(store: Store, local: boolean): Promise<void> 
     hint: state === 'new' ? 'install the newer backend' : 'run `kontext-backend migrate`',
   });
 }
+
+/** Opens the store, current and maintained, for one piece of work and closes it. */
+export async function withStore<T>(config: Config, work: (store: Store) => Promise<T>): Promise<T> {
+  const store = await openStore(config);
+  try {
+    await ensureSchema(store, config.local);
+    await store.maintain(new Date());
+    return await work(store);
+  } finally {
+    await store.close();
+  }
+}

@@ -2,7 +2,8 @@ import { Command } from 'commander';
 import { loadConfig } from '../config.ts';
 import type { NewLocalAccount } from '../login/local-accounts.ts';
 import { version } from '../version.ts';
-import { addUserCommand, createKeys, createOrganisationCommand, migrate } from './administer.ts';
+import { addUserCommand, createOrganisationCommand, migrate } from './administer.ts';
+import { createKeys, formatKeys, keysStatus, rotateKeys } from './keys.ts';
 
 /** What the command line does beside administering. */
 export interface ProgramParts {
@@ -26,17 +27,7 @@ export function createProgram({ print, serve }: ProgramParts): Command {
     .command('migrate')
     .description('bring the database schema up to date')
     .action(async () => print(`kontext-backend: ${await migrate(loadConfig())} migrations ran`));
-  program
-    .command('keys')
-    .description('key-encryption keys of the vault')
-    .command('create')
-    .description('make the key file (KONTEXT_KEK_FILE); an existing one is never replaced')
-    .action(() => {
-      print(`kontext-backend: made the key file ${createKeys(loadConfig())}`);
-      print(
-        'kontext-backend: back it up, and apart from the database: without it nothing sealed can be opened',
-      );
-    });
+  addKeysCommands(program, print);
   const org = program.command('org').description('organisations');
   org
     .command('create <name>')
@@ -57,6 +48,35 @@ export function createProgram({ print, serve }: ProgramParts): Command {
       printAccount(await addUserCommand(loadConfig(), { orgSlug, name, role, groups }));
     });
   return program;
+}
+
+function addKeysCommands(program: Command, print: (line: string) => void): void {
+  const say = (line: string): void => print(`kontext-backend: ${line}`);
+  const keys = program.command('keys').description('key-encryption keys of the vault');
+  keys
+    .command('create')
+    .description('make the key file (KONTEXT_KEK_FILE); an existing one is never replaced')
+    .action(() => {
+      say(`made the key file ${createKeys(loadConfig())}`);
+      say('back it up, and apart from the database: without it nothing sealed can be opened');
+    });
+  keys
+    .command('rotate')
+    .description('seal under another key from now on and re-wrap what is stored, while backends run')
+    .option('--prepare', 'only add a key to the key file, to copy the file to every replica first', false)
+    .option('--to <key>', 'a key of the configuration; default: a new one')
+    .action(async ({ to, prepare }: { to?: string; prepare: boolean }) => {
+      for (const line of await rotateKeys(loadConfig(), { to: to ?? null, prepare })) say(line);
+    });
+  keys
+    .command('status')
+    .description('show every key, its state, how often it was used, how many secrets lie under it')
+    .option('--json', 'print JSON', false)
+    .action(async ({ json }: { json: boolean }) => {
+      const report = await keysStatus(loadConfig());
+      if (json) print(JSON.stringify(report, null, 2));
+      else for (const line of formatKeys(report, new Date())) print(line);
+    });
 }
 
 const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];

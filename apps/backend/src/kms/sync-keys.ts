@@ -38,6 +38,7 @@ export interface KeySync {
  * @throws KontextError `KX_KEK_MISSING` when the key file became unusable; the keys read before stay in use.
  */
 export async function syncKeys(store: Store, keyring: Keyring, now: Date): Promise<KeySync> {
+  keyring.reload();
   const uses = keyring.takeUses();
   const synced = await store
     .transaction(scope, async (tx) => {
