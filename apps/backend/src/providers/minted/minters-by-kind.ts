@@ -1,6 +1,7 @@
 import type { MinterDeps, MintersByKind } from './minter.ts';
+import { createPostgresMinter } from './postgres-minter.ts';
 
 /** Creates the minters; nothing is called yet. */
-export function createMintersByKind(_deps: MinterDeps): MintersByKind {
-  return {};
-}
+export const createMintersByKind = (deps: MinterDeps): MintersByKind => ({
+  postgres: createPostgresMinter(deps),
+});
