@@ -1,10 +1,14 @@
 import type { ExchangeHttpAnswer } from '@kontext/oauth';
 import type { Caller } from '../caller.ts';
 import { sweepLeases } from '../store/queries/issued-leases.ts';
+import { type AttenuateInput, type AttenuatingCaller, attenuateCredential } from './attenuate-credential.ts';
+import type { DelegatedToken } from './delegate-token.ts';
+import { sessionOf, sourceOf } from './delegation-source.ts';
 import { type ExchangeResult, exchangeCredentials } from './exchange-credentials.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
 import { exchangeToken, type TokenRequest } from './exchange-token.ts';
 import { type LeasePage, type LeaseQuery, listLeases } from './list-leases.ts';
+import { mintGraceMs } from './upstream-revocation.ts';
 import type { SubjectDeps } from './verify-subject.ts';
 import type { WantedCredential } from './wanted-credential.ts';
 
@@ -20,8 +24,9 @@ export interface ResolveInput {
 export interface CredentialService {
   resolve(caller: Caller, input: ResolveInput): Promise<ExchangeResult>;
   exchangeToken(request: TokenRequest): Promise<ExchangeHttpAnswer>;
+  attenuate(caller: AttenuatingCaller, input: AttenuateInput): Promise<DelegatedToken>;
   listLeases(caller: Caller, query: LeaseQuery): Promise<LeasePage>;
-  /** Ends leases that a crash left pending, and those whose time is over; run it every minute. */
+  /** Ends leases that a crash left pending, and those whose time is over; run it every few seconds. */
   sweep(): Promise<void>;
 }
 
@@ -32,14 +37,19 @@ const stalePendingMs = 5 * 60_000;
 export function createCredentialService(deps: ExchangeDeps & SubjectDeps): CredentialService {
   return {
     resolve: (caller, { sessionId, wanted, dryRun }) =>
-      exchangeCredentials(deps, { caller, sessionId: sessionId || null, channel: 'inject', wanted, dryRun }),
+      exchangeCredentials(deps, {
+        ...{ caller, sessionId: sessionOf(caller, sessionId || null), channel: 'inject', wanted, dryRun },
+        source: caller.delegation ? sourceOf(caller.delegation) : null,
+      }),
+    attenuate: (caller, input) => attenuateCredential(deps, caller, input),
     exchangeToken: (request) => exchangeToken(deps, request),
     listLeases: (caller, query) => listLeases(deps.store, caller, query),
     sweep: async () => {
       const now = new Date(deps.nowMs());
       const pendingBefore = new Date(now.getTime() - stalePendingMs);
+      const mintedBefore = new Date(now.getTime() - mintGraceMs);
       await deps.store.transaction({ role: 'system', orgId: null }, (tx) =>
-        sweepLeases(tx, { pendingBefore, now }),
+        sweepLeases(tx, { pendingBefore, mintedBefore, now }),
       );
     },
   };

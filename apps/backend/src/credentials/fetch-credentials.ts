@@ -2,6 +2,7 @@ import { leaseSeconds, refuseUpstreamDown } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import { openKey } from '../connections/token-set.ts';
 import { findSecretsOf, type SecretOfConnection } from '../store/queries/connections.ts';
+import type { SecretRow } from '../store/queries/secrets.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
 import type { BatchItem } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
@@ -13,6 +14,8 @@ export interface FetchedItem {
   readonly outcome: IssuedCredential | RefusedCredential;
   /** When the provider says the token ends; null when it does not, or has not said. */
   readonly upstreamExpiresAt: Date | null;
+  /** What taking it back needs, sealed with `sealKept`; of several that share a lease only the first has it. */
+  readonly kept?: { readonly leaseId: string; readonly secret: SecretRow };
 }
 
 /** Connections worked on at the same time. */
@@ -27,7 +30,7 @@ export async function fetchCredentials(
   orgId: string,
   items: readonly BatchItem[],
 ): Promise<FetchedItem[]> {
-  const kinds = new Map<string, 'oauth' | 'static'>();
+  const kinds = new Map<string, 'oauth' | 'static' | 'minted'>();
   for (const { decision } of items) if (decision.ok) kinds.set(decision.connection.id, decision.granted.kind);
   const staticIds = [...kinds].filter(([, kind]) => kind === 'static').map(([id]) => id);
   const keys =

@@ -1,6 +1,6 @@
 import { refuseDisconnected } from '@kontext/oauth';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
-import { activateLeases, touchConnections } from '../store/queries/issued-leases.ts';
+import { activateLeases, keepSecrets, touchConnections } from '../store/queries/issued-leases.ts';
 import { endUnissuedLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
@@ -25,6 +25,10 @@ export async function recordOutcomes(
   const { caller, sessionId } = request;
   const now = new Date(nowMs());
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
+    await keepSecrets(
+      tx,
+      fetched.flatMap(({ kept }) => kept ?? []),
+    );
     const active = await activate(tx, fetched, now);
     const late = fetched.some(({ outcome }) => outcome.ok && !active.has(outcome.leaseId))
       ? await whyLate(tx, sessionId)

@@ -5,17 +5,68 @@ import type { Tx } from '../tx.ts';
 import type { ConnectionRow } from './connections.ts';
 import { type LeaseRow, takeBack } from './leases.ts';
 import type { ProviderRow } from './providers.ts';
+import { insertSecret, type SecretRow } from './secrets.ts';
 
 /** A provider with whether the agent may use it. */
 export interface ProviderFact {
   readonly provider: ProviderRow;
   readonly attached: boolean;
+  /** Ceiling of the attachment; null where there is none. */
+  readonly ceilingScopes: readonly string[] | null;
 }
 
 /** A session that is held live: whoever ends it waits until the transaction is over. */
 export async function holdSession(tx: Tx, id: string): Promise<typeof sessions.$inferSelect | null> {
   const [row] = await tx.select().from(sessions).where(eq(sessions.id, id)).limit(1).for('share');
   return row ?? null;
+}
+
+/** A lease that is held active: whoever ends it waits until the transaction is over. Null when it is not active. */
+export async function holdLease(tx: Tx, id: string): Promise<LeaseRow | null> {
+  const [row] = await tx
+    .select()
+    .from(leases)
+    .where(and(eq(leases.id, id), eq(leases.state, 'active')))
+    .limit(1)
+    .for('share');
+  return row ?? null;
+}
+
+/**
+ * A lease of a user by id.
+ *
+ * @param below Only when it is this lease, or was exchanged from it; null: any.
+ */
+export async function findLeaseOf(
+  tx: Tx,
+  key: { readonly leaseId: string; readonly userId: string; readonly below: string | null },
+): Promise<LeaseRow | null> {
+  const isBelow = sql`EXISTS (
+    WITH RECURSIVE chain AS (
+      SELECT id, parent_lease_id FROM leases WHERE id = ${key.leaseId}
+      UNION ALL SELECT p.id, p.parent_lease_id FROM leases p JOIN chain c ON p.id = c.parent_lease_id)
+    SELECT FROM chain WHERE id = ${key.below})`;
+  const where = and(eq(leases.id, key.leaseId), eq(leases.userId, key.userId));
+  const [row] = await tx
+    .select()
+    .from(leases)
+    .where(key.below === null ? where : and(where, isBelow))
+    .limit(1);
+  return row ?? null;
+}
+
+/** Providers attached to an agent with the ceiling of the attachment, by name. */
+export async function listAttachments(
+  tx: Tx,
+  agentId: string,
+): Promise<Map<string, readonly string[] | null>> {
+  const rows = await tx
+    .select({ name: providers.name, scopes: agentProviders.scopes })
+    .from(agentProviders)
+    .innerJoin(providers, eq(providers.id, agentProviders.providerId))
+    .where(eq(agentProviders.agentId, agentId))
+    .orderBy(asc(providers.name));
+  return new Map(rows.map(({ name, scopes }) => [name, scopes]));
 }
 
 /** A registered agent by id. */
@@ -32,7 +83,11 @@ export async function findProviderFacts(
   names: readonly string[],
 ): Promise<Map<string, ProviderFact>> {
   const rows = await tx
-    .select({ provider: providers, attached: sql<boolean>`${agentProviders.agentId} IS NOT NULL` })
+    .select({
+      provider: providers,
+      attached: sql<boolean>`${agentProviders.agentId} IS NOT NULL`,
+      ceilingScopes: agentProviders.scopes,
+    })
     .from(providers)
     .leftJoin(
       agentProviders,
@@ -147,19 +202,31 @@ export async function listLeases(
     .limit(page.limit);
 }
 
+/** From when on a pending lease was left by a crash: minted ones sooner, because what was made may be in use. */
+export interface StaleBefore {
+  readonly pendingBefore: Date;
+  readonly mintedBefore: Date;
+  readonly now: Date;
+}
+
 /**
- * Ends leases that a crash left pending, and active ones whose time is over; role `system`.
+ * Ends leases that a crash left pending, and active ones whose time is over; role `system`. What a mint may have made is
+ * marked to be taken back.
  *
  * @returns How many of each.
  */
 export async function sweepLeases(
   tx: Tx,
-  { pendingBefore, now }: { readonly pendingBefore: Date; readonly now: Date },
+  { pendingBefore, mintedBefore, now }: StaleBefore,
 ): Promise<{ stale: number; expired: number }> {
+  const isStale = or(
+    lt(leases.createdAt, pendingBefore),
+    and(eq(leases.kind, 'minted'), lt(leases.createdAt, mintedBefore)),
+  );
   const stale = await tx
     .update(leases)
     .set({ state: 'ended', endedAt: now, endReason: 'stale', ...takeBack(now) })
-    .where(and(eq(leases.state, 'pending'), lt(leases.createdAt, pendingBefore)))
+    .where(and(eq(leases.state, 'pending'), isStale))
     .returning({ id: leases.id });
   const expired = await tx
     .update(leases)
@@ -167,4 +234,15 @@ export async function sweepLeases(
     .where(and(eq(leases.state, 'active'), lte(leases.expiresAt, now)))
     .returning({ id: leases.id });
   return { stale: stale.length, expired: expired.length };
+}
+
+/** Keeps with leases what taking them back needs, whatever became of the leases meanwhile. */
+export async function keepSecrets(
+  tx: Tx,
+  kept: readonly { readonly leaseId: string; readonly secret: SecretRow }[],
+): Promise<void> {
+  for (const { leaseId, secret } of kept) {
+    await insertSecret(tx, secret);
+    await tx.update(leases).set({ secretId: secret.id }).where(eq(leases.id, leaseId));
+  }
 }

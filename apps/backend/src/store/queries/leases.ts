@@ -93,6 +93,8 @@ export async function endUnissuedLeases(
       endedAt: sql`coalesce(${leases.endedAt}, ${now.toISOString()}::timestamptz)`,
       endReason: sql`coalesce(${leases.endReason}, ${reason})`,
       ...takeBack(now),
+      // Whoever is taking it back already does not have the last word.
+      revocationAttempts: 0,
     })
     .where(and(inTree(ids), isNotActive));
 }
