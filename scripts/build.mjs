@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { compileHook } from './build-hook.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const quiet = process.argv.includes('--quiet');
@@ -107,6 +108,13 @@ async function buildCli() {
   copyCedar('apps/cli/dist');
 }
 
+/** The native hook client. Without a compiler there is none, and agents run its twin. */
+function buildHook() {
+  clean('apps/hook/dist');
+  const reason = compileHook(join(root, 'apps/hook/dist/kontext-hook'));
+  if (reason !== null && !quiet) console.error(`build: no native hook client: ${reason}`);
+}
+
 async function buildBackend() {
   clean('apps/backend/dist');
   const backend = json('apps/backend/package.json');
@@ -159,7 +167,7 @@ function copyCedar(dir) {
 
 const started = Date.now();
 const only = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
-const steps = { cli: buildCli, backend: buildBackend, e2e: buildE2e };
+const steps = { cli: buildCli, hook: buildHook, backend: buildBackend, e2e: buildE2e };
 for (const [name, step] of Object.entries(steps)) {
   if (only.length === 0 || only.includes(name)) await step();
 }

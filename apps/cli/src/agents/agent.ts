@@ -1,4 +1,5 @@
 import type { HookReply } from '../hooks/frames.ts';
+import type { HookClientPath } from '../hooks/hook-client-path.ts';
 
 /** What a hook event is to us, whatever the agent calls it. */
 export type EventStep =
@@ -37,10 +38,9 @@ export type Answer =
 
 /** How the agent reaches the hook client; all of it ends up in the client's arguments. */
 export interface HookWiring {
-  /** Absolute path of the Node that runs the client. */
+  /** Absolute path of the Node that runs the twin. */
   readonly nodePath: string;
-  /** Absolute path of `hook.cjs`. */
-  readonly clientPath: string;
+  readonly client: HookClientPath;
   readonly socketPath: string;
   readonly serverPid: number;
   /** Longest wait of a hook; the agent's own timeout is set above it. */

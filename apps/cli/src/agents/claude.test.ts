@@ -5,7 +5,7 @@ import { claude } from './claude.ts';
 
 const wiring: HookWiring = {
   nodePath: '/usr/bin/node',
-  clientPath: '/opt/kontext/hook.cjs',
+  client: { kind: 'twin', path: '/opt/kontext/hook.cjs' },
   socketPath: '/run/user/1000/kontext/h1/s',
   serverPid: 42,
   maxWaitMs: 10_000,
@@ -200,6 +200,15 @@ describe('claude settings', () => {
     expect(merged.hooks.PreToolUse[0].hooks[0].command).toBe('theirs');
     expect(merged.hooks.PreToolUse[1].hooks[0].command).toBe('/usr/bin/env');
     expect(merged.hooks.Mine).toEqual([]);
+  });
+
+  it('runs the native client itself, by its absolute path and without a shell', () => {
+    const native = { ...wiring, client: { kind: 'native', path: '/opt/kontext/kontext-hook' } } as const;
+    const settings = JSON.parse(claude.encodeSettings(claude.planLaunch([], noFile), native));
+    expect(settings.hooks.PreToolUse[0].hooks[0]).toMatchObject({
+      command: '/opt/kontext/kontext-hook',
+      args: ['claude', 'PreToolUse', wiring.socketPath, '2', '42', '10000'],
+    });
   });
 
   it('keep a key named __proto__ a key', () => {

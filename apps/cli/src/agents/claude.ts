@@ -194,15 +194,16 @@ function withoutCommands(value: unknown): unknown {
 }
 
 function hookEntry(event: string, wiring: HookWiring) {
-  const { nodePath, clientPath, socketPath, serverPid, maxWaitMs, mode } = wiring;
+  const { nodePath, client, socketPath, serverPid, maxWaitMs, mode } = wiring;
   const blocks = mode === 'enforce' && canBlock(event);
   return {
     type: 'command',
-    command: '/usr/bin/env',
+    // The native client reads no environment; Node, which runs the twin, would.
+    command: client.kind === 'native' ? client.path : '/usr/bin/env',
     args: [
-      ...clearedForHook.flatMap((name) => ['-u', name]),
-      nodePath,
-      clientPath,
+      ...(client.kind === 'native'
+        ? []
+        : [...clearedForHook.flatMap((name) => ['-u', name]), nodePath, client.path]),
       'claude',
       event,
       socketPath,

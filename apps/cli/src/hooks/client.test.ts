@@ -13,7 +13,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parseHookArguments } from './client.ts';
 import { createRequestDecoder, encodeHold, encodeReply, type HookRequest } from './frames.ts';
-import { bundleHookClient, type TestHookClient } from './test-hook-client.ts';
+import { bundleHookClient, compileHookClient, hasCompiler, type TestHookClient } from './test-hook-client.ts';
 import { textReply } from './text-reply.ts';
 
 let client: TestHookClient;
@@ -21,10 +21,6 @@ let directory: string;
 let socketPath: string;
 let server: Server | undefined;
 
-beforeAll(async () => {
-  client = await bundleHookClient();
-});
-afterAll(() => client.close());
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'kx-'));
   socketPath = join(directory, 's');
@@ -54,14 +50,23 @@ const args = (failure: '0' | '2', maxWaitMs = 5000): string[] => [
   'PreToolUse',
   socketPath,
   failure,
-  '1',
+  String(process.pid),
   String(maxWaitMs),
 ];
 const missed = (): string =>
   existsSync(`${socketPath}.missed`) ? readFileSync(`${socketPath}.missed`, 'utf8') : '';
 
-describe('hook client', () => {
-  it('hands stdin and its arguments over and gives the reply back byte for byte', async () => {
+describe.each([
+  { kind: 'twin', open: bundleHookClient },
+  { kind: 'native', open: async () => compileHookClient({ sanitize: true }) },
+])('hook client, $kind', ({ kind, open }) => {
+  const here = kind === 'twin' || hasCompiler ? it : it.skip;
+  beforeAll(async () => {
+    if (kind === 'twin' || hasCompiler) client = await open();
+  });
+  afterAll(() => client.close());
+
+  here('hands stdin and its arguments over and gives the reply back byte for byte', async () => {
     let seen: HookRequest | null = null;
     await serve((socket, request) => {
       seen = request;
@@ -73,7 +78,7 @@ describe('hook client', () => {
     expect(Buffer.from(seen!.key)).toEqual(Buffer.alloc(32, 5));
   });
 
-  it('asks for a self-test by the event of that name, which the server does not record', async () => {
+  here('asks for a self-test by the event of that name, which the server does not record', async () => {
     let kind = '';
     await serve((socket, request) => {
       kind = request.kind;
@@ -84,12 +89,12 @@ describe('hook client', () => {
     expect(kind).toBe('selfTest');
   });
 
-  it('passes exit code 2 and the reason on, with an empty stdout', async () => {
+  here('passes exit code 2 and the reason on, with an empty stdout', async () => {
     await serve((socket) => socket.end(encodeReply(textReply(2, '', 'denied by rule x\n'))));
     expect(await client.run(args('0'), '{}')).toEqual({ code: 2, stdout: '', stderr: 'denied by rule x\n' });
   });
 
-  it('sends head, tail and true length of 100 MB without keeping them', async () => {
+  here('sends head, tail and true length of 100 MB without keeping them', async () => {
     let seen: HookRequest | null = null;
     await serve((socket, request) => {
       seen = request;
@@ -105,7 +110,7 @@ describe('hook client', () => {
     expect(seen!.tail.length).toBe(4096);
   });
 
-  it('sends an empty stdin as it is', async () => {
+  here('sends an empty stdin as it is', async () => {
     let length = -1;
     await serve((socket, request) => {
       length = request.trueLength;
@@ -115,7 +120,7 @@ describe('hook client', () => {
     expect(length).toBe(0);
   });
 
-  it('waits beyond its first deadline while the server holds', async () => {
+  here('waits beyond its first deadline while the server holds', async () => {
     await serve((socket) => {
       socket.write(encodeHold(4000));
       setTimeout(() => socket.end(encodeReply(textReply(0, 'late', ''))), 2000);
@@ -123,7 +128,7 @@ describe('hook client', () => {
     expect(await client.run(args('2'), '{}')).toMatchObject({ code: 0, stdout: 'late' });
   });
 
-  it('never waits longer than its longest wait, whatever the server holds for', async () => {
+  here('never waits longer than its longest wait, whatever the server holds for', async () => {
     await serve((socket) => {
       socket.write(encodeHold(600_000));
     });
@@ -132,7 +137,7 @@ describe('hook client', () => {
     expect(run.stderr).toContain('no answer in time');
   });
 
-  it.each([
+  here.each([
     ['a server that never answers', () => undefined],
     ['a server that closes at once', (socket: Socket) => socket.destroy()],
     ['a truncated reply', (socket: Socket) => socket.end(Buffer.of(1, 1, 0, 0, 0))],
@@ -155,12 +160,12 @@ describe('hook client', () => {
     expect(missed()).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z claude PreToolUse \S.*\n$/);
   });
 
-  it('gives the failure answer when nobody listens', async () => {
+  here('gives the failure answer when nobody listens', async () => {
     expect(await client.run(args('2'), '{}')).toMatchObject({ code: 2, stdout: '' });
     expect(await client.run(args('0'), '{}')).toEqual({ code: 0, stdout: '', stderr: '' });
   });
 
-  it.each([
+  here.each([
     ['readable by others', () => chmodSync(`${socketPath}.key`, 0o444)],
     ['short', () => replaceKey(Buffer.alloc(31))],
     ['long', () => replaceKey(Buffer.alloc(33))],
@@ -184,21 +189,21 @@ describe('hook client', () => {
     expect(asked).toBe(false);
   });
 
-  it('does not follow a link in the place of the socket', async () => {
+  here('does not follow a link in the place of the socket', async () => {
     await serve((socket) => socket.end(encodeReply(textReply(0, '', ''))));
     const link = join(directory, 'link');
     symlinkSync(socketPath, link);
     writeFileSync(`${link}.key`, Buffer.alloc(32, 5), { mode: 0o400 });
-    const run = await client.run(['claude', 'PreToolUse', link, '2', '1', '1000'], '{}');
+    const run = await client.run(['claude', 'PreToolUse', link, '2', String(process.pid), '1000'], '{}');
     expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining('not ours') });
   });
 
-  it('is silent without a session', async () => {
+  here('is silent without a session', async () => {
     expect(await client.run([], '{}')).toEqual({ code: 0, stdout: '', stderr: '' });
     expect(await client.run(['claude', 'PreToolUse', '', '2', '1', '1'], '{}')).toMatchObject({ code: 0 });
   });
 
-  it('keeps its failure answer when another argument is wrong', async () => {
+  here('keeps its failure answer when another argument is wrong', async () => {
     expect(await client.run(['claude', 'PreToolUse', socketPath, '2', 'x', 'y'], '{}')).toMatchObject({
       code: 2,
     });
@@ -207,15 +212,22 @@ describe('hook client', () => {
     });
     expect(await client.run(['claude', 'PreToolUse', socketPath, '2'], '{}')).toMatchObject({ code: 2 });
   });
+});
+
+describe('the twin as bundled', () => {
+  let text: string;
+  beforeAll(async () => {
+    const twin = await bundleHookClient();
+    text = readFileSync(twin.path, 'utf8');
+    twin.close();
+  });
 
   it('reads no environment variable', () => {
-    expect(readFileSync(client.path, 'utf8')).not.toContain('process.env');
+    expect(text).not.toContain('process.env');
   });
 
   it('loads nothing but file system and sockets', () => {
-    const loaded = [...readFileSync(client.path, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(
-      ([, name]) => name,
-    );
+    const loaded = [...text.matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name);
     expect(loaded.sort()).toEqual(['node:fs', 'node:net']);
   });
 });

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +40,32 @@ export async function bundleHookClient(): Promise<TestHookClient> {
   return {
     path,
     run: (args, input, env = {}) => runProcess(process.execPath, [path, ...args], input, env),
+    close: () => rmSync(directory, { recursive: true, force: true }),
+  };
+}
+
+/** Whether this machine can compile the native client. */
+export const hasCompiler = spawnSync('cc', ['--version'], { stdio: 'ignore' }).status === 0;
+
+/**
+ * Compiles the native client, or its fuzzer, the way the build does.
+ *
+ * @param sanitize With AddressSanitizer and UBSan, which end the program with 99 at the first wrong step.
+ */
+export function compileHookClient(
+  options: { readonly sanitize?: boolean; readonly source?: string } = {},
+): TestHookClient {
+  const directory = mkdtempSync(join(tmpdir(), 'kontext-native-'));
+  const path = join(directory, 'kontext-hook');
+  const script = fileURLToPath(new URL('../../../../scripts/build-hook.mjs', import.meta.url));
+  const { source, sanitize = false } = options;
+  const args = [script, ...(source ? ['--source', source] : []), ...(sanitize ? ['--sanitize'] : []), path];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+  const strict = { ASAN_OPTIONS: 'exitcode=99', UBSAN_OPTIONS: 'halt_on_error=1:exitcode=99' };
+  return {
+    path,
+    run: (runArgs, input, env = {}) => runProcess(path, runArgs, input, { ...strict, ...env }),
     close: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

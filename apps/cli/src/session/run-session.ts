@@ -151,7 +151,7 @@ async function openHooks(run: Run, redactor: Redactor) {
     redactor,
     runtimeDir: config.runtimeDir,
     maxWaitMs: config.hookTimeoutMs ?? defaultMaxWaitMs,
-    clientPath: hookClientPath(),
+    client: hookClientPath(),
     environment: config.environment,
     spool,
     append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),

@@ -9,6 +9,7 @@ import type { Redactor } from '@kontext/redaction';
 import type { AgentAdapter, HookWiring, LaunchPlan } from '../agents/agent.ts';
 import type { ActivePolicy } from '../hooks/active-policy.ts';
 import { type Actor, createHookHandler, type HookCounts } from '../hooks/decide-and-record.ts';
+import type { HookClientPath } from '../hooks/hook-client-path.ts';
 import { createHookServer } from '../hooks/hook-server.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
 import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from '../spool/uploader.ts';
@@ -22,7 +23,7 @@ export interface SessionHooksOptions {
   readonly redactor: Redactor;
   readonly runtimeDir: string;
   readonly maxWaitMs: number;
-  readonly clientPath: string;
+  readonly client: HookClientPath;
   /** The user's own. */
   readonly environment: Readonly<Record<string, string>>;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
@@ -85,11 +86,11 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     throw error;
   });
   const { socketPath, directory } = server;
-  const { clientPath, maxWaitMs } = options;
+  const { client, maxWaitMs } = options;
   const settings = adapter.encodeSettings(plan, {
     nodePath: process.execPath,
     serverPid: process.pid,
-    clientPath,
+    client,
     socketPath,
     maxWaitMs,
     mode: policy.mode,
@@ -139,7 +140,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
 export function hashHookConfig(adapter: AgentAdapter, plan: LaunchPlan): string {
   const neutral: HookWiring = {
     nodePath: '',
-    clientPath: '',
+    client: { kind: 'twin', path: '' },
     socketPath: '',
     serverPid: 0,
     maxWaitMs: 0,
