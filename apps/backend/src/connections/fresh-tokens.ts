@@ -13,6 +13,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
+import { quirksOf } from '../providers/quirks-of.ts';
 import { unreachable } from '../providers/safe-fetch.ts';
 import { findOpenable, markRefreshStarted, type OpenableConnection } from '../store/queries/connections.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
@@ -61,7 +62,8 @@ export function createFreshTokens(deps: ConnectionDeps): FreshTokens {
       );
       const held = await openHeld(deps, found);
       const interrupted = held.found.connection.refreshStartedAt !== null;
-      if (!interrupted && !needsRefresh(held.tokens, deps.nowMs())) return held.tokens;
+      const { refreshBeforeSeconds } = quirksOf(held.found.provider);
+      if (!interrupted && !needsRefresh(held.tokens, deps.nowMs(), refreshBeforeSeconds)) return held.tokens;
       return refreshShared(orgId, held);
     },
   };
@@ -236,16 +238,10 @@ async function reload(
 }
 
 /** Revoked while the provider answered: nobody would ever end what it just issued. As well as it can be told. */
-async function discard(
-  deps: ConnectionDeps,
-  { found }: Held,
-  { accessToken, refreshToken }: TokenSet,
-): Promise<void> {
-  if (found.provider.revocationEndpoint === '') return;
+async function discard(deps: ConnectionDeps, { found }: Held, tokens: TokenSet): Promise<void> {
   try {
     const client = await openClient(deps, found);
-    if (refreshToken === null) await client.revoke(accessToken, 'access_token');
-    else await client.revoke(refreshToken, 'refresh_token');
+    if (client.canRevoke) await client.revokeGrant(tokens);
   } catch {
     // The one who revoked was told what the provider said; there is nobody to tell here.
   }

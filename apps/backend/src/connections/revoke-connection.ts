@@ -74,13 +74,10 @@ async function revokeAtProvider(deps: ConnectionDeps, held: OpenableConnection):
   });
   if (secret === null) return manually('nothing was stored');
   if (provider.kind === 'static') return manually('a static key cannot be revoked from here');
-  if (provider.revocationEndpoint === '') return manually(`${provider.name} has no revocation endpoint`);
   try {
-    const { accessToken, refreshToken } = await openTokens(deps.kms, held.connection, secret);
     const client = await openClient(deps, held);
-    // RFC 7009 §2.1: revoking the refresh token also ends the access tokens of the grant.
-    if (refreshToken === null) await client.revoke(accessToken, 'access_token');
-    else await client.revoke(refreshToken, 'refresh_token');
+    if (!client.canRevoke) return manually(`${provider.name} has no revocation endpoint`);
+    await client.revokeGrant(await openTokens(deps.kms, held.connection, secret));
     return { revokedAtProvider: true, message: '' };
   } catch (error) {
     return manually(

@@ -14,10 +14,24 @@ export function refreshMarginMs(lifeMs: number): number {
   return Math.max(wanted, Math.min(lifeMs, 31_000));
 }
 
-/** Whether a token should be replaced before it is handed out. */
-export function needsRefresh({ receivedAtMs, expiresAtMs, refreshToken }: TokenSet, nowMs: number): boolean {
+/**
+ * Whether a token should be replaced before it is handed out.
+ *
+ * @param beforeSeconds How long before its end, where the provider has a time of its own (`OAuth2Quirks`); never more than
+ *   half the token's life, never so little that what is left could not be handed out. Null: as `refreshMarginMs` says.
+ */
+export function needsRefresh(
+  { receivedAtMs, expiresAtMs, refreshToken }: TokenSet,
+  nowMs: number,
+  beforeSeconds: number | null = null,
+): boolean {
   if (expiresAtMs === null) return refreshToken !== null && nowMs - receivedAtMs >= assumedLifeMs;
-  return expiresAtMs - nowMs <= refreshMarginMs(expiresAtMs - receivedAtMs);
+  const lifeMs = expiresAtMs - receivedAtMs;
+  const marginMs =
+    beforeSeconds === null
+      ? refreshMarginMs(lifeMs)
+      : Math.max(Math.min(beforeSeconds * 1000, lifeMs / 2), Math.min(lifeMs, 31_000));
+  return expiresAtMs - nowMs <= marginMs;
 }
 
 /** Whether a token may still work. One of unknown life may. */

@@ -3,6 +3,7 @@ import type { Kms } from '@kontext/vault';
 import { z } from 'zod';
 import { openRow, type SecretContext, sealAsRow } from '../kms/sealed-secrets.ts';
 import { createOAuth2Client, type IssuedTokens, type OAuth2Client } from '../providers/oauth2.ts';
+import { quirksOf } from '../providers/quirks-of.ts';
 import type { ConnectionRow, OpenableConnection } from '../store/queries/connections.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
 import type { ConnectionDeps } from './deps.ts';
@@ -130,7 +131,7 @@ export async function openClient(
   return createOAuth2Client(
     {
       ...{ name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientAuth },
-      clientSecret: secret,
+      ...{ clientSecret: secret, issuer: provider.issuer, quirks: quirksOf(provider) },
     },
     { fetch, nowMs },
   );

@@ -16,16 +16,23 @@ import {
   ClientSecretBasic,
   ClientSecretPost,
   Configuration,
-  type CustomFetchOptions,
   calculatePKCECodeChallenge,
   customFetch,
   genericGrantRequest,
+  modifyAssertion,
   None,
+  PrivateKeyJwt,
   ResponseBodyError,
   tokenRevocation,
 } from 'openid-client';
+import { parseObject, printable, splitScopes } from './answer-members.ts';
+import { loadClientKey } from './client-key.ts';
+import { fetchOnce, type OAuth2Deps, type Observed } from './oauth2-http.ts';
 import { isLoopbackUrlHost } from './public-address.ts';
-import { type SafeAnswer, type SafeFetch, unreachable } from './safe-fetch.ts';
+import { type OAuth2Quirks, standardQuirks } from './quirks.ts';
+import { deleteToken, revokeByItself } from './revoke-tokens.ts';
+import { unreachable } from './safe-fetch.ts';
+import { askWhoAmI, type Identity } from './who-am-i.ts';
 
 /** A provider as its organisation described it. */
 export interface OAuth2Provider {
@@ -37,7 +44,19 @@ export interface OAuth2Provider {
   readonly clientId: string;
   /** Empty with `none`. */
   readonly clientSecret: string;
+  /** With `private_key_jwt` the client secret is the private key, PEM. */
   readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none';
+  /** Default: it keeps to the standards. */
+  readonly quirks?: OAuth2Quirks;
+  /** Empty or absent: unknown. */
+  readonly issuer?: string;
+}
+
+/** Tokens of one grant. */
+export interface GrantTokens {
+  readonly accessToken: string;
+  /** Null: there is none. */
+  readonly refreshToken: string | null;
 }
 
 /** What a provider issued. */
@@ -85,12 +104,20 @@ export interface OAuth2Client {
    * @throws KontextError `KX_PROVIDER_UNREACHABLE` when that could not be done.
    */
   revoke(token: string, hint: 'refresh_token' | 'access_token'): Promise<void>;
-}
-
-/** What a client needs from outside. */
-export interface OAuth2Deps {
-  readonly fetch: SafeFetch;
-  readonly nowMs: () => number;
+  /** Whether the provider has a way to revoke. */
+  readonly canRevoke: boolean;
+  /**
+   * Ends a grant the way the provider has for it, see `RevocationStyle`.
+   *
+   * @throws KontextError `KX_PROVIDER_UNREACHABLE` when that could not be done.
+   */
+  revokeGrant(tokens: GrantTokens): Promise<void>;
+  /**
+   * Whose token it is; null when kontext knows no way to ask.
+   *
+   * @throws KontextError `KX_PROVIDER_UNREACHABLE`.
+   */
+  whoAmI(accessToken: string): Promise<Identity | null>;
 }
 
 /** Errors after which a refresh token never works again; the last three are what some use for `invalid_grant`. */
@@ -101,62 +128,120 @@ const terminalErrors: ReadonlySet<string> = new Set([
   'token_revoked',
 ]);
 
-/** What one call saw; the library does not pass these on. */
-interface Observed {
-  failure: KontextError | null;
-  receivedAtMs: number;
-  idToken: string | null;
-}
+/** Errors that pass; the first two are of RFC 6749 §4.1.2.1, the others come with status 200. */
+const transientErrors: ReadonlySet<string> = new Set([
+  ...['temporarily_unavailable', 'server_error', 'internal_error', 'fatal_error'],
+  ...['service_unavailable', 'request_timeout', 'ratelimited', 'rate_limited', 'slow_down'],
+]);
+
+/** A provider with its quirks filled in. */
+type Quirky = OAuth2Provider & { readonly quirks: OAuth2Quirks };
 
 /** Creates the client of a provider. Nothing is fetched yet. */
-export function createOAuth2Client(provider: OAuth2Provider, deps: OAuth2Deps): OAuth2Client {
-  const grant = async (type: string, parameters: Record<string, string>): Promise<IssuedTokens> => {
-    const observed: Observed = { failure: null, receivedAtMs: deps.nowMs(), idToken: null };
+export function createOAuth2Client(given: OAuth2Provider, deps: OAuth2Deps): OAuth2Client {
+  const provider: Quirky = { ...given, quirks: given.quirks ?? standardQuirks };
+  const { name, quirks } = provider;
+  const revoke: OAuth2Client['revoke'] = async (token, hint) => {
+    const observed = nothingSeen(deps);
     try {
-      const answer = await genericGrantRequest(configure(provider, deps, observed), type, parameters);
-      if (!usableToken.test(answer.access_token)) throw unusable(provider.name);
-      const expiresIn =
-        answer.expires_in === undefined ? undefined : Math.min(answer.expires_in, maxLifeSeconds);
-      return {
-        accessToken: answer.access_token,
-        refreshToken: answer.refresh_token ?? null,
-        receivedAtMs: observed.receivedAtMs,
-        expiresAtMs: expiresIn === undefined ? null : observed.receivedAtMs + expiresIn * 1000,
-        scopes: answer.scope === undefined ? null : splitScopes(answer.scope),
-        account: observed.idToken === null ? null : readSubject(observed.idToken),
-      };
+      const config = await configure(provider, deps, observed);
+      await tokenRevocation(config, token, { token_type_hint: hint });
     } catch (error) {
-      throw observed.failure ?? judge(provider.name, error);
+      // RFC 7009 §2.2: a token that is invalid is as good as revoked; some say so with an error.
+      if (error instanceof ResponseBodyError && error.error === 'invalid_token') return;
+      throw observed.failure ?? unreachable('answer', name, describe(error));
     }
   };
   return {
-    authorizationUrl: async ({ redirectUri, state, codeVerifier, scopes }) =>
-      buildAuthorizationUrl(configure(provider, deps, null), {
-        redirect_uri: redirectUri,
-        state,
-        code_challenge: await calculatePKCECodeChallenge(codeVerifier),
-        code_challenge_method: 'S256',
-        ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
-      }).href,
+    authorizationUrl: (request) => authorizationUrl(provider, deps, request),
     exchangeCode: (code, codeVerifier, redirectUri) =>
-      grant('authorization_code', { code, code_verifier: codeVerifier, redirect_uri: redirectUri }).catch(
-        (error: unknown) => {
-          throw isReauth(error) ? refused(provider.name, 'invalid_grant') : error;
-        },
-      ),
-    refresh: (refreshToken) => grant('refresh_token', { refresh_token: refreshToken }),
-    revoke: async (token, hint) => {
-      const observed: Observed = { failure: null, receivedAtMs: deps.nowMs(), idToken: null };
-      try {
-        await tokenRevocation(configure(provider, deps, observed), token, { token_type_hint: hint });
-      } catch (error) {
-        throw observed.failure ?? unreachable('answer', provider.name, describe(error));
-      }
-    },
+      grant(provider, deps, 'authorization_code', {
+        code,
+        code_verifier: codeVerifier,
+        redirect_uri: redirectUri,
+      }).catch((error: unknown) => {
+        throw isReauth(error) ? refused(name, 'invalid_grant') : error;
+      }),
+    refresh: (refreshToken) => grant(provider, deps, 'refresh_token', { refresh_token: refreshToken }),
+    revoke,
+    canRevoke: canRevoke(provider),
+    revokeGrant: (tokens) => revokeGrant(provider, deps, revoke, tokens),
+    whoAmI: async (accessToken) =>
+      quirks.whoAmI === null ? null : askWhoAmI(name, deps, quirks.whoAmI, accessToken),
   };
 }
 
-function configure(provider: OAuth2Provider, deps: OAuth2Deps, observed: Observed | null): Configuration {
+const nothingSeen = (deps: OAuth2Deps): Observed => ({
+  ...{ failure: null, receivedAtMs: deps.nowMs(), idToken: null, account: null },
+});
+
+async function authorizationUrl(
+  provider: Quirky,
+  deps: OAuth2Deps,
+  { redirectUri, state, codeVerifier, scopes }: AuthorizationRequest,
+): Promise<string> {
+  const { authorizeParameters, scopeParameter, scopeSeparator } = provider.quirks;
+  const config = await configure({ ...provider, clientAuth: 'none' }, deps, nothingSeen(deps));
+  return buildAuthorizationUrl(config, {
+    ...authorizeParameters,
+    redirect_uri: redirectUri,
+    state,
+    code_challenge: await calculatePKCECodeChallenge(codeVerifier),
+    code_challenge_method: 'S256',
+    ...(scopes.length === 0 ? {} : { [scopeParameter]: scopes.join(scopeSeparator) }),
+  }).href;
+}
+
+/** One request to the token endpoint. */
+async function grant(
+  provider: Quirky,
+  deps: OAuth2Deps,
+  type: string,
+  parameters: Record<string, string>,
+): Promise<IssuedTokens> {
+  const observed = nothingSeen(deps);
+  try {
+    const answer = await genericGrantRequest(await configure(provider, deps, observed), type, parameters);
+    if (!usableToken.test(answer.access_token)) throw unusable(provider.name);
+    // One that no later request could send would be stored and end the connection at its first refresh.
+    if (!usableToken.test(answer.refresh_token ?? 'x')) throw unusable(provider.name);
+    const expiresIn =
+      answer.expires_in === undefined ? undefined : Math.min(answer.expires_in, maxLifeSeconds);
+    return {
+      accessToken: answer.access_token,
+      refreshToken: answer.refresh_token ?? null,
+      receivedAtMs: observed.receivedAtMs,
+      expiresAtMs: expiresIn === undefined ? null : observed.receivedAtMs + expiresIn * 1000,
+      scopes: answer.scope === undefined ? null : splitScopes(answer.scope),
+      account: observed.account ?? (observed.idToken === null ? null : readSubject(observed.idToken)),
+    };
+  } catch (error) {
+    throw observed.failure ?? judge(provider, error);
+  }
+}
+
+const canRevoke = ({ quirks: { revocation, revocationUrl }, revocationEndpoint }: Quirky): boolean =>
+  revocation !== 'none' && (revocation === 'delete-token' ? revocationUrl : revocationEndpoint) !== '';
+
+async function revokeGrant(
+  provider: Quirky,
+  deps: OAuth2Deps,
+  revoke: OAuth2Client['revoke'],
+  { accessToken, refreshToken }: GrantTokens,
+): Promise<void> {
+  const { quirks, revocationEndpoint } = provider;
+  if (!canRevoke(provider)) throw unreachable('answer', provider.name, 'it has no way to revoke');
+  if (quirks.revocation === 'delete-token') {
+    return deleteToken(deps, quirks.revocationUrl, { ...provider, accessToken });
+  }
+  if (quirks.revocation === 'bearer-post') {
+    return revokeByItself(deps, revocationEndpoint, { ...provider, accessToken });
+  }
+  // RFC 7009 §2.1: revoking the refresh token also ends the access tokens of the grant.
+  return refreshToken === null ? revoke(accessToken, 'access_token') : revoke(refreshToken, 'refresh_token');
+}
+
+async function configure(provider: Quirky, deps: OAuth2Deps, observed: Observed): Promise<Configuration> {
   const { authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId } = provider;
   const config = new Configuration(
     {
@@ -168,79 +253,38 @@ function configure(provider: OAuth2Provider, deps: OAuth2Deps, observed: Observe
     },
     clientId,
     undefined,
-    clientAuth(provider),
+    await clientAuth(provider),
   );
   // Which plain http is allowed is decided by the safe fetch; here the library's own check is only made to agree.
   const endpoints = [authorizationEndpoint, tokenEndpoint, revocationEndpoint].filter((url) => url !== '');
   if (endpoints.some((url) => isLoopbackUrlHost(new URL(url).hostname))) allowInsecureRequests(config);
-  config[customFetch] = (url, options) => fetchOnce(provider.name, deps, observed, url, options);
+  config[customFetch] = (url, options) => fetchOnce(provider, deps, observed, url, options);
   return config;
 }
 
-function clientAuth({ clientAuth: method, clientSecret }: OAuth2Provider): ClientAuth {
+async function clientAuth(provider: Quirky): Promise<ClientAuth> {
+  const { clientAuth: method, clientSecret } = provider;
   if (method === 'client_secret_basic') return ClientSecretBasic(clientSecret);
-  return method === 'client_secret_post' ? ClientSecretPost(clientSecret) : None();
+  if (method === 'client_secret_post') return ClientSecretPost(clientSecret);
+  return method === 'private_key_jwt' ? signedAssertion(provider) : None();
 }
 
-/** One request of the library, sent safely; remembers what the library would not tell. */
-async function fetchOnce(
-  name: string,
-  deps: OAuth2Deps,
-  observed: Observed | null,
-  url: string,
-  options: CustomFetchOptions,
-): Promise<Response> {
-  try {
-    const answer = await deps.fetch(url, {
-      method: 'POST',
-      headers: options.headers,
-      body: String(options.body ?? ''),
-    });
-    if (observed) observed.receivedAtMs = deps.nowMs();
-    if (answer.status >= 500 || answer.status === 429) throw busy(name, answer);
-    return normalise(answer, observed);
-  } catch (error) {
-    if (observed && error instanceof KontextError) observed.failure = error;
-    throw error;
-  }
+/** RFC 7523 §2.2, §3. The audience is one string, what the provider is known to expect (identity.md G8). */
+async function signedAssertion({ clientSecret, quirks, issuer, tokenEndpoint }: Quirky): Promise<ClientAuth> {
+  const { key } = await loadClientKey(clientSecret);
+  const { assertionKeyId, assertionAudience } = quirks;
+  return PrivateKeyJwt(assertionKeyId === '' ? key : { key, kid: assertionKeyId }, {
+    [modifyAssertion]: (_header, payload) => {
+      payload.aud = assertionAudience === 'issuer' && issuer ? issuer : tokenEndpoint;
+    },
+  });
 }
 
-function busy(name: string, { status, headers }: SafeAnswer): KontextError {
-  const seconds = Number(headers['retry-after']);
-  const retryAfter = Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, 3600) : undefined;
-  return unreachable('status', name, `it answered ${status}`, retryAfter);
-}
-
-/**
- * Two habits are evened out: an error sent with status 200 becomes one with 400, and an ID token is set aside before the
- * library would compare its issuer with one we do not know.
- */
-function normalise({ status, headers, body }: SafeAnswer, observed: Observed | null): Response {
-  const type = { 'content-type': headers['content-type'] ?? '' };
-  const json = parseObject(body);
-  if (json === null)
-    return new Response(status === 204 ? null : new Uint8Array(body), { status, headers: type });
-  const { id_token: idToken, ...rest } = json;
-  if (observed && typeof idToken === 'string') observed.idToken = idToken;
-  const isError = status === 200 && typeof rest.error === 'string' && rest.access_token === undefined;
-  return new Response(JSON.stringify(rest), { status: isError ? 400 : status, headers: type });
-}
-
-function parseObject(body: Buffer): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'));
-    return typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : null;
-  } catch {
-    return null;
-  }
-}
-
-function judge(name: string, error: unknown): KontextError {
+function judge({ name, quirks }: Quirky, error: unknown): KontextError {
   if (error instanceof KontextError) return error;
   if (!(error instanceof ResponseBodyError)) return unusable(name);
-  if (terminalErrors.has(error.error)) {
+  if (transientErrors.has(error.error)) return unreachable('answer', name, describe(error));
+  if (terminalErrors.has(error.error) || quirks.terminalErrors.includes(error.error)) {
     return new KontextError('KX_CONNECTION_REAUTH_REQUIRED', `${name} wants the user to log in again`, {
       why: `it answered ${printable(error.error)}`,
       details: { provider_error: printable(error.error) },
@@ -263,24 +307,10 @@ const isReauth = (error: unknown): boolean =>
 const describe = (error: unknown): string =>
   error instanceof ResponseBodyError ? `it answered ${printable(error.error)}` : 'its answer cannot be used';
 
-/** RFC 6749 §5.2: the characters an error name has. Anything else came to be shown, not to be read. */
-const printable = (text: string): string => text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?').slice(0, 100);
-
 /** RFC 6749 §A.12, and no longer than an environment variable may be. */
 const usableToken = /^[\x20-\x7e]{1,65536}$/;
 /** Ten years: what is longer does not fit a date everywhere, and nobody means it. */
 const maxLifeSeconds = 10 * 365 * 86_400;
-
-/** As many scopes as a provider can be added with, each as RFC 6749 §3.3 says; a database cannot store every text. */
-const maxScopes = 100;
-const scopeToken = /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/;
-
-/** Spaces by the standard, commas by habit. What is no scope is left out: it must not cost the tokens beside it. */
-const splitScopes = (scope: string): string[] =>
-  scope
-    .split(/[ ,]+/)
-    .filter((part) => scopeToken.test(part))
-    .slice(0, maxScopes);
 
 function readSubject(idToken: string): string | null {
   const claims = parseObject(Buffer.from(idToken.split('.')[1] ?? '', 'base64url'));
