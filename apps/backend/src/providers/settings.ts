@@ -1,5 +1,11 @@
 /** What only one kind of provider has: the schema of `Provider.settings_json` per kind. No secret is among it. */
 import { z } from 'zod';
+import {
+  awsStsSettings,
+  githubAppSettings,
+  postgresSettings,
+  tokenExchangeSettings,
+} from './minted/settings.ts';
 
 /** Kinds of providers, as the store spells them. */
 export type ProviderKind = 'oauth2' | 'static' | 'github_app' | 'aws_sts' | 'postgres' | 'token_exchange';
@@ -69,8 +75,8 @@ const staticKey = z.strictObject({ whoAmI: whoAmI.optional() });
 export const settingsSchemas = {
   oauth2,
   static: staticKey,
-  github_app: z.looseObject({}),
-  aws_sts: z.looseObject({}),
-  postgres: z.looseObject({}),
-  token_exchange: z.looseObject({}),
+  github_app: githubAppSettings,
+  aws_sts: awsStsSettings,
+  postgres: postgresSettings,
+  token_exchange: tokenExchangeSettings,
 } as const satisfies Record<ProviderKind, z.ZodType<object>>;
