@@ -1,12 +1,13 @@
 import { createNonceIssuer, type NonceIssuer } from '@kontext/oauth';
 import type { Kms } from '@kontext/vault';
 import type { FastifyInstance } from 'fastify';
-import type { Provider } from 'oidc-provider';
 import type { Config } from './config.ts';
 import { registerActivate } from './http/activate.ts';
+import { registerConfirm } from './http/confirm.ts';
 import { registerHealth } from './http/health.ts';
 import { registerLogin } from './http/login.ts';
 import { addDeviceFlowRules, defaultIntervalSeconds } from './http/oauth/device-flow.ts';
+import { addLoginRules } from './http/oauth/login-rules.ts';
 import { mountOAuth } from './http/oauth/mount.ts';
 import { createProvider, issuerOf } from './http/oauth/provider.ts';
 import { registerTokenExchange, type TokenExchangeHandler } from './http/oauth/token-exchange-grant.ts';
@@ -17,10 +18,12 @@ import type { Logger } from './log.ts';
 import { createBrowserLogins } from './login/browser-logins.ts';
 import { createBrowserSessions } from './login/browser-sessions.ts';
 import { type Callers, createCallers } from './login/callers.ts';
+import { type Confirmations, createConfirmations } from './login/confirmations.ts';
 import { createDeviceApprovals } from './login/device-approvals.ts';
 import { loadActiveMember } from './login/local-accounts.ts';
 import { createLocalLogins } from './login/local-login.ts';
 import type { RecordLogin } from './login/login-events.ts';
+import { createLogins, type Logins } from './login/logins.ts';
 import { createOidcAdapters, type OidcAdapters } from './login/oidc-adapter.ts';
 import { createRateLimiter, type RateLimiter } from './login/rate-limiter.ts';
 import { createRecordLogin } from './login/record-login.ts';
@@ -56,11 +59,13 @@ export interface AppParts {
   readonly nowMs: () => number;
   readonly keys: ServerKeys;
   readonly callers: Callers;
+  readonly logins: Logins;
   readonly nonces: NonceIssuer;
   readonly limiter: RateLimiter;
   /** For server-rendered pages: browser session, login, CSRF. */
   readonly kit: PageKit;
   readonly recordLogin: RecordLogin;
+  readonly confirmations: Confirmations;
 }
 
 /** What the rooms give back. */
@@ -96,7 +101,7 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   const provider = createProvider({ ...parts, adapters, findMember, withTokenExchange });
   const intervalSeconds = deps.deviceIntervalSeconds ?? defaultIntervalSeconds;
   addDeviceFlowRules(provider, { ...parts, adapters, intervalSeconds });
-  recordLogouts(provider, parts, findMember);
+  addLoginRules(provider, parts);
   if (wiring.tokenExchange) registerTokenExchange(provider, wiring.tokenExchange, parts);
 
   const app = createServer({ logger, tls: config.tls, trustedProxies: config.trustedProxies });
@@ -104,8 +109,9 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   registerHealth(app, () => store.ping());
   await mountOAuth(app, provider, parts);
   await registerLogin(app, parts.kit, config.local ? createLocalLogins(store, parts.limiter) : null);
-  const approvals = createDeviceApprovals(provider, adapters, parts.apiUrl, parts.nowMs);
+  const approvals = createDeviceApprovals(provider, adapters, parts);
   await registerActivate(app, { ...parts, approvals, findMember });
+  await registerConfirm(app, { ...parts, findMember });
   for (const register of wiring.pages ?? []) await register(app);
   const { livenessIntervalMs } = deps;
   await registerRpc(app, wiring.services ?? [], {
@@ -127,8 +133,11 @@ async function createParts(
   const { config, store, kms, logger, nowMs = Date.now } = deps;
   const keys = await loadServerKeys(store, kms, nowMs());
   const sessions = createBrowserSessions(keys.derive('browser')[0], createBrowserLogins(store, nowMs), nowMs);
+  const limiter = createRateLimiter(store, nowMs);
+  const { apiUrl } = config;
+  const confirmationKeys = keys.derive('confirmation');
   const parts: AppParts = {
-    apiUrl: config.apiUrl,
+    apiUrl,
     issuer: issuerOf(config.apiUrl),
     local: config.local,
     store,
@@ -137,34 +146,14 @@ async function createParts(
     nowMs,
     keys,
     callers: createCallers(store, nowMs),
+    logins: createLogins(store, nowMs),
     nonces: createNonceIssuer(keys.derive('dpop-nonce')[0]),
-    limiter: createRateLimiter(store, nowMs),
+    limiter,
     kit: createPageKit(config.apiUrl, sessions, nowMs),
     recordLogin: createRecordLogin(store, logger, nowMs),
+    confirmations: createConfirmations({ store, apiUrl, keys: confirmationKeys, limiter, nowMs }),
   };
   return { parts, adapters: createOidcAdapters(store, keys.derive('user-code')[0], nowMs) };
-}
-
-function recordLogouts(
-  provider: Provider,
-  { recordLogin, logger }: AppParts,
-  findMember: (userId: string) => Promise<{ readonly orgId: string } | null>,
-): void {
-  const record = async (userId: string, clientId: string, address: string): Promise<void> => {
-    const member = await findMember(userId);
-    if (!member) return;
-    const { orgId } = member;
-    const event = { orgId, userId, clientId, machine: null, address, reason: null };
-    await recordLogin({ kind: 'login.ended', ...event });
-  };
-  provider.on('grant.revoked', (ctx) => {
-    const { accountId, clientId } = ctx.oidc.entities.RefreshToken ?? {};
-    if (accountId === undefined) return;
-    // Nobody waits for this: a rejection that nobody sees would end the process.
-    record(accountId, clientId ?? '', ctx.ip).catch((err: unknown) =>
-      logger.error({ err }, 'a logout could not be recorded'),
-    );
-  });
 }
 
 function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[]): void {

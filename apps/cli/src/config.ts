@@ -25,6 +25,12 @@ export interface Flags {
   /** True for `--color`, false for `--no-color`. */
   readonly color?: boolean | undefined;
   readonly quiet?: boolean | undefined;
+  /** False for `--no-browser`. */
+  readonly browser?: boolean | undefined;
+  /** True for `--wait-confirmation`. */
+  readonly waitConfirmation?: boolean | undefined;
+  /** All words of the command line, to be shown again. */
+  readonly args?: readonly string[] | undefined;
 }
 
 /** Checked configuration. Directories are named, not made. */
@@ -52,8 +58,13 @@ export interface Config {
   /** Null: colours where the stream is a terminal. */
   readonly color: boolean | null;
   readonly quiet: boolean;
+  /** Whether links are opened in a browser: there is a display, and no `--no-browser`. */
   readonly hasDisplay: boolean;
   readonly browser: string | null;
+  /** Without a terminal: wait for a confirmation in the browser instead of failing. */
+  readonly waitConfirmation: boolean;
+  /** Words of the command line, after `kontext`. */
+  readonly args: readonly string[];
   /** The session we run inside, when an agent calls us. */
   readonly sessionId: string | null;
   /** Null: no log is written. */
@@ -113,7 +124,11 @@ function readSurroundings(flags: Flags, env: Readonly<Record<string, string>>, s
     mayAsk: flags.input !== false && !isOn('KONTEXT_NO_INPUT') && !isOn('CI') && !inAgent,
     color: flags.color ?? readColor(env),
     quiet: flags.quiet ?? false,
-    hasDisplay: process.platform === 'darwin' || Boolean(env.DISPLAY || env.WAYLAND_DISPLAY),
+    hasDisplay:
+      flags.browser !== false &&
+      (process.platform === 'darwin' || Boolean(env.DISPLAY || env.WAYLAND_DISPLAY)),
+    waitConfirmation: flags.waitConfirmation ?? false,
+    args: flags.args ?? [],
     browser: env.BROWSER || null,
     sessionId: env.KONTEXT_SESSION_ID || null,
     logFile: debug ? env.KONTEXT_LOG_FILE || join(stateDir, 'kontext.log') : null,

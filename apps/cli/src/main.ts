@@ -76,6 +76,8 @@ async function createProgram(): Promise<Command> {
     .option('--color', 'colours also without a terminal')
     .option('--no-color', 'no colours')
     .option('-q, --quiet', 'say less')
+    .option('--no-browser', 'open no browser, only show links')
+    .option('--wait-confirmation', 'without a terminal: wait until the link was confirmed')
     .configureOutput({ outputError: () => undefined })
     .showHelpAfterError(false)
     .exitOverride();
@@ -111,6 +113,9 @@ function readGlobals(argv: readonly string[]): {
     input: has('--no-input') ? false : undefined,
     color: has('--no-color') ? false : has('--color') ? true : undefined,
     quiet: has('-q', '--quiet') ? true : undefined,
+    browser: has('--no-browser') ? false : undefined,
+    waitConfirmation: has('--wait-confirmation') ? true : undefined,
+    args: argv,
   };
   const name = words.find((word, at) => !word.startsWith('-') && words[at - 1] !== '--api-url');
   return { globals, name };

@@ -2,7 +2,8 @@ import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 
 /**
  * Prefix of every kind of id: organisation, user, session, audit stream, audit event, connection, lease, policy,
- * approval, provider, key, membership, identity, registered agent, OAuth grant, identity provider, invitation.
+ * approval, provider, key, membership, identity, registered agent, OAuth grant, identity provider, invitation,
+ * confirmation.
  */
 export const idPrefixes = [
   'org',
@@ -20,6 +21,7 @@ export const idPrefixes = [
   'idn',
   'agt',
   'grt',
+  'cnf',
   'idp',
   'inv',
 ] as const;

@@ -11,6 +11,7 @@ export {
 export { type RunClaudeOptions, runClaude } from './agents/run-claude.ts';
 export { approveDevice, type DeviceApproval, type WalkOptions, walkPages } from './browser/approve-device.ts';
 export { type Browser, createBrowser, type Page } from './browser/browser.ts';
+export { type Confirmation, confirmInBrowser } from './browser/confirm-in-browser.ts';
 export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';
 export { findFreePort } from './free-port.ts';
 export { absentKeyringEnv, type Keyring, startKeyring } from './keyring/keyring.ts';

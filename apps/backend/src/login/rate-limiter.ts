@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { KontextError } from '@kontext/errors';
 import { countDown, countUp } from '../store/queries/rate-limits.ts';
 import type { Store } from '../store/store.ts';
 
@@ -31,6 +32,8 @@ export const wrongUserCode: RateLimit = { name: 'user-code', limit: 5, windowSec
 export const wrongPasscode: RateLimit = { name: 'passcode', limit: 10, windowSeconds: 900 };
 /** Device authorization requests of one address. */
 export const deviceRequests: RateLimit = { name: 'device', limit: 60, windowSeconds: 60 };
+/** Confirmation pages opened or answered by one person. */
+export const confirmationsOpened: RateLimit = { name: 'confirm-page', limit: 120, windowSeconds: 600 };
 
 /**
  * Creates a limiter.
@@ -63,4 +66,17 @@ export function createRateLimiter(store: Store, nowMs: () => number): RateLimite
       return store.transaction(scope, (tx) => countDown(tx, key, windowStart));
     },
   };
+}
+
+/**
+ * Lets what is within its limit go on.
+ *
+ * @throws KontextError `KX_RATE_LIMITED` beyond it, with the seconds to wait in `details.retry_after_seconds`.
+ */
+export function refuseBeyond({ allowed, retryAfterSeconds }: RateVerdict, message: string): void {
+  if (allowed) return;
+  throw new KontextError('KX_RATE_LIMITED', message, {
+    why: `the next one is let through in ${retryAfterSeconds} s`,
+    details: { retry_after_seconds: retryAfterSeconds },
+  });
 }

@@ -1,21 +1,55 @@
-import type { Interceptor } from '@connectrpc/connect';
+import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { createContextKey, type Interceptor, type UnaryRequest } from '@connectrpc/connect';
 import { KontextError } from '@kontext/errors';
+import type { Confirmations, ProtectedAction } from '../login/confirmations.ts';
 import { type AuthenticatedCaller, callerKey } from './authenticate.ts';
 import { type Permission, permissionOf, rpcNameOf } from './permissions.ts';
 
+/** Request header that carries the id of a confirmation. */
+export const confirmationHeader = 'kontext-confirmation';
+
+/** Address a request came from, as the server sees it; trusted proxies are looked through. */
+export const addressKey = createContextKey('', { description: 'address of the client' });
+
 /**
- * The interceptor behind authentication: refuses a caller whose role the table of `permissions.ts` does not name.
+ * The interceptor behind authentication: holds every call to its row of `permissions.ts`. Role first, so that nobody is asked
+ * to confirm what they may not do; then the confirmation; then the work.
  *
- * @throws KontextError `KX_FORBIDDEN` naming the roles that may, before the work is asked.
+ * @throws KontextError `KX_FORBIDDEN`, `KX_CONFIRMATION_NEEDED`, and what {@link Confirmations.take} throws.
  */
-export function createPermissionCheck(): Interceptor {
+export function createPermissionCheck(confirmations: Confirmations): Interceptor {
   return (next) => async (request) => {
     const caller = request.contextValues.get(callerKey);
     if (!caller) throw new KontextError('KX_UNAUTHENTICATED', 'the call was not authenticated');
-    const name = rpcNameOf(request.method);
-    checkPermission(name, permissionOf(request.method), caller);
-    return next(request);
+    const permission = permissionOf(request.method);
+    checkPermission(rpcNameOf(request.method), permission, caller);
+    const wanted = request.stream ? null : protectedAction(request, permission, caller);
+    if (wanted === null) return next(request);
+    const id = request.header.get(confirmationHeader);
+    if (id === null) throw await confirmations.ask(caller, wanted);
+    await confirmations.take(caller, id, wanted);
+    try {
+      return await next(request);
+    } catch (error) {
+      // A failure nobody foresaw may have come after the deed: then the confirmation stays used.
+      if (error instanceof KontextError && error.code !== 'KX_INTERNAL') {
+        await confirmations.giveBack(caller, id, error.code);
+      }
+      throw error;
+    }
   };
+}
+
+/** What has to be confirmed before the work may be done; null when nothing has. */
+function protectedAction(
+  { method, message, contextValues }: UnaryRequest,
+  permission: Permission<unknown> | null,
+  caller: AuthenticatedCaller,
+): ProtectedAction | null {
+  const summary = permission?.confirm?.(message, caller) ?? null;
+  if (summary === null) return null;
+  const bytes = toBinary(method.input as DescMessage, message as MessageShape<DescMessage>);
+  return { action: rpcNameOf(method), message: bytes, summary, address: contextValues.get(addressKey) };
 }
 
 /**

@@ -1,12 +1,14 @@
 import type { DescService } from '@bufbuild/protobuf';
-import type { ConnectRouter } from '@connectrpc/connect';
+import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { errorToJson } from '@connectrpc/connect/protocol-connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { unauthenticated } from '@kontext/oauth';
 import type { FastifyInstance } from 'fastify';
+import type { Confirmations } from '../login/confirmations.ts';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
+import { confirmationRoutes } from './confirmations.ts';
 import { toConnectError } from './connect-error.ts';
-import { createPermissionCheck } from './enforce-permissions.ts';
+import { addressKey, createPermissionCheck } from './enforce-permissions.ts';
 import { services as everyService } from './permissions.ts';
 
 /** Adds one service to the router: `(router) => router.service(SessionService, { … })`. */
@@ -26,8 +28,9 @@ const maxTimeoutMs = 60 * 60_000;
 export async function registerRpc(
   app: FastifyInstance,
   services: readonly RpcRoutes[],
-  authentication: AuthenticationParts,
+  authentication: AuthenticationParts & { readonly confirmations: Confirmations },
 ): Promise<void> {
+  const { confirmations } = authentication;
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
       if (/^dpop /i.test(request.headers.authorization ?? '')) return;
@@ -43,9 +46,10 @@ export async function registerRpc(
     );
     await scope.register(fastifyConnectPlugin, {
       routes: (router: ConnectRouter) => {
-        mountServices(router, services);
+        mountServices(router, [confirmationRoutes(confirmations), ...services]);
       },
-      interceptors: [interceptor, createPermissionCheck()],
+      interceptors: [interceptor, createPermissionCheck(confirmations)],
+      contextValues: (request) => createContextValues().set(addressKey, request.ip),
       grpc: false,
       grpcWeb: false,
       readMaxBytes: maxMessageBytes,

@@ -1,5 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf';
-import { type Client, createClient, type Transport } from '@connectrpc/connect';
+import { type CallOptions, type Client, createClient, type Transport } from '@connectrpc/connect';
+import { KontextError } from '@kontext/errors';
 import {
   AgentService,
   AuditService,
@@ -13,6 +14,7 @@ import {
   ProviderService,
   SessionService,
 } from '@kontext/protocol';
+import { type ConfirmAction, confirmationHeader, type PendingAction } from './confirm-action.ts';
 import { rpcError } from './rpc-error.ts';
 
 /** One client per service of the backend. */
@@ -34,12 +36,24 @@ export interface Clients {
  * Makes the clients over a transport: HTTP in production, a router in memory in tests.
  *
  * @param explain Turns what a call failed with into the error that is thrown.
+ * @param confirm Asks a person when the backend wants an action confirmed; the same request then goes out again. Left out:
+ *   the refusal is thrown.
  */
 export function createClients(
   transport: Transport,
   explain: (error: unknown) => Error = (error) => rpcError(error, 'http://localhost'),
+  confirm?: ConfirmAction,
 ): Clients {
-  const make = <T extends DescService>(service: T) => explained(createClient(service, transport), explain);
+  const make = <T extends DescService>(service: T) =>
+    explained(createClient(service, transport), { explain, confirm, look });
+  const confirmations = createClient(ConfirmationService, transport);
+  const look: PendingAction['look'] = async (confirmationId, signal) => {
+    try {
+      return await confirmations.getConfirmation({ confirmationId }, signal ? { signal } : {});
+    } catch (error) {
+      throw explain(error);
+    }
+  };
   return {
     agents: make(AgentService),
     audit: make(AuditService),
@@ -55,27 +69,55 @@ export function createClients(
   };
 }
 
+/** What is done about a call that fails. */
+interface Care {
+  readonly explain: (error: unknown) => Error;
+  readonly confirm: ConfirmAction | undefined;
+  readonly look: PendingAction['look'];
+}
+
+type Method = (request: unknown, options?: CallOptions) => Promise<unknown> | AsyncIterable<unknown>;
+
 /** The same client with its errors explained. An interceptor cannot: Connect wraps whatever it throws. */
-function explained<T extends object>(client: T, explain: (error: unknown) => Error): T {
+function explained<T extends object>(client: T, care: Care): T {
   return new Proxy(client, {
     get(target, name) {
       const method: unknown = Reflect.get(target, name);
       if (typeof method !== 'function') return method;
-      return (...args: unknown[]) => {
-        const answer = method.apply(target, args) as Promise<unknown> | AsyncIterable<unknown>;
+      const call: Method = (request, options) => method.call(target, request, options);
+      return (request: unknown, options?: CallOptions) => {
+        const answer = call(request, options);
         return Symbol.asyncIterator in answer
-          ? explainStream(answer, explain)
-          : explainAnswer(answer, explain);
+          ? explainStream(answer, care.explain)
+          : explainAnswer(answer, care, call, request, options);
       };
     },
   });
 }
 
-async function explainAnswer(answer: Promise<unknown>, explain: (error: unknown) => Error): Promise<unknown> {
+async function explainAnswer(
+  answer: Promise<unknown>,
+  care: Care,
+  call: Method,
+  request: unknown,
+  options: CallOptions = {},
+): Promise<unknown> {
+  const { explain, confirm, look } = care;
   try {
     return await answer;
-  } catch (error) {
-    throw explain(error);
+  } catch (caught) {
+    const error = explain(caught);
+    if (!(error instanceof KontextError) || error.code !== 'KX_CONFIRMATION_NEEDED' || !confirm) throw error;
+    // Waiting for a person is no part of the call: it has a deadline of its own.
+    const id = await confirm({ refusal: error, look, signal: options.signal });
+    const headers = new Headers(options.headers);
+    headers.set(confirmationHeader, id);
+    return explainAnswer(
+      call(request, { ...options, headers }) as Promise<unknown>,
+      { ...care, confirm: undefined },
+      call,
+      request,
+    );
   }
 }
 

@@ -66,7 +66,9 @@ export async function openBackend(options: OpenBackendOptions): Promise<Backend>
   return {
     calls: createCalls(parts),
     connect() {
-      clients ??= import('./connect-clients.ts').then(({ connectClients }) => connectClients(parts));
+      clients ??= import('./connect-clients.ts').then(({ connectClients }) =>
+        connectClients(parts, { config, terminal }),
+      );
       return clients;
     },
     async authenticate() {

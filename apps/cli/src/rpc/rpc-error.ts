@@ -43,6 +43,8 @@ export function detailFacts(detail: ErrorDetail): Record<string, string | number
   if (detail.failureReason) facts.failure_reason = detail.failureReason;
   if (detail.connectUri) facts.connect_uri = detail.connectUri;
   if (detail.retryAfterSeconds) facts.retry_after_seconds = detail.retryAfterSeconds;
+  if (detail.confirmUri) facts.confirm_uri = detail.confirmUri;
+  if (detail.confirmationId) facts.confirmation_id = detail.confirmationId;
   return facts;
 }
 

@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { runConfirmed } from '../run-confirmed.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
 /** A world that is logged in and has three placeholders to resolve, all static keys. */
@@ -9,7 +10,7 @@ export async function startSessionWorld(): Promise<World> {
   if (login.exitCode !== 0) throw new Error(`login failed: ${login.stderr}`);
   const names = ['alpha', 'beta', 'gamma'];
   for (const name of names) {
-    const put = await world.cli(['secrets', 'put', name], { stdin: `value-of-${name}-0123456789` });
+    const put = await runConfirmed(world, ['secrets', 'put', name], { stdin: `value-of-${name}-0123456789` });
     if (put.exitCode !== 0) throw new Error(`secrets put failed: ${put.stderr}`);
   }
   const template = names.map((name) => `${name.toUpperCase()}_KEY={{kontext:${name}}}\n`).join('');

@@ -14,6 +14,7 @@ import { databaseKinds, dumpDatabase, openDatabase, type StoryDatabase, sql } fr
 import { connectUpstream } from '../demo/steps.ts';
 import { type AuditTail, followAudit } from '../follow-audit.ts';
 import { bashCall, type Puppet, startPuppet, writeTemplate } from '../puppet.ts';
+import { runConfirmed } from '../run-confirmed.ts';
 import { type Finding, findInBytes, findInFiles, findInProcesses, formsOf } from '../search.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
@@ -56,7 +57,7 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     });
     outputs.push(await logIn(world, keyring === null ? ['--insecure-storage'] : []));
     await connectUpstream(world, () => undefined);
-    outputs.push(await world.cli(['secrets', 'put', 'stripe'], { stdin: staticKey }));
+    outputs.push(await runConfirmed(world, ['secrets', 'put', 'stripe'], { stdin: staticKey }));
     writeTemplate(world, 'DEMO_TOKEN={{kontext:demo}}\nSTRIPE_KEY={{kontext:stripe}}\n');
     tail = followAudit(world);
     puppet = await startPuppet(world, ['--mode', 'observe']);

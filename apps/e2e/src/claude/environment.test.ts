@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { partState } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runConfirmed } from '../run-confirmed.ts';
 import { bash, type ClaudeStage, setClaudeStage } from './stage.ts';
 
 const claude = partState('claude');
@@ -22,7 +23,7 @@ describe.skipIf(!claude.available)(`the environment of the real Claude Code ${cl
       ['stripe', key],
       ['acme', other],
     ] as const) {
-      const put = await stage.world.cli(['secrets', 'put', provider], { stdin });
+      const put = await runConfirmed(stage.world, ['secrets', 'put', provider], { stdin });
       if (put.exitCode !== 0) throw new Error(put.stderr);
     }
   });

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CommandResult, walkPages } from '@kontext/testkit';
+import { runConfirmed } from '../run-confirmed.ts';
 import { logIn, type World } from '../world.ts';
 import type { PreparedAgent } from './prepare-agent.ts';
 
@@ -35,7 +36,7 @@ export async function connectUpstream(world: World, say: Say): Promise<void> {
   const { upstream } = world;
   if (upstream === null) throw new Error('the demo needs its upstream');
   say(
-    '\n3. kontext providers add demo, kontext connect demo   (code + PKCE; the demo follows the link itself)',
+    '\n3. kontext providers add demo, kontext connect demo   (code + PKCE; the demo confirms and follows the links itself)',
   );
   await addUpstream(world);
   await followConnect(world);
@@ -47,7 +48,8 @@ export async function addUpstream(world: World): Promise<void> {
   if (upstream === null) throw new Error('this world has no upstream');
   const added = expectOk(
     'kontext providers add',
-    await world.cli(
+    await runConfirmed(
+      world,
       [
         ...['providers', 'add', 'demo', '--client-id', upstream.clientId],
         ...['--authorization-endpoint', upstream.authorizationEndpoint],
@@ -74,8 +76,13 @@ export async function followConnect(world: World): Promise<void> {
 
 /** Puts the demo's static key through standard input. */
 export async function putStaticKey(world: World, say: Say): Promise<void> {
-  say('\n4. kontext secrets put stripe   (value on standard input; sealed by the backend)');
-  expectOk('kontext secrets put', await world.cli(['secrets', 'put', 'stripe'], { stdin: staticKey }));
+  say(
+    '\n4. kontext secrets put stripe   (value on standard input; confirmed in the browser; sealed by the backend)',
+  );
+  expectOk(
+    'kontext secrets put',
+    await runConfirmed(world, ['secrets', 'put', 'stripe'], { stdin: staticKey }),
+  );
 }
 
 /**

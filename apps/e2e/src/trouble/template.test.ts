@@ -10,6 +10,7 @@ import { walkPages } from '@kontext/testkit';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { addUpstream, followConnect } from '../demo/steps.ts';
 import { writeTemplate } from '../puppet.ts';
+import { runConfirmed } from '../run-confirmed.ts';
 import { startInTerminal } from '../running-command.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
@@ -21,7 +22,7 @@ beforeAll(async () => {
   world = await startWorld();
   expect((await logIn(world, ['--insecure-storage'])).exitCode).toBe(0);
   await addUpstream(world);
-  expect((await world.cli(['secrets', 'put', 'stripe'], { stdin: key })).exitCode).toBe(0);
+  expect((await runConfirmed(world, ['secrets', 'put', 'stripe'], { stdin: key })).exitCode).toBe(0);
 });
 afterAll(() => world?.close());
 afterEach(() => rmSync(template(), { recursive: true, force: true }));

@@ -39,6 +39,7 @@ h1{margin:0 0 .5rem;font-size:1.35rem;line-height:1.3}
 p{margin:.5rem 0}
 .soft{color:var(--soft);font-size:.92rem}
 .code{margin:1rem 0;padding:.8rem;border:1px dashed var(--line);border-radius:.6rem;text-align:center;font:600 1.7rem/1.2 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;letter-spacing:.12em}
+p.deed{margin:1rem 0;padding:.8rem .9rem;border:1px solid var(--soft);border-radius:.6rem;font-weight:600;overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.3rem 1rem;margin:1rem 0}
 dt{color:var(--soft)}
 dd{margin:0;overflow-wrap:anywhere;font-weight:550}
