@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addMember, createOrg, type NewLocalAccount } from '../login/local-accounts.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { startTestApp, type TestApp } from '../test-app.ts';
+import { confirming } from '../test-confirm.ts';
 import { logIn } from '../test-login.ts';
 import { wire } from '../wiring.ts';
 
@@ -74,7 +75,11 @@ describe.each(testStores())('what belongs to one person, called by another, on $
       request.header.set('dpop', await createDpopProof(proof));
       return next(request);
     };
-    const options = { baseUrl: app.apiUrl, httpVersion: '1.1' as const, interceptors: [prove] };
+    const options = {
+      baseUrl: app.apiUrl,
+      httpVersion: '1.1' as const,
+      interceptors: [confirming(account), prove],
+    };
     const transport = createConnectTransport(options);
     return {
       sessions: createClient(SessionService, transport),
