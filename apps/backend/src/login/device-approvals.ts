@@ -1,8 +1,9 @@
 import type { Provider } from 'oidc-provider';
 import type { BrowserAccount } from './browser-sessions.ts';
+import { deviceAcr, type Logins } from './logins.ts';
 import type { OidcAdapters } from './oidc-adapter.ts';
 
-/** Scopes a device login can be granted: of the authorization server, and of our API. */
+/** Scopes a login can be granted: of the authorization server, and of our API. */
 const openidScopes = ['openid', 'offline_access'];
 const apiScopes = ['kontext'];
 
@@ -36,16 +37,19 @@ export interface DeviceApprovals {
   decide(userCode: string, approve: boolean, account: BrowserAccount): Promise<DeviceDecision>;
 }
 
-/**
- * Creates the approvals.
- *
- * @param apiUrl The resource the grant is for.
- */
+/** What approvals need besides the authorization server. */
+export interface DeviceApprovalsOptions {
+  /** The resource the grant is for. */
+  readonly apiUrl: string;
+  readonly logins: Pick<Logins, 'begin'>;
+  readonly nowMs: () => number;
+}
+
+/** Creates the approvals. */
 export function createDeviceApprovals(
   provider: Provider,
   adapters: OidcAdapters,
-  apiUrl: string,
-  nowMs: () => number,
+  { apiUrl, logins, nowMs }: DeviceApprovalsOptions,
 ): DeviceApprovals {
   const load = async (userCode: string) => {
     const code = await provider.DeviceCode.findByUserCode(normalizeUserCode(userCode), {
@@ -77,14 +81,12 @@ export function createDeviceApprovals(
         await code.save();
         return { state: 'done', device, grantId: null };
       }
-      const requested = String(code.params?.scope ?? '').split(' ');
-      const scopes = [...openidScopes, ...apiScopes].filter((scope) => requested.includes(scope));
-      const grant = new provider.Grant({ accountId: account.userId, clientId: device.clientId });
-      grant.addOIDCScope(scopes.filter((scope) => openidScopes.includes(scope)).join(' '));
-      grant.addResourceScope(apiUrl, scopes.filter((scope) => apiScopes.includes(scope)).join(' '));
-      const grantId = await grant.save();
+      const scopes = grantableScopes(String(code.params?.scope ?? ''));
+      const grantId = await saveGrant(provider, { account, clientId: device.clientId, apiUrl, scopes });
+      await logins.begin(grantId, { account, ...device });
       Object.assign(code, {
         accountId: account.userId,
+        acr: deviceAcr,
         authTime: Math.floor(account.loggedInAtMs / 1000),
         grantId,
         scope: scopes.join(' '),
@@ -94,6 +96,28 @@ export function createDeviceApprovals(
       return { state: 'done', device, grantId };
     },
   };
+}
+
+/** Of the scopes a terminal asks for, those a login can be granted. */
+export const grantableScopes = (requested: string): string[] =>
+  [...openidScopes, ...apiScopes].filter((scope) => requested.split(' ').includes(scope));
+
+/** Who grants what to which client. */
+export interface GrantInput {
+  readonly account: Pick<BrowserAccount, 'userId'>;
+  readonly clientId: string;
+  /** The resource the API scopes are for. */
+  readonly apiUrl: string;
+  /** From {@link grantableScopes}. */
+  readonly scopes: readonly string[];
+}
+
+/** Makes the grant of one login. @returns Its id. */
+export async function saveGrant(provider: Provider, input: GrantInput): Promise<string> {
+  const grant = new provider.Grant({ accountId: input.account.userId, clientId: input.clientId });
+  grant.addOIDCScope(input.scopes.filter((scope) => openidScopes.includes(scope)).join(' '));
+  grant.addResourceScope(input.apiUrl, input.scopes.filter((scope) => apiScopes.includes(scope)).join(' '));
+  return grant.save();
 }
 
 /** A user code as it is compared: upper case, letters only (RFC 8628 §6.1). */
@@ -111,14 +135,20 @@ interface DescribedCode {
 }
 
 function describe(code: DescribedCode, clientName: string, nowMs: number): PendingDevice {
-  const agent = /^kontext\/([^\s()]{1,40}) \((.{1,255})\)$/su.exec(String(code.deviceInfo?.ua ?? ''));
+  const { machine, version } = readUserAgent(String(code.deviceInfo?.ua ?? ''));
   return {
     userCode: `${code.userCode.slice(0, 4)}-${code.userCode.slice(4)}`,
     clientId: code.clientId ?? '',
     clientName,
-    machine: agent?.[2] ?? null,
-    version: agent?.[1] ?? null,
+    machine,
+    version,
     address: String(code.deviceInfo?.ip ?? 'unknown'),
     ageSeconds: Math.max(0, Math.floor(nowMs / 1000) - (code.iat ?? 0)),
   };
+}
+
+/** What a terminal claims of itself: `kontext/<version> (<hostname>)`. */
+export function readUserAgent(text: string): { machine: string | null; version: string | null } {
+  const agent = /^kontext\/([^\s()]{1,40}) \((.{1,255})\)$/su.exec(text);
+  return { machine: agent?.[2] ?? null, version: agent?.[1] ?? null };
 }

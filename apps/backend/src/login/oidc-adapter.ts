@@ -2,13 +2,16 @@
  * The authorization server's storage, and what its own adapter contract leaves open (identity.md §1):
  *
  * - G1: `consume` succeeds for one of parallel callers; the others get `invalid_grant`.
- * - G2: a rotated refresh token leads to its one successor for {@link graceSeconds}.
+ * - G2: a rotated refresh token leads to its one successor for {@link graceSeconds}. A rotation that a process died in, between
+ *   the claim and the successor, can be done again after {@link abandonedAfterSeconds}: the token still counts as unused.
+ * - A refresh token that is destroyed leaves a trace without value, so that its holder can be told why (`logins.ts`).
  * - G3: rows are keyed by hashes; token values are taken out of the payload and put back on read. What a dump of the
  *   database holds cannot be used. A successor is encrypted under a key made from the value of its predecessor.
  * - A replay row is inserted, never replaced, so that of two parallel requests with one proof one is refused.
  */
 import { createHash, createHmac } from 'node:crypto';
 import { type Adapter, type AdapterPayload, errors, Provider } from 'oidc-provider';
+import { endRefreshToken, endRefreshTokensOfGrant } from '../store/queries/logins.ts';
 import * as rows from '../store/queries/oidc.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
@@ -17,8 +20,15 @@ import { openSuccessor, sealSuccessor } from './refresh-successor.ts';
 /** Seconds for which a rotated refresh token still leads to its successor. */
 export const graceSeconds = 20;
 
+/** Whoever took the right to rotate a token and stored no successor for so long has died in between. */
+export const abandonedAfterSeconds = 10;
+
 /** Seconds a device code's row outlives it, so that a late poll hears `expired_token` and not "unknown". */
 const deviceCodeAfterlifeSeconds = 900;
+/** The same for a refresh token, so that a person who comes back late is told that the login expired. */
+const refreshTokenAfterlifeSeconds = 30 * 86_400;
+
+export type { PollPace } from '../store/queries/oidc.ts';
 
 const scope = { role: 'system', orgId: null } as const;
 
@@ -32,6 +42,8 @@ export interface OidcAdapters {
   findSuccessor(refreshToken: string): Promise<string | null>;
   /** Takes the right to decide a device code; false when it was decided before. */
   claimDecision(deviceCode: string, ttlSeconds: number): Promise<boolean>;
+  /** Counts a poll of a pending device code, for all replicas together; true when it came too early (RFC 8628 §3.5). */
+  isPollTooEarly(deviceCode: string, pace: rows.PollPace): Promise<boolean>;
 }
 
 /** How an id is stored: SHA-256 of model and value. Ids of the server carry 256 random bits, so no key is needed. */
@@ -94,17 +106,19 @@ export function createOidcAdapters(store: Store, userCodeKey: Buffer, nowMs: () 
     const row = await run((tx) => rows.findOidcRow(tx, model, key, hash));
     if (!row) return undefined;
     // While the winner of a rotation has not stored the successor yet, the losers must not look like thieves.
-    const isConsumed = row.consumedAt !== null && !(model === 'RefreshToken' && inGrace(row));
-    const { successor: _successor, ...payload } = JSON.parse(row.payload) as AdapterPayload & {
-      successor?: string;
-    };
+    const { successor, ...payload } = JSON.parse(row.payload) as AdapterPayload & { successor?: string };
+    const isRotating = model === 'RefreshToken' && (successor === undefined || inGrace(row));
+    const isConsumed = row.consumedAt !== null && !isRotating;
     const consumed = isConsumed ? { consumed: Math.floor((row.consumedAt?.getTime() ?? 0) / 1000) } : {};
     return { ...payload, jti: `${handleMark}${row.idHash}`, ...known, ...consumed };
   };
 
   return {
     claimRotation: async (value) => {
-      const won = await consume('RefreshToken', value);
+      const abandonedBefore = new Date(nowMs() - abandonedAfterSeconds * 1000);
+      const won = await run((tx) =>
+        rows.claimRefreshToken(tx, hashOidcId('RefreshToken', value), new Date(nowMs()), abandonedBefore),
+      );
       if (won) claimed.add(value);
       return won;
     },
@@ -116,6 +130,13 @@ export function createOidcAdapters(store: Store, userCodeKey: Buffer, nowMs: () 
           toRow('DeviceDecision', deviceCode, {}, ttlSeconds + deviceCodeAfterlifeSeconds),
         ),
       ),
+    isPollTooEarly: (deviceCode, pace) => {
+      const now = new Date(nowMs());
+      const expiresAt = new Date(nowMs() + deviceCodeAfterlifeSeconds * 1000);
+      return run((tx) =>
+        rows.countDevicePoll(tx, hashOidcId('DevicePoll', deviceCode), pace, now, expiresAt),
+      );
+    },
     factory: (model) => ({
       upsert: (id, payload, ttlSeconds) => save(model, toRow(model, id, payload, ttlSeconds), id),
       find: async (id) => {
@@ -130,12 +151,19 @@ export function createOidcAdapters(store: Store, userCodeKey: Buffer, nowMs: () 
         if (claimed.delete(id) || (await consume(model, id))) return;
         throw new errors.InvalidGrant('it was used already');
       },
-      destroy: (id) => run((tx) => rows.deleteOidcRow(tx, model, idHashOf(model, id))),
-      revokeByGrantId: (grantId) =>
-        run((tx) => rows.deleteOidcRowsOfGrant(tx, model, hashOidcId('Grant', grantId))),
+      destroy: (id) => run((tx) => removeRow(tx, model, idHashOf(model, id))),
+      revokeByGrantId: (grantId) => run((tx) => removeRowsOfGrant(tx, model, hashOidcId('Grant', grantId))),
     }),
   };
 }
+
+const removeRow = (tx: Tx, model: string, idHash: string): Promise<void> =>
+  model === 'RefreshToken' ? endRefreshToken(tx, idHash) : rows.deleteOidcRow(tx, model, idHash);
+
+const removeRowsOfGrant = (tx: Tx, model: string, grantIdHash: string): Promise<void> =>
+  model === 'RefreshToken'
+    ? endRefreshTokensOfGrant(tx, grantIdHash)
+    : rows.deleteOidcRowsOfGrant(tx, model, grantIdHash);
 
 /** The token that the current request is replacing, when it is. */
 function rotatedToken(): string | null {
@@ -161,6 +189,11 @@ function withoutCookie(payload: AdapterPayload): AdapterPayload {
   return { ...payload, session };
 }
 
+const afterlives: Readonly<Record<string, number>> = {
+  DeviceCode: deviceCodeAfterlifeSeconds,
+  RefreshToken: refreshTokenAfterlifeSeconds,
+};
+
 function encodeRow(
   model: string,
   id: string,
@@ -170,7 +203,7 @@ function encodeRow(
   hashUserCode: (code: string) => string,
 ): rows.OidcRow {
   const { jti: _jti, userCode, ...rest } = payload;
-  const afterlife = model === 'DeviceCode' ? deviceCodeAfterlifeSeconds : 0;
+  const afterlife = afterlives[model] ?? 0;
   return {
     model,
     idHash: idHashOf(model, id),

@@ -36,25 +36,28 @@ describe.each(testStores().slice(-1))('answers of the authorization server on $k
         token_endpoint_auth_methods_supported: ['none'],
       });
       expect(metadata.grant_types_supported.toSorted()).toEqual(
-        [deviceCode, tokenExchange, 'refresh_token'].toSorted(),
+        ['authorization_code', deviceCode, tokenExchange, 'refresh_token'].toSorted(),
       );
       expect(JSON.stringify(metadata)).not.toMatch(/implicit|evil|HS256|RS256|introspection|registration/);
     },
   );
 
   it.each([
-    ['authorization_code', 'unauthorized_client'],
+    ['authorization_code', 'invalid_grant'],
     ['client_credentials', 'unsupported_grant_type'],
     ['password', 'unsupported_grant_type'],
     ['implicit', 'unsupported_grant_type'],
     ['urn:ietf:params:oauth:grant-type:jwt-bearer', 'unsupported_grant_type'],
     ['__proto__', 'unsupported_grant_type'],
-  ])('refuses the grant type %s as %s, and nobody may keep the answer', async (grant, error) => {
-    const params = { grant_type: grant, code: 'x', redirect_uri: 'https://app.test/' };
-    const { status, body, headers } = await postToken(app, params, null);
-    expect([status, body.error]).toEqual([400, error]);
-    expect(headers.get('cache-control')).toBe('no-store');
-  });
+  ])(
+    'answers the grant type %s without a grant with %s, and nobody may keep the answer',
+    async (grant, error) => {
+      const params = { grant_type: grant, code: 'x', redirect_uri: 'https://app.test/' };
+      const { status, body, headers } = await postToken(app, params, null);
+      expect([status, body.error]).toEqual([400, error]);
+      expect(headers.get('cache-control')).toBe('no-store');
+    },
+  );
 
   it('keeps invalid_request for a request of an allowed grant type that is malformed', async () => {
     const { body } = await postToken(app, { grant_type: 'refresh_token' }, null);

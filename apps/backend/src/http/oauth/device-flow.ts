@@ -1,23 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { OidcAdapters } from '../../login/oidc-adapter.ts';
-import { deviceCodeGrant } from './provider.ts';
+import { deviceCodeGrant, isRotationDue } from './provider.ts';
 
 /** Default of `interval` in seconds (RFC 8628 §3.2). Shorter than the RFC's 5: our server is small and near. */
 export const defaultIntervalSeconds = 2;
 
 /** RFC 8628 §3.5: how much longer a client has to wait after `slow_down`. */
-const slowDownSeconds = 5;
+const slowDownMs = 5000;
 /** A poll may come so much too early: timers and networks are not exact. */
 const toleranceMs = 300;
-const maxTracked = 10_000;
 
 /** What the middleware needs. */
 export interface DeviceFlowOptions {
   readonly apiUrl: string;
   readonly adapters: OidcAdapters;
   readonly intervalSeconds: number;
-  readonly nowMs: () => number;
 }
 
 type Next = () => Promise<unknown>;
@@ -30,7 +28,7 @@ type Next = () => Promise<unknown>;
  * - a refresh that lost the race for rotation, or came within the grace, gets the one successor.
  */
 export function addDeviceFlowRules(provider: Provider, options: DeviceFlowOptions): void {
-  const pace = createPace(options);
+  const pace = { intervalMs: options.intervalSeconds * 1000, toleranceMs, slowDownMs };
   provider.use(async (ctx: KoaContextWithOIDC, next: Next) => {
     await next();
     const body = ctx.body as Record<string, unknown> | undefined;
@@ -45,7 +43,8 @@ export function addDeviceFlowRules(provider: Provider, options: DeviceFlowOption
     const grant = ctx.oidc.params?.grant_type;
     if (grant === deviceCodeGrant && body.error === 'authorization_pending') {
       const code = String(ctx.oidc.params?.device_code);
-      if (pace.isTooFast(code)) ctx.body = { error: 'slow_down', error_description: 'poll less often' };
+      if (await options.adapters.isPollTooEarly(code, pace))
+        ctx.body = { error: 'slow_down', error_description: 'poll less often' };
     }
     if (grant === 'refresh_token' && typeof body.refresh_token === 'string') {
       body.refresh_token = await currentToken(options.adapters, body.refresh_token, ctx);
@@ -53,30 +52,12 @@ export function addDeviceFlowRules(provider: Provider, options: DeviceFlowOption
   });
 }
 
-/** Tracks when each pending device code was asked for last; per process, which is what one client talks to. */
-function createPace(options: DeviceFlowOptions): { isTooFast(deviceCode: string): boolean } {
-  const polls = new Map<string, { lastMs: number; waitMs: number }>();
-  return {
-    isTooFast: (deviceCode) => {
-      const nowMs = options.nowMs();
-      const known = polls.get(deviceCode);
-      const waitMs = known?.waitMs ?? options.intervalSeconds * 1000;
-      const tooFast = known !== undefined && nowMs - known.lastMs < waitMs - toleranceMs;
-      polls.delete(deviceCode);
-      polls.set(deviceCode, { lastMs: nowMs, waitMs: tooFast ? waitMs + slowDownSeconds * 1000 : waitMs });
-      const oldest = polls.size > maxTracked ? polls.keys().next().value : undefined;
-      if (oldest !== undefined) polls.delete(oldest);
-      return tooFast;
-    },
-  };
-}
-
 /** The token to hand out: the one found within the grace, the winner's successor, or the one that was sent. */
 async function currentToken(adapters: OidcAdapters, sent: string, ctx: KoaContextWithOIDC): Promise<string> {
   const token = ctx.oidc.entities.RefreshToken;
   if (!token || ctx.oidc.entities.RotatedRefreshToken) return sent;
   if (token.jti !== sent) return token.jti;
-  if (token.ttlPercentagePassed() < 70) return sent;
+  if (!isRotationDue(token)) return sent;
   // Somebody else is rotating it right now: wait for the successor, 2 s at most.
   for (let attempt = 0; attempt < 20; attempt += 1) {
     const successor = await adapters.findSuccessor(sent);

@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { type Configuration, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { apiScope } from '../../caller.ts';
 import type { Logger } from '../../log.ts';
+import { absoluteSeconds, deviceAcr, idleSeconds, type Logins, loopbackAcr } from '../../login/logins.ts';
 import type { OidcAdapters } from '../../login/oidc-adapter.ts';
 import type { ServerKeys } from '../../login/server-keys.ts';
 import { renderPage } from '../pages/layout.ts';
@@ -15,15 +16,18 @@ export const tokenExchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchan
 /** Grant type URN of RFC 8628 §3.4. */
 export const deviceCodeGrant = 'urn:ietf:params:oauth:grant-type:device_code';
 
-const daySeconds = 86_400;
+/** Where the authorization code of a loopback login goes; the port is free (RFC 8252 §7.3), the path is not. */
+const loopbackRedirectUris = ['http://127.0.0.1/callback', 'http://[::1]/callback'];
+
 /** Life of an access token: it outlives a revocation nowhere but at third parties (identity.md G5). */
 export const accessTokenSeconds = 300;
 /** A user code's life (identity.md §2). */
 export const deviceCodeSeconds = 600;
-/** A login that is not used for so long is gone. */
-const idleSeconds = 30 * daySeconds;
-/** A login is gone after so long, used or not. */
-const absoluteSeconds = 90 * daySeconds;
+/** A refresh token is replaced after so long: at 70 % of the time a login may be idle. */
+const rotateAfterSeconds = 0.7 * idleSeconds;
+
+/** Under it lie the pages of the authorization code flow; within `/oauth`, where its cookies go. */
+export const interactionPath = '/oauth/interaction';
 
 /** What the authorization server is made from. */
 export interface OAuthParts {
@@ -33,6 +37,7 @@ export interface OAuthParts {
   readonly adapters: OidcAdapters;
   /** The organisation of a user who may log in; null for a disabled or unknown one. */
   readonly findMember: (userId: string) => Promise<{ readonly orgId: string } | null>;
+  readonly logins: Pick<Logins, 'refusal'>;
   /** Whether token exchange will be registered: a client may not be allowed a grant that does not exist. */
   readonly withTokenExchange: boolean;
   readonly logger: Logger;
@@ -71,6 +76,9 @@ function configure(parts: OAuthParts): Configuration {
     jwks: { keys: parts.keys.signing.map((key) => ({ ...key })) },
     cookies: cookieNames(parts),
     scopes: ['openid', 'offline_access'],
+    acrValues: [deviceAcr, loopbackAcr],
+    // Which organisation's login page to begin with; a hint, it decides nothing.
+    extraParams: ['organisation'],
     responseTypes: ['code'],
     clientAuthMethods: ['none'],
     pkce: { required: () => true },
@@ -79,7 +87,7 @@ function configure(parts: OAuthParts): Configuration {
       devInteractions: { enabled: false },
       deviceFlow: { enabled: true, charset: 'base-20', mask: '****-****', deviceInfo: describeDevice },
       dPoP: { enabled: true, nonceSecret: parts.keys.derive('oidc-dpop-nonce')[0] },
-      pushedAuthorizationRequests: { enabled: false },
+      pushedAuthorizationRequests: { enabled: true },
       // Whoever holds a token may end it; a public client cannot prove more (RFC 7009 §2.1).
       revocation: {
         enabled: true,
@@ -98,8 +106,14 @@ function configure(parts: OAuthParts): Configuration {
       },
     },
     clientBasedCORS: () => false,
+    interactions: { url: (_ctx, interaction) => `${parts.apiUrl}${interactionPath}/${interaction.uid}` },
+    // Every login is a grant of its own; one that exists is never taken for another terminal.
+    loadExistingGrant: async (ctx) => {
+      const grantId = ctx.oidc.result?.consent?.grantId;
+      return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId);
+    },
     extraTokenClaims: (ctx, token) => claimsOf(parts, ctx, token as unknown as GrantedToken),
-    findAccount: (_ctx, sub) => findAccount(parts, sub),
+    findAccount: (_ctx, sub, token) => findAccount(parts, sub, token as GrantedToken | undefined),
     rotateRefreshToken: (ctx) => rotate(parts.adapters, ctx),
     renderError,
     ttl: {
@@ -112,14 +126,16 @@ function configure(parts: OAuthParts): Configuration {
       RefreshToken: (_ctx, token) => {
         const ageSeconds =
           Math.floor(parts.nowMs() / 1000) - (token.iiat ?? Math.floor(parts.nowMs() / 1000));
-        return Math.max(1, Math.min(idleSeconds, absoluteSeconds - ageSeconds));
+        // How long it may lie idle is judged by the login, see `findAccount`.
+        return Math.max(1, absoluteSeconds - ageSeconds);
       },
     },
   };
 }
 
 const grantTypesOf = (withTokenExchange: boolean): string[] => [
-  ...[deviceCodeGrant, 'refresh_token', ...(withTokenExchange ? [tokenExchangeGrant] : [])],
+  ...[deviceCodeGrant, 'authorization_code', 'refresh_token'],
+  ...(withTokenExchange ? [tokenExchangeGrant] : []),
 ];
 
 const cliClient = (withTokenExchange: boolean) => ({
@@ -128,8 +144,9 @@ const cliClient = (withTokenExchange: boolean) => ({
   application_type: 'native' as const,
   token_endpoint_auth_method: 'none' as const,
   grant_types: grantTypesOf(withTokenExchange),
-  response_types: [],
-  redirect_uris: [],
+  response_types: ['code' as const],
+  redirect_uris: loopbackRedirectUris,
+  require_pushed_authorization_requests: true,
   scope: 'openid offline_access',
   id_token_signed_response_alg: 'ES256' as const,
   dpop_bound_access_tokens: true,
@@ -159,33 +176,54 @@ interface GrantedToken {
   readonly grantId?: string;
 }
 
+/** How the person was there (RFC 9068 §2.2.1). */
+type Authentication = { readonly acr?: string; readonly auth_time?: number };
+
+/** What an access token is issued for carries it: a code, a device code, or the refresh token that kept it. */
+function authenticationOf(ctx: KoaContextWithOIDC): Authentication {
+  const { RefreshToken, AuthorizationCode, DeviceCode } = ctx.oidc.entities;
+  const source = RefreshToken ?? AuthorizationCode ?? DeviceCode;
+  return {
+    ...(source?.acr === undefined ? {} : { acr: source.acr }),
+    ...(source?.authTime === undefined ? {} : { auth_time: source.authTime }),
+  };
+}
+
 /** The account was looked up for this very request where the grant needs one. */
 async function claimsOf(
   parts: OAuthParts,
   ctx: KoaContextWithOIDC,
   { accountId, grantId }: GrantedToken,
-): Promise<{ org: string; gid: string }> {
+): Promise<{ org: string; gid: string } & Authentication> {
   const account = ctx.oidc.account;
   const isKnown = accountId !== undefined && account?.accountId === accountId;
   const known = isKnown && typeof account?.orgId === 'string' ? { orgId: account.orgId } : null;
   const member = known ?? (accountId === undefined ? null : await parts.findMember(accountId));
   if (!member || grantId === undefined) throw new errors.InvalidGrant('the account is not available');
-  return { org: member.orgId, gid: grantId };
+  return { org: member.orgId, gid: grantId, ...authenticationOf(ctx) };
 }
 
-async function findAccount(parts: OAuthParts, sub: string) {
+/** @param token What new tokens are wanted for; nothing while a person is still on our pages. */
+async function findAccount(parts: OAuthParts, sub: string, token: GrantedToken | undefined) {
+  const { grantId } = token ?? {};
+  if (grantId !== undefined && (await parts.logins.refusal(grantId)) !== null) return undefined;
   const member = await parts.findMember(sub);
   if (member === null) return undefined;
   return { accountId: sub, orgId: member.orgId, claims: () => ({ sub }) };
 }
 
+/** Whether a refresh token is old enough to be replaced. */
+export const isRotationDue = (token: { readonly iat?: number }): boolean =>
+  // The library's clock, which also wrote `iat`.
+  Math.floor(Date.now() / 1000) - (token.iat ?? 0) >= rotateAfterSeconds;
+
 /**
- * Whether this refresh replaces the token: at 70 % of its life, when less than its absolute life is used up, and when no
+ * Whether this refresh replaces the token: when that is due, when less than its absolute life is used up, and when no
  * parallel request does it already (identity.md G2). The losers get the winner's successor (`device-flow.ts`).
  */
 async function rotate(adapters: OidcAdapters, ctx: KoaContextWithOIDC): Promise<boolean> {
   const token = ctx.oidc.entities.RefreshToken;
-  if (!token || token.ttlPercentagePassed() < 70 || token.totalLifetime() >= absoluteSeconds) return false;
+  if (!token || !isRotationDue(token) || token.totalLifetime() >= absoluteSeconds) return false;
   return adapters.claimRotation(token.jti);
 }
 

@@ -41,7 +41,7 @@ describe.each(testStores().slice(-1))('token exchange grant on $kind', ({ open }
     const answer = await postToken(app, params, key);
     expect(requests[0]).toMatchObject({
       clientId: 'kontext-cli',
-      jkt: jwkThumbprint(key),
+      proof: { jkt: jwkThumbprint(key), jti: expect.any(String) },
       address: '127.0.0.1',
     });
     expect(requests[0]?.params).toEqual({ subject_token: 't', audience: 'github', session_id: 'ses_1' });
@@ -53,7 +53,7 @@ describe.each(testStores().slice(-1))('token exchange grant on $kind', ({ open }
 
   it('leaves a request without proof to the handler, which knows that it was none', async () => {
     await postToken(app, { ...grant, subject_token: 't' }, null);
-    expect(requests[0]?.jkt).toBeNull();
+    expect(requests[0]?.proof).toBeNull();
   });
 
   it('asks for a fresh nonce when the nonce is stale, and takes its own', async () => {
@@ -64,20 +64,15 @@ describe.each(testStores().slice(-1))('token exchange grant on $kind', ({ open }
     expect((await postToken(app, { ...grant, subject_token: 't' }, key, nonce)).status).toBe(200);
   });
 
-  it('refuses a proof that does not hold or was used before', async () => {
-    const { createDpopProof } = await import('@kontext/oauth');
-    const htu = `${app.apiUrl}/oauth/token`;
-    const dpop = await createDpopProof({ key: generateP256Jwk(), htm: 'POST', htu, nowMs: Date.now() });
-    const send = (proof: string) =>
-      fetch(htu, {
-        method: 'POST',
-        headers: { dpop: proof },
-        body: new URLSearchParams({ client_id: 'kontext-cli', ...grant, subject_token: 't' }),
-      });
-    expect((await send(dpop)).status).toBe(200);
-    expect(await (await send(dpop)).json()).toMatchObject({ error: 'invalid_dpop_proof' });
-    expect(await (await send('a.b.c')).json()).toMatchObject({ error: 'invalid_dpop_proof' });
-    expect(requests).toHaveLength(1);
+  it('refuses a proof that does not hold, without asking the handler', async () => {
+    const body = new URLSearchParams({ client_id: 'kontext-cli', ...grant, subject_token: 't' });
+    const answer = await fetch(`${app.apiUrl}/oauth/token`, {
+      method: 'POST',
+      headers: { dpop: 'a.b.c' },
+      body,
+    });
+    expect(await answer.json()).toMatchObject({ error: 'invalid_dpop_proof' });
+    expect(requests).toHaveLength(0);
   });
 
   it('refuses repeated parameters', async () => {

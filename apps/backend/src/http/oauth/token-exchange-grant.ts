@@ -2,7 +2,6 @@ import { KontextError } from '@kontext/errors';
 import { type NonceIssuer, verifyDpopProof } from '@kontext/oauth';
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Logger } from '../../log.ts';
-import type { Callers } from '../../login/callers.ts';
 import { issuerOf, tokenExchangeGrant } from './provider.ts';
 
 /** A token exchange request as it arrived; nothing in it was judged but the client and the DPoP proof. */
@@ -11,8 +10,8 @@ export interface TokenExchangeHttpRequest {
   readonly params: Readonly<Record<string, string>>;
   /** The authenticated client (a public client only names itself). */
   readonly clientId: string;
-  /** Thumbprint of the key that proved itself; null when the request carried no proof. */
-  readonly jkt: string | null;
+  /** Key that proved itself and `jti` of the proof, whose replay the handler looks up; null when there was no proof. */
+  readonly proof: { readonly jkt: string; readonly jti: string } | null;
   readonly address: string;
 }
 
@@ -31,7 +30,6 @@ export type TokenExchangeHandler = (request: TokenExchangeHttpRequest) => Promis
 export interface TokenExchangeGrantOptions {
   readonly apiUrl: string;
   readonly nonces: NonceIssuer;
-  readonly callers: Pick<Callers, 'recordProof'>;
   readonly logger: Logger;
   readonly nowMs: () => number;
 }
@@ -52,8 +50,8 @@ const parameters = [
 /**
  * Registers RFC 8693 token exchange at `/oauth/token`.
  *
- * The library does not look at DPoP in custom grants (G6): proof, nonce and replay are checked here, with the verifier
- * that also guards every RPC.
+ * The library does not look at DPoP in custom grants (G6): proof and nonce are checked here, with the verifier that
+ * also guards every RPC; replay by the handler, in the statement that looks up the subject.
  */
 export function registerTokenExchange(
   provider: Provider,
@@ -77,12 +75,12 @@ async function answer(
   options: TokenExchangeGrantOptions,
 ): Promise<TokenExchangeHttpResponse> {
   try {
-    const jkt = await proofKey(ctx, options);
+    const proof = await readProof(ctx, options);
     const sent = Object.entries(ctx.oidc.params ?? {}).filter(
       ([name, value]) => parameters.includes(name) && value,
     );
     const params = Object.fromEntries(sent.map(([name, value]) => [name, String(value)]));
-    return await handler({ params, clientId: ctx.oidc.client?.clientId ?? '', jkt, address: ctx.ip });
+    return await handler({ params, clientId: ctx.oidc.client?.clientId ?? '', proof, address: ctx.ip });
   } catch (err) {
     if (err instanceof KontextError && typeof err.details.oauth_error === 'string') {
       return { status: 400, body: { error: err.details.oauth_error, error_description: err.message } };
@@ -92,19 +90,19 @@ async function answer(
   }
 }
 
-async function proofKey(ctx: KoaContextWithOIDC, options: TokenExchangeGrantOptions): Promise<string | null> {
+async function readProof(
+  ctx: KoaContextWithOIDC,
+  options: TokenExchangeGrantOptions,
+): Promise<TokenExchangeHttpRequest['proof']> {
   const proof = ctx.get('DPoP');
   if (proof === '') return null;
   const nowMs = options.nowMs();
-  const verified = await verifyDpopProof({
+  const { jkt, jti } = await verifyDpopProof({
     proof,
     htm: 'POST',
     htu: `${issuerOf(options.apiUrl)}/token`,
     nowMs,
     isNonceValid: (nonce) => options.nonces.isValid(nonce, nowMs),
   });
-  if (await options.callers.recordProof(verified.jkt, verified.jti)) return verified.jkt;
-  throw new KontextError('KX_UNAUTHENTICATED', 'the DPoP proof was used before', {
-    details: { oauth_error: 'invalid_dpop_proof' },
-  });
+  return { jkt, jti };
 }

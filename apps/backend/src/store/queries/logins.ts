@@ -1,6 +1,6 @@
 /** Logins of terminals: one row per OAuth grant. Reading works under every role; the rows of a grant need role `system`. */
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
-import { logins, oidcPayloads } from '../schema.ts';
+import { logins, oidcPayloads, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
 /** A login as stored. */
@@ -25,6 +25,35 @@ export async function insertLogin(tx: Tx, row: typeof logins.$inferInsert): Prom
 export async function findLogin(tx: Tx, grantIdHash: string): Promise<LoginRow | null> {
   const [row] = await tx.select().from(logins).where(eq(logins.grantIdHash, grantIdHash)).limit(1);
   return row ?? null;
+}
+
+/** A login with whether its person may log in at all. */
+export interface LoginStanding {
+  readonly login: LoginRow;
+  readonly userDisabled: boolean;
+}
+
+/** How a login stands, by its grant. */
+export async function findLoginStanding(tx: Tx, grantIdHash: string): Promise<LoginStanding | null> {
+  const [row] = await tx
+    .select({ login: logins, userDisabled: sql<boolean>`${users.disabledAt} IS NOT NULL` })
+    .from(logins)
+    .innerJoin(users, and(eq(users.orgId, logins.orgId), eq(users.id, logins.userId)))
+    .where(eq(logins.grantIdHash, grantIdHash))
+    .limit(1);
+  return row ?? null;
+}
+
+/** Hash of the grant a refresh token came from, also when it was used, has ended or expired; role `system`. */
+export async function findGrantOfRefreshToken(tx: Tx, idHash: string): Promise<string | null> {
+  const [row] = await tx
+    .select({ grantIdHash: oidcPayloads.grantIdHash })
+    .from(oidcPayloads)
+    .where(
+      and(inArray(oidcPayloads.model, ['RefreshToken', endedRefreshToken]), eq(oidcPayloads.idHash, idHash)),
+    )
+    .limit(1);
+  return row?.grantIdHash ?? null;
 }
 
 /** Notes that a login is used, unless that was noted after `unlessAfter`. */
@@ -106,6 +135,10 @@ export async function endGrantRows(tx: Tx, grantIdHashes: readonly string[]): Pr
 /** Leaves a trace of one refresh token, see {@link endGrantRows}. */
 export const endRefreshToken = (tx: Tx, idHash: string): Promise<void> =>
   endRefreshTokens(tx, eq(oidcPayloads.idHash, idHash));
+
+/** The same for every refresh token of one grant. */
+export const endRefreshTokensOfGrant = (tx: Tx, grantIdHash: string): Promise<void> =>
+  endRefreshTokens(tx, eq(oidcPayloads.grantIdHash, grantIdHash));
 
 /** Ids of the grants of a person, also of those without a login row; role `system`. */
 export async function listGrantsOf(tx: Tx, userId: string): Promise<string[]> {

@@ -1,5 +1,5 @@
 /** Rows of the authorization server's adapter. All of them run as role `system`. */
-import { and, eq, isNull, sql } from 'drizzle-orm';
+import { and, eq, isNull, lt, or, sql } from 'drizzle-orm';
 import { oidcPayloads } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
@@ -89,6 +89,62 @@ export async function consumeOidcRow(tx: Tx, model: string, idHash: string, at: 
     .where(and(byId(model, idHash), isNull(oidcPayloads.consumedAt)))
     .returning({ idHash: oidcPayloads.idHash });
   return rows.length === 1;
+}
+
+/**
+ * Takes the right to replace a refresh token. Who took it before `abandonedBefore` and left no successor has died in between:
+ * then it can be taken again. @returns False when somebody else has it, or has done it.
+ */
+export async function claimRefreshToken(
+  tx: Tx,
+  idHash: string,
+  at: Date,
+  abandonedBefore: Date,
+): Promise<boolean> {
+  const abandoned = and(
+    lt(oidcPayloads.consumedAt, abandonedBefore),
+    sql`${oidcPayloads.payload}::jsonb -> 'successor' IS NULL`,
+  );
+  const rows = await tx
+    .update(oidcPayloads)
+    .set({ consumedAt: at })
+    .where(and(byId('RefreshToken', idHash), or(isNull(oidcPayloads.consumedAt), abandoned)))
+    .returning({ idHash: oidcPayloads.idHash });
+  return rows.length === 1;
+}
+
+/** How polls of a device are paced, in milliseconds. */
+export interface PollPace {
+  readonly intervalMs: number;
+  /** A poll may come so much too early. */
+  readonly toleranceMs: number;
+  /** What a poll that came too early adds to the interval (RFC 8628 §3.5). */
+  readonly slowDownMs: number;
+}
+
+/**
+ * Counts one poll of a pending device code. @returns Whether it came too early; of polls at the same time one is in time.
+ *
+ * @param idHash Names the device code.
+ * @param expiresAt When nobody polls for it any more.
+ */
+export async function countDevicePoll(
+  tx: Tx,
+  idHash: string,
+  { intervalMs, toleranceMs, slowDownMs }: PollPace,
+  now: Date,
+  expiresAt: Date,
+): Promise<boolean> {
+  const at = now.getTime();
+  const first = JSON.stringify({ at, waitMs: intervalMs, early: false });
+  const early = sql`${at}::bigint - (o.payload::jsonb ->> 'at')::bigint < (o.payload::jsonb ->> 'waitMs')::bigint - ${toleranceMs}::bigint`;
+  const { rows } = await tx.execute<{ early: boolean }>(sql`
+    INSERT INTO oidc_payloads AS o (model, id_hash, payload, created_at, expires_at)
+    VALUES ('DevicePoll', ${idHash}, ${first}, ${now.toISOString()}::timestamptz, ${expiresAt.toISOString()}::timestamptz)
+    ON CONFLICT (model, id_hash) DO UPDATE SET payload = jsonb_build_object('at', ${at}::bigint, 'early', ${early}, 'waitMs',
+      (o.payload::jsonb ->> 'waitMs')::bigint + CASE WHEN ${early} THEN ${slowDownMs}::bigint ELSE 0 END)::text
+    RETURNING (payload::jsonb ->> 'early')::boolean AS early`);
+  return rows[0]?.early === true;
 }
 
 /** Replaces the payload alone. */
