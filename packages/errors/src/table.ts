@@ -402,6 +402,24 @@ export const errorTable = {
     'the session has ended',
     'start a new one with `kontext start`',
   ),
+  KX_RENEWAL_WITHHELD: spec(
+    77,
+    'failed_precondition',
+    'the session gets no renewed credentials',
+    'end the session and start a new one with `kontext start`',
+  ),
+  KX_LEASE_ENDED: spec(
+    77,
+    'failed_precondition',
+    'the lease was ended and cannot be renewed',
+    'start a new session with `kontext start`',
+  ),
+  KX_NOTHING_TO_RENEW: spec(
+    1,
+    'failed_precondition',
+    'the credential has no successor: it lives as long as it lives',
+    'nothing has to be done',
+  ),
   KX_SESSION_NESTED: spec(
     64,
     'failed_precondition',

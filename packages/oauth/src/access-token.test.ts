@@ -24,6 +24,7 @@ const claims = {
   exp: now + 300,
 };
 
+const delegated = { sid: 'ses_1', txn: 'txn-1', may_act: { sub: 'agt_1' } };
 const issue = (more: object = {}, header: object = {}, signWith = key) =>
   new SignJWT({ ...claims, ...more })
     .setProtectedHeader({ typ: 'at+jwt', alg: 'ES256', kid: 'k1', ...header })
@@ -56,7 +57,21 @@ describe('verifyAccessToken', () => {
   it('reads an act chain, outermost first', async () => {
     const act = { sub: 'agt_2', act: { sub: 'agt_1' } };
 
-    expect((await check(await issue({ act }))).act).toEqual(act);
+    expect(await check(await issue({ ...delegated, act }))).toMatchObject({
+      ...{ act, sid: 'ses_1', txn: 'txn-1', mayAct: 'agt_1' },
+    });
+  });
+
+  it.each(['sid', 'txn', 'may_act'])('refuses a delegation token without %s', async (claim) => {
+    const token = await issue({ ...delegated, act: { sub: 'agt_1' }, [claim]: undefined });
+
+    await expect(check(token)).rejects.toEqual(refusal(/lacks sid, txn or may_act/));
+  });
+
+  it('reads how and when the person was authenticated', async () => {
+    const token = await issue({ acr: 'urn:kontext:acr:device', auth_time: now - 7 });
+
+    expect(await check(token)).toMatchObject({ acr: 'urn:kontext:acr:device', authTime: now - 7 });
   });
 
   it('reads a missing scope as empty', async () => {
@@ -83,9 +98,9 @@ describe('verifyAccessToken', () => {
     ['no grant', /names no grant/, () => issue({ gid: undefined })],
     ['no key binding', /not bound to a key/, () => issue({ cnf: undefined })],
     ['a key binding of another kind', /not bound to a key/, () => issue({ cnf: { 'x5t#S256': 'a' } })],
-    ['an act claim without sub', /malformed/, () => issue({ act: {} })],
-    ['an act claim that is text', /malformed/, () => issue({ act: 'agt_1' })],
-    ['an act chain of nine', /deeper than 8/, () => issue({ act: chain(9) })],
+    ['an act claim without sub', /malformed/, () => issue({ ...delegated, act: {} })],
+    ['an act claim that is text', /malformed/, () => issue({ ...delegated, act: 'agt_1' })],
+    ['an act chain of nine', /deeper than 8/, () => issue({ ...delegated, act: chain(9) })],
     ['a token beyond 8 KiB', /longer than 8 KiB/, () => issue({ scope: 'x'.repeat(8192) })],
     ['text that is no token', /not valid/, () => Promise.resolve('nonsense')],
   ])('refuses %s', async (_what, message, make) => {
@@ -111,7 +126,7 @@ describe('verifyAccessToken', () => {
   });
 
   it('accepts an act chain of eight', async () => {
-    expect((await check(await issue({ act: chain(8) }))).act).toEqual(chain(8));
+    expect((await check(await issue({ ...delegated, act: chain(8) }))).act).toEqual(chain(8));
   });
 });
 

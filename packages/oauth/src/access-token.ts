@@ -29,7 +29,18 @@ export interface AccessTokenClaims {
   readonly grantId: string;
   /** Thumbprint of the key the token is bound to. */
   readonly jkt: string;
+  /** Who acts; without it the token is a human's own (identity.md §3). */
   readonly act?: ActClaim;
+  /** Who may become the actor of a further exchange (RFC 8693 §4.4). */
+  readonly mayAct?: string;
+  /** Our session, `ses_…`: every delegation token has one. */
+  readonly sid?: string;
+  /** One name for everything that was exchanged from one token of a login. */
+  readonly txn?: string;
+  /** How the person was authenticated (RFC 9068 §2.2.1). */
+  readonly acr?: string;
+  /** When the person was authenticated, in seconds since 1970 (RFC 9068 §2.2.1). */
+  readonly authTime?: number;
 }
 
 /** What to check a token against. */
@@ -46,8 +57,8 @@ export interface AccessTokenVerification {
   readonly scope?: string;
 }
 
-/** RFC 8693 §4.1 sets no bound; a chain this deep is a loop or an attack. */
-const maxActDepth = 8;
+/** Most links of an `act` chain. RFC 8693 §4.1 sets no bound; a deeper chain is a loop or an attack. */
+export const maxActDepth = 8;
 const maxTokenBytes = 8192;
 const keySets = new WeakMap<JSONWebKeySet, ReturnType<typeof createLocalJWKSet>>();
 
@@ -92,8 +103,26 @@ function readClaims(payload: JWTPayload): AccessTokenClaims {
   if (!isText(gid)) throw refuse('the access token names no grant');
   if (!isText(jkt)) throw refuse('the access token is not bound to a key');
   const claims = { sub, org, clientId, scope: isText(scope) ? scope : '', jti, exp, grantId: gid, jkt };
-  return act === undefined ? claims : { ...claims, act: readAct(act, 1) };
+  const login = { ...readText(payload, 'acr'), ...readAuthTime(payload) };
+  return act === undefined ? { ...claims, ...login } : { ...claims, ...login, ...readDelegation(payload) };
 }
+
+/** A token that says who acts says also in which session, and who may act next. */
+function readDelegation(payload: JWTPayload): Partial<AccessTokenClaims> {
+  const { sid, txn, act, may_act: mayAct } = payload;
+  const next = isObject(mayAct) ? mayAct.sub : undefined;
+  if (!isText(sid) || !isText(txn) || !isText(next))
+    throw refuse('the delegation token lacks sid, txn or may_act');
+  return { act: readAct(act, 1), sid, txn, mayAct: next };
+}
+
+const readText = (payload: JWTPayload, name: 'acr'): Partial<AccessTokenClaims> => {
+  const value = payload[name];
+  return isText(value) ? { [name]: value } : {};
+};
+
+const readAuthTime = ({ auth_time: time }: JWTPayload): Partial<AccessTokenClaims> =>
+  typeof time === 'number' && Number.isFinite(time) ? { authTime: time } : {};
 
 function readAct(value: unknown, depth: number): ActClaim {
   if (depth > maxActDepth) throw refuse('the act chain of the access token is deeper than 8');

@@ -3,18 +3,24 @@ import {
   decideExchange,
   type ExchangeFacts,
   encodeExchangeError,
+  leaseCap,
   leaseSeconds,
   refuseDisconnected,
   refuseUpstreamDown,
   tokenExchangeGrantType,
 } from './index.ts';
 
+const granted: ExchangeFacts['connection'] = {
+  ...{ state: 'connected', id: 'con_1', kind: 'oauth', scopes: ['read', 'write'] },
+};
+const narrow = expect.stringMatching(/ cannot be narrowed to what may be had$/);
+const github = { id: 'prv_1', name: 'GitHub', attached: true };
 const facts: ExchangeFacts = {
   client: { grantTypes: [tokenExchangeGrantType] },
   subject: { state: 'valid', jkt: 'thumb' },
   proofJkt: 'thumb',
   provider: { id: 'prv_1', name: 'GitHub', attached: true },
-  connection: { state: 'connected', id: 'con_1', kind: 'oauth', scopes: ['read', 'write'] },
+  connection: granted,
   delivery: 'inject',
   scope: [],
   ceilings: { subject: null, agent: null },
@@ -54,6 +60,31 @@ const refusals: [what: string, change: Partial<ExchangeFacts>, answer: object, m
   [
     'a subject token without proof',
     { proofJkt: null },
+    { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: null },
+  ],
+  [
+    'an expired actor token',
+    { actor: { state: 'expired' } },
+    { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: 'subject_token_expired' },
+  ],
+  [
+    'a revoked actor token',
+    { actor: { state: 'revoked' } },
+    { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: 'subject_token_revoked' },
+  ],
+  [
+    'a foreign actor token',
+    { actor: { state: 'foreign' } },
+    { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: null },
+  ],
+  [
+    'an actor token of another key',
+    { actor: { state: 'valid', jkt: 'other', mayAct: true } },
+    { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: null },
+  ],
+  [
+    'an actor whom the subject does not let act',
+    { actor: { state: 'valid', jkt: 'thumb', mayAct: false } },
     { oauthError: 'invalid_request', code: 'KX_SUBJECT_INVALID', failureReason: null },
   ],
   [
@@ -107,12 +138,100 @@ const refusals: [what: string, change: Partial<ExchangeFacts>, answer: object, m
     { scope: 'admin delete' },
   ],
   [
+    'a static key where a token is asked for',
+    { requestedKind: 'oauth', connection: { state: 'connected', id: 'con_1', kind: 'static', scopes: null } },
+    { oauthError: 'invalid_request', code: 'KX_EXCHANGE_REFUSED', failureReason: null },
+  ],
+  [
+    'a token where a static key is asked for',
+    { requestedKind: 'static', connection: granted },
+    { oauthError: 'invalid_request', code: 'KX_EXCHANGE_REFUSED', failureReason: null },
+  ],
+  [
+    'a granted token that has more rights than the subject',
+    { ceilings: { subject: ['read'], agent: null }, connection: granted },
+    { oauthError: 'invalid_scope', code: 'KX_SCOPE_EXCEEDED', message: narrow },
+    { scope: 'write' },
+  ],
+  [
+    'a granted token that has more rights than its attachment, also where only one is asked for',
+    {
+      scope: ['read'],
+      ceilings: { subject: null, attachment: ['read'], agent: null },
+      connection: granted,
+    },
+    { oauthError: 'invalid_scope', code: 'KX_SCOPE_EXCEEDED', message: narrow },
+    { scope: 'write' },
+  ],
+  [
+    'a granted token with more rights than the agent',
+    { ceilings: { subject: null, agent: ['write'] }, connection: granted },
+    { oauthError: 'invalid_scope', code: 'KX_SCOPE_EXCEEDED', message: narrow },
+    { scope: 'read' },
+  ],
+  [
+    'a token of unknown rights under a ceiling',
+    {
+      ceilings: { subject: ['read'], agent: null },
+      connection: { state: 'connected', id: 'con_1', kind: 'oauth', scopes: null },
+    },
+    { oauthError: 'invalid_scope', code: 'KX_SCOPE_EXCEEDED', message: narrow },
+    { scope: '' },
+  ],
+  [
+    'a static key under a ceiling of the subject',
+    {
+      ceilings: { subject: ['read'], agent: null },
+      connection: { state: 'connected', id: 'con_1', kind: 'static', scopes: null },
+    },
+    { oauthError: 'invalid_scope', code: 'KX_SCOPE_EXCEEDED', message: narrow },
+    { scope: '' },
+  ],
+  [
     'a policy that forbids it',
     { policy: { effect: 'deny', rule: 'rule.1' } },
     { oauthError: 'invalid_target', code: 'KX_POLICY_DENIED', failureReason: 'policy_denied' },
     { policy_id: 'rule.1' },
   ],
+  [
+    'a login older than the provider wants',
+    { provider: { ...github, maxLoginAgeSeconds: 300 }, loginAgeSeconds: 301 },
+    { oauthError: 'insufficient_user_authentication', code: 'KX_LOGIN_TOO_OLD', failureReason: null },
+    { acr_values: 'urn:kontext:acr:browser urn:kontext:acr:device', max_age: 300 },
+  ],
+  [
+    'a login of unknown age where the provider wants a fresh one',
+    { provider: { ...github, maxLoginAgeSeconds: 300 } },
+    { oauthError: 'insufficient_user_authentication', code: 'KX_LOGIN_TOO_OLD', failureReason: null },
+    { acr_values: 'urn:kontext:acr:browser urn:kontext:acr:device', max_age: 300 },
+  ],
+  [
+    'a provider that a person has not approved yet',
+    {
+      provider: { ...github, approval: 'user' },
+      approval: { state: 'pending', members: { auth_req_id: 'cnf_1', interval: 2 } },
+    },
+    { oauthError: 'authorization_pending', code: 'KX_APPROVAL_PENDING', failureReason: null },
+    { auth_req_id: 'cnf_1', interval: 2 },
+  ],
+  [
+    'a provider that a person refused',
+    { provider: { ...github, approval: 'user' }, approval: { state: 'denied' } },
+    { oauthError: 'invalid_target', code: 'KX_POLICY_DENIED', failureReason: 'policy_denied' },
+  ],
 ];
+
+describe('leaseCap', () => {
+  it.each([
+    ['the agent alone', [3600, 0, null], 3600],
+    ['the provider below the agent', [3600, 900, null], 900],
+    ['the agent below the provider', [600, 900, null], 600],
+    ['what the subject has left', [3600, 900, 120], 120],
+    ['a subject that is over', [3600, 900, -5], 0],
+  ] as const)('is bounded by %s', (_what, [agent, provider, subject], cap) => {
+    expect(leaseCap(agent, provider, subject)).toBe(cap);
+  });
+});
 
 describe('decideExchange', () => {
   it.each(refusals)('refuses %s', (_what, change, answer, members = {}) => {
@@ -159,8 +278,30 @@ describe('decideExchange', () => {
       scope: ['read', 'write'],
       expiresInCapSeconds: 3600,
     });
-    expect(decide({ ceilings: { subject: ['read', 'x'], agent: ['write', 'read'] } })).toMatchObject({
-      scope: ['read'],
+  });
+
+  it('mints what is within all bounds when no scope is asked for', () => {
+    const connection = connected({ kind: 'minted' });
+
+    expect(
+      decide({ connection, ceilings: { subject: ['read', 'x'], agent: ['write', 'read'] } }),
+    ).toMatchObject({
+      ...{ ok: true, kind: 'minted', scope: ['read'] },
+    });
+    expect(decide({ connection, scope: ['read', 'admin'] })).toMatchObject({ members: { scope: 'admin' } });
+  });
+
+  it('grants a token as it is where it fits under every ceiling', () => {
+    const ceilings = { subject: ['read', 'write', 'x'], attachment: ['write', 'read'], agent: null };
+
+    expect(decide({ ceilings })).toMatchObject({ ok: true, scope: ['read', 'write'] });
+  });
+
+  it('gives a provider that a person approved, to a login that is fresh enough', () => {
+    const provider = { ...github, approval: 'user' as const, maxLoginAgeSeconds: 300 };
+
+    expect(decide({ provider, approval: { state: 'given' }, loginAgeSeconds: 300 })).toMatchObject({
+      ok: true,
     });
   });
 
@@ -173,9 +314,6 @@ describe('decideExchange', () => {
 
     expect(decide({ connection, scope: ['any'] })).toMatchObject({ ok: true, scope: ['any'] });
     expect(decide({ connection })).toMatchObject({ ok: true, scope: [] });
-    expect(decide({ connection, ceilings: { subject: null, agent: ['read'] } })).toMatchObject({
-      scope: ['read'],
-    });
   });
 
   it('grants a static key without scope and without expiry', () => {

@@ -11,6 +11,7 @@ import {
   parseTokenExchangeRequest,
   refusalOf,
   refuseUpstreamDown,
+  staticKeyTokenType,
   tokenExchangeGrantType,
 } from './index.ts';
 
@@ -39,9 +40,10 @@ describe('parseTokenExchangeRequest', () => {
   it('reads the smallest request', () => {
     expect(parseTokenExchangeRequest(params)).toEqual({
       subjectToken: 'token',
-      provider: 'github',
-      resource: '',
+      actorToken: null,
+      target: { kind: 'provider', provider: 'github', resource: '' },
       scope: [],
+      requestedKind: null,
       sessionId: null,
     });
   });
@@ -57,9 +59,10 @@ describe('parseTokenExchangeRequest', () => {
 
     expect(parseTokenExchangeRequest(form)).toEqual({
       subjectToken: 'token',
-      provider: 'postgres',
-      resource: 'prod/readonly',
+      actorToken: null,
+      target: { kind: 'provider', provider: 'postgres', resource: 'prod/readonly' },
       scope: ['read', 'write'],
+      requestedKind: 'oauth',
       sessionId: 'ses_1',
     });
   });
@@ -72,17 +75,29 @@ describe('parseTokenExchangeRequest', () => {
 
   it('does not need the grant type that the framework has consumed', () => {
     expect(parseTokenExchangeRequest({ ...params, grant_type: undefined })).toMatchObject({
-      provider: 'github',
+      target: { provider: 'github' },
     });
   });
 
-  it('understands the request of RFC 8693 §2.3, but does not serve resources yet', () => {
+  it('understands the request of RFC 8693 §2.3', () => {
     const form = new URLSearchParams(vectors['§2.3'].request);
 
-    expect(refused(form)).toEqual(refusal(/resource is not supported/));
-    form.delete('resource');
-    form.append('audience', 'backend');
-    expect(parseTokenExchangeRequest(form).subjectToken).toBe('accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC');
+    expect(parseTokenExchangeRequest(form)).toMatchObject({
+      subjectToken: 'accVkjcJyb4BWCxGsndESCJQbdFMogUC5PbRDqceLTC',
+      target: { kind: 'resource', uri: 'https://backend.example.com/api' },
+    });
+  });
+
+  it('reads an actor token with its type', () => {
+    const actor = { actor_token: 'actor', actor_token_type: accessTokenType };
+
+    expect(parseTokenExchangeRequest({ ...params, ...actor }).actorToken).toBe('actor');
+  });
+
+  it('reads what kind of token is wanted', () => {
+    const wanted = { ...params, requested_token_type: staticKeyTokenType };
+
+    expect(parseTokenExchangeRequest(wanted).requestedKind).toBe('static');
   });
 
   it.each([
@@ -96,13 +111,30 @@ describe('parseTokenExchangeRequest', () => {
       /subject_token_type/,
       undefined,
     ],
-    ['no target', { audience: undefined }, /audience is missing/, undefined],
+    ['no target', { audience: undefined }, /neither audience nor resource/, undefined],
     ['a very long target', { audience: 'x'.repeat(513) }, /too long/, undefined],
     ['both targets', { resource: 'https://a.example' }, /both given/, undefined],
-    ['a resource', { audience: undefined, resource: 'https://a.example' }, /not supported/, undefined],
-    ['an actor token', { actor_token: 'x', actor_token_type: accessTokenType }, /actor_token/, undefined],
-    ['an actor token type alone', { actor_token_type: accessTokenType }, /actor_token/, undefined],
-    ['authorization details', { authorization_details: '[]' }, /authorization_details/, undefined],
+    ['a relative resource', { audience: undefined, resource: '/api' }, /absolute URI/, 'invalid_target'],
+    [
+      'a resource with fragment',
+      { audience: undefined, resource: 'https://a.example/#x' },
+      /absolute URI/,
+      'invalid_target',
+    ],
+    ['an actor token without type', { actor_token: 'x' }, /actor_token_type is not/, undefined],
+    ['an actor token type alone', { actor_token_type: accessTokenType }, /without actor_token/, undefined],
+    [
+      'an actor token beyond 8 KiB',
+      { actor_token: 'x'.repeat(8193), actor_token_type: accessTokenType },
+      /8 KiB/,
+      undefined,
+    ],
+    [
+      'authorization details',
+      { authorization_details: '[{"type":"x"}]' },
+      /authorization_details/,
+      'invalid_authorization_details',
+    ],
     [
       'another requested token type',
       { requested_token_type: 'urn:ietf:params:oauth:token-type:jwt' },

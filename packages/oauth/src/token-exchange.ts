@@ -1,7 +1,8 @@
 /**
  * Token exchange on the wire (RFC 8693): what may be asked at the token endpoint, and what is answered.
  *
- * For now a request names one provider by `audience`; `resource`, actor tokens and authorization details are refused.
+ * A request names one provider by `audience`, or one resource server by `resource`. Authorization details are refused: no
+ * type of them is known here (RFC 9396 §5).
  */
 import { type ErrorCode, KontextError } from '@kontext/errors';
 
@@ -12,24 +13,38 @@ export const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
 /** What a static key of a provider is issued as; RFC 8693 §3 leaves further types to their users. */
 export const staticKeyTokenType = 'urn:kontext:params:oauth:token-type:static-key';
 
-/** A well-formed exchange request. The subject token is not verified yet. */
+/** What a token is wanted for: exactly one of them is named. */
+export type ExchangeTarget =
+  | {
+      readonly kind: 'provider';
+      /** Handle of the provider: `audience` up to the first `/`. */
+      readonly provider: string;
+      /** Which connection of the provider: `audience` after the first `/`; empty when it names none. */
+      readonly resource: string;
+    }
+  /** An absolute URI without fragment (RFC 8707 §2). */
+  | { readonly kind: 'resource'; readonly uri: string };
+
+/** A well-formed exchange request. The tokens are not verified yet. */
 export interface TokenExchangeRequest {
   readonly subjectToken: string;
-  /** Handle of the provider: `audience` up to the first `/`. */
-  readonly provider: string;
-  /** Which connection of the provider: `audience` after the first `/`; empty when it names none. */
-  readonly resource: string;
-  /** Wanted scopes without repetitions; empty means whatever the connection gives. */
+  /** Who wants to act; null when the request does not say. */
+  readonly actorToken: string | null;
+  readonly target: ExchangeTarget;
+  /** Wanted scopes without repetitions; empty means whatever may be had. */
   readonly scope: readonly string[];
+  /** What kind of token must be issued; null leaves it to us (RFC 8693 §2.1). */
+  readonly requestedKind: 'oauth' | 'static' | null;
   /** Our session, `ses_…`; null when the exchange belongs to none. */
   readonly sessionId: string | null;
 }
 
-/** `error` of a refused exchange (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 9470 §3, CIBA Core §11). */
+/** `error` of a refused exchange (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 9396 §5, RFC 9470 §3, CIBA Core §11). */
 export type ExchangeErrorName =
   | 'invalid_request'
   | 'invalid_target'
   | 'invalid_scope'
+  | 'invalid_authorization_details'
   | 'unauthorized_client'
   | 'unsupported_grant_type'
   | 'insufficient_user_authentication'
@@ -72,7 +87,7 @@ export type ExchangeParams =
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
 const maxTokenBytes = 8192;
-const maxAudienceLength = 512;
+const maxTargetLength = 512;
 const maxScopeLength = 4096;
 /** RFC 6749 §3.3. */
 const scopeToken = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
@@ -89,39 +104,63 @@ export function parseTokenExchangeRequest(params: ExchangeParams): TokenExchange
   const grantType = one('grant_type');
   if (grantType !== null && grantType !== tokenExchangeGrantType)
     throw refuse('the grant type is not token exchange', 'unsupported_grant_type');
-  checkUnsupported(one);
-  const subjectToken = one('subject_token');
-  if (subjectToken === null) throw refuse('subject_token is missing');
-  if (subjectToken.length > maxTokenBytes) throw refuse('subject_token is longer than 8 KiB');
-  if (one('subject_token_type') !== accessTokenType) throw refuse('subject_token_type is not access_token');
-  const audience = one('audience');
-  if (audience === null) throw refuse('audience is missing');
-  if (audience.length > maxAudienceLength) throw refuse('audience is too long');
-  const slash = audience.indexOf('/');
+  // RFC 9396 §5: a type that is not known is an error, never left out silently.
+  if (one('authorization_details') !== null)
+    throw refuse('authorization_details of no type are known', 'invalid_authorization_details');
   return {
-    subjectToken,
-    provider: slash < 0 ? audience : audience.slice(0, slash),
-    resource: slash < 0 ? '' : audience.slice(slash + 1),
+    subjectToken: requireToken(one, 'subject_token'),
+    actorToken: readActorToken(one),
+    target: readTarget(one('audience'), one('resource')),
     scope: parseScope(one('scope') ?? ''),
+    requestedKind: readRequestedKind(one('requested_token_type')),
     sessionId: one('session_id'),
   };
 }
 
-/** Refused until later: exactly one target, and nothing that would be ignored silently. */
-function checkUnsupported(one: (name: string) => string | null): void {
-  const has = (name: string): boolean => one(name) !== null;
-  if (has('audience') && has('resource')) throw refuse('audience and resource are both given');
-  if (has('resource')) throw refuse('resource is not supported; name a provider by audience');
-  // RFC 8693 §2.1: actor_token_type MUST NOT be included without actor_token; here neither may be.
-  if (has('actor_token') || has('actor_token_type')) throw refuse('actor_token is not supported');
-  if (has('authorization_details')) throw refuse('authorization_details is not supported');
-  const requested = one('requested_token_type');
-  if (requested !== null && requested !== accessTokenType)
-    throw refuse('requested_token_type is not access_token');
+type Parameter = (name: string) => string | null;
+
+function requireToken(one: Parameter, name: 'subject_token' | 'actor_token'): string {
+  const token = one(name);
+  if (token === null) throw refuse(`${name} is missing`);
+  if (token.length > maxTokenBytes) throw refuse(`${name} is longer than 8 KiB`);
+  if (one(`${name}_type`) !== accessTokenType) throw refuse(`${name}_type is not access_token`);
+  return token;
+}
+
+/** RFC 8693 §2.1: `actor_token_type` is there when `actor_token` is, and only then. */
+function readActorToken(one: Parameter): string | null {
+  if (one('actor_token') !== null) return requireToken(one, 'actor_token');
+  if (one('actor_token_type') !== null) throw refuse('actor_token_type stands without actor_token');
+  return null;
+}
+
+function readTarget(audience: string | null, resource: string | null): ExchangeTarget {
+  if (audience !== null && resource !== null) throw refuse('audience and resource are both given');
+  const named = audience ?? resource;
+  if (named === null) throw refuse('neither audience nor resource is given');
+  if (named.length > maxTargetLength) throw refuse('the target is too long');
+  if (audience === null) {
+    if (!URL.canParse(named) || named.includes('#'))
+      throw refuse('resource is no absolute URI without fragment', 'invalid_target');
+    return { kind: 'resource', uri: named };
+  }
+  const slash = named.indexOf('/');
+  return {
+    kind: 'provider',
+    provider: slash < 0 ? named : named.slice(0, slash),
+    resource: slash < 0 ? '' : named.slice(slash + 1),
+  };
+}
+
+function readRequestedKind(type: string | null): TokenExchangeRequest['requestedKind'] {
+  if (type === null) return null;
+  if (type === accessTokenType) return 'oauth';
+  if (type === staticKeyTokenType) return 'static';
+  throw refuse('requested_token_type is none that is issued here');
 }
 
 /** RFC 6749 §3.2: no parameter twice, and one without a value counts as left out. */
-function singleValues(params: ExchangeParams): (name: string) => string | null {
+function singleValues(params: ExchangeParams): Parameter {
   const values = new Map<string, string>();
   const entries = params instanceof URLSearchParams ? [...params] : Object.entries(params);
   for (const [name, value] of entries) {
@@ -146,9 +185,10 @@ function parseScope(scope: string): readonly string[] {
 
 /** What an exchange gives. */
 export interface IssuedToken {
-  /** The upstream access token or the static key. */
+  /** The upstream access token, the static key, or a token of our own. */
   readonly token: string;
-  readonly kind: 'oauth' | 'static';
+  /** `token`: one of our own, bound to the sender's key (RFC 9449 §5). */
+  readonly kind: 'oauth' | 'static' | 'minted' | 'token';
   readonly scope: readonly string[];
   /** Whole seconds; ignored for a static key, which does not expire. */
   readonly expiresInSeconds: number | null;
@@ -160,7 +200,7 @@ export function encodeExchangeResponse(issued: IssuedToken): ExchangeHttpAnswer 
   const type =
     kind === 'static'
       ? { issued_token_type: staticKeyTokenType, token_type: 'N_A' }
-      : { issued_token_type: accessTokenType, token_type: 'Bearer' };
+      : { issued_token_type: accessTokenType, token_type: kind === 'token' ? 'DPoP' : 'Bearer' };
   const expires = kind === 'static' || expiresInSeconds === null ? {} : { expires_in: expiresInSeconds };
   const granted = scope.length > 0 ? { scope: scope.join(' ') } : {};
   return {
@@ -197,9 +237,18 @@ export function encodeExchangeError(refusal: ExchangeRefusal, retryAfterSeconds 
 export function refusalOf(error: unknown): ExchangeRefusal | null {
   if (!(error instanceof KontextError) || error.code !== 'KX_EXCHANGE_REFUSED') return null;
   const oauthError = error.details.oauth_error as ExchangeErrorName;
-  const { code, message } = error;
-  return { ok: false, code, oauthError, failureReason: null, message, members: {} };
+  const failureReason = (error.details.failure_reason ?? null) as FailureReason | null;
+  return refusal(error.code, oauthError, failureReason, error.message);
 }
+
+/** Puts a refusal together. */
+export const refusal = (
+  code: ExchangeRefusal['code'],
+  oauthError: ExchangeRefusal['oauthError'],
+  failureReason: FailureReason | null,
+  message: string,
+  members: ExchangeRefusal['members'] = {},
+): ExchangeRefusal => ({ ok: false, code, oauthError, failureReason, message, members });
 
 const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' };
 

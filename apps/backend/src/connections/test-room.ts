@@ -60,8 +60,8 @@ export async function openTestRoom(opened: TestStore): Promise<TestRoom> {
     const own = { ...deps, ...change };
     const connections = createConnectionService(own);
     // The token endpoint is tested over the wire; here nothing verifies a subject token.
-    const subject = { issuer: `${apiUrl}/oauth`, keys: { publicJwks: { keys: [] } } };
-    const callers = { isGrantLive: async () => true };
+    const subject = { issuer: `${apiUrl}/oauth`, keys: { publicJwks: { keys: [] }, signing: [] } };
+    const callers = { load: async () => null, recordProof: async () => true, isTokenLive: async () => true };
     const credentials = createCredentialService({ ...own, ...subject, callers, tokens: connections.tokens });
     return { connections, credentials };
   };

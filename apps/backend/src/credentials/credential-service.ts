@@ -8,6 +8,8 @@ import { type ExchangeResult, exchangeCredentials } from './exchange-credentials
 import type { ExchangeDeps } from './exchange-request.ts';
 import { exchangeToken, type TokenRequest } from './exchange-token.ts';
 import { type LeasePage, type LeaseQuery, listLeases } from './list-leases.ts';
+import { type RenewInput, renewCredentials } from './renew-leases.ts';
+import { type RevokeDeps, type RevokedLeases, type RevokeFilter, revokeLeases } from './revoke-leases.ts';
 import { mintGraceMs } from './upstream-revocation.ts';
 import type { SubjectDeps } from './verify-subject.ts';
 import type { WantedCredential } from './wanted-credential.ts';
@@ -26,6 +28,8 @@ export interface CredentialService {
   exchangeToken(request: TokenRequest): Promise<ExchangeHttpAnswer>;
   attenuate(caller: AttenuatingCaller, input: AttenuateInput): Promise<DelegatedToken>;
   listLeases(caller: Caller, query: LeaseQuery): Promise<LeasePage>;
+  renew(caller: Caller, input: RenewInput): Promise<ExchangeResult>;
+  revokeLeases(caller: Caller, filter: RevokeFilter, dryRun: boolean): Promise<RevokedLeases>;
   /** Ends leases that a crash left pending, and those whose time is over; run it every few seconds. */
   sweep(): Promise<void>;
 }
@@ -33,8 +37,11 @@ export interface CredentialService {
 /** A lease is pending for as long as its credential is fetched; after so long whoever made it is gone. */
 const stalePendingMs = 5 * 60_000;
 
+/** What credentials need. */
+export type CredentialServiceDeps = ExchangeDeps & SubjectDeps & RevokeDeps;
+
 /** Puts the credentials together. */
-export function createCredentialService(deps: ExchangeDeps & SubjectDeps): CredentialService {
+export function createCredentialService(deps: CredentialServiceDeps): CredentialService {
   return {
     resolve: (caller, { sessionId, wanted, dryRun }) =>
       exchangeCredentials(deps, {
@@ -44,6 +51,8 @@ export function createCredentialService(deps: ExchangeDeps & SubjectDeps): Crede
     attenuate: (caller, input) => attenuateCredential(deps, caller, input),
     exchangeToken: (request) => exchangeToken(deps, request),
     listLeases: (caller, query) => listLeases(deps.store, caller, query),
+    renew: (caller, input) => renewCredentials(deps, caller, input),
+    revokeLeases: (caller, filter, dryRun) => revokeLeases(deps, caller, filter, dryRun),
     sweep: async () => {
       const now = new Date(deps.nowMs());
       const pendingBefore = new Date(now.getTime() - stalePendingMs);
@@ -51,6 +60,7 @@ export function createCredentialService(deps: ExchangeDeps & SubjectDeps): Crede
       await deps.store.transaction({ role: 'system', orgId: null }, (tx) =>
         sweepLeases(tx, { pendingBefore, mintedBefore, now }),
       );
+      deps.onLeasesEnded();
     },
   };
 }

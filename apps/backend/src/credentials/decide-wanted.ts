@@ -1,13 +1,18 @@
+import { KontextError } from '@kontext/errors';
 import {
+  type ApprovalFact,
   decideExchange,
   type ExchangeFacts,
   type ExchangeGranted,
+  leaseCap,
   tokenExchangeGrantType,
 } from '@kontext/oauth';
+import type { Minter, MintersByKind, MintTarget } from '../providers/minted/minter.ts';
 import type { ConnectionRow } from '../store/queries/connections.ts';
 import type { ProviderFact } from '../store/queries/issued-leases.ts';
-import { chooseConnection } from './choose-connection.ts';
+import { chooseConnection, chooseMinting } from './choose-connection.ts';
 import { closestName } from './closest-name.ts';
+import type { ExchangeSource } from './exchange-request.ts';
 import { makeRefusal, type RefusedCredential, refusedWith } from './outcome.ts';
 import { type WantedCredential, whyMalformed } from './wanted-credential.ts';
 
@@ -17,8 +22,21 @@ export interface BatchFacts {
   readonly providers: ReadonlyMap<string, ProviderFact>;
   /** By provider id. */
   readonly connections: ReadonlyMap<string, readonly ConnectionRow[]>;
+  readonly minters: MintersByKind;
   /** For hints. */
   readonly providerNames: readonly string[];
+  /** What it is exchanged from; null: the login itself. */
+  readonly source: SourceFact | null;
+  /** Null: nobody knows. */
+  readonly loginAgeSeconds: number | null;
+  /** By provider id, of those that want one. */
+  readonly approvals: ReadonlyMap<string, ApprovalFact>;
+}
+
+/** Bounds of what credentials are exchanged from. */
+export interface SourceFact extends Pick<ExchangeSource, 'scopesLeftOf'> {
+  /** Null: no end of its own. */
+  readonly leftSeconds: number | null;
 }
 
 /** A wanted credential that may be handed out. */
@@ -29,6 +47,14 @@ export interface GrantedCredential {
   readonly granted: ExchangeGranted;
   /** What the credential can do, see {@link decideWanted}. */
   readonly scopes: readonly string[];
+  /** How it is made; null when it is fetched. */
+  readonly mint: MeantMint | null;
+}
+
+/** What is to be minted, and by whom. */
+export interface MeantMint {
+  readonly minter: Minter;
+  readonly target: MintTarget;
 }
 
 /**
@@ -36,8 +62,8 @@ export interface GrantedCredential {
  *
  * The organisation's policy speaks of tool calls alone by now, so `credential_use` is allowed; the place for it is here.
  *
- * A generic provider issues one token with all scopes of the connection: it cannot be narrowed to what was asked for. So the
- * scopes named are those of the token, and an agent whose ceiling is below them gets none.
+ * A generic provider issues one token with all scopes of the connection: the scopes named are those of the token, not those asked
+ * for; where a ceiling is below them there is none.
  */
 export function decideWanted(
   wanted: WantedCredential,
@@ -47,57 +73,100 @@ export function decideWanted(
   if (malformed !== null) {
     return refusedWith(makeRefusal('KX_REQUEST_INVALID', 'invalid_request', null, malformed));
   }
+  const left = facts.source === null ? 'all' : facts.source.scopesLeftOf(wanted.provider);
+  if (left === 'nothing') return refusedWith(beyondSource(wanted.provider));
   const found = facts.providers.get(wanted.provider);
   const candidates = found === undefined ? [] : (facts.connections.get(found.provider.id) ?? []);
-  const choice = chooseConnection(candidates, wanted.resource);
-  const decision = decideExchange(toExchangeFacts(wanted, facts, found, choice));
+  const mint = found?.attached === true ? findMint(found, wanted, facts.minters) : null;
+  if (mint !== null && 'refusal' in mint) return mint;
+  const choice = mint === null ? chooseConnection(candidates, wanted.resource) : chooseMinting(candidates);
+  const decision = decideExchange(toExchangeFacts(wanted, facts, found, choice, left, mint));
   if (!decision.ok) return refusedWith(decision, hintFor(decision.code, wanted, facts));
+  if (mint !== null && (decision.expiresInCapSeconds ?? 0) < mint.target.ttlSeconds.min) {
+    return refusedWith(tooShort(wanted.provider, mint.target, decision.expiresInCapSeconds));
+  }
   if (found === undefined || choice.kind !== 'one') throw new TypeError('granted without a connection');
   const { connection } = choice;
-  const scopes = decision.kind === 'static' ? [] : connection.scopes;
-  const ceiling = facts.agent.ceilingScopes;
-  const excess = ceiling === null ? [] : scopes.filter((scope) => !ceiling.includes(scope));
-  if (excess.length > 0) {
-    const message = `${found.provider.name} cannot narrow its token to what the agent may have`;
-    const members = { scope: excess.join(' ') };
-    return refusedWith(makeRefusal('KX_SCOPE_EXCEEDED', 'invalid_scope', null, message, members));
-  }
-  return { ok: true, provider: found.provider, connection, granted: decision, scopes };
+  const scopes = decision.kind === 'oauth' ? connection.scopes : decision.scope;
+  return { ok: true, provider: found.provider, connection, granted: decision, scopes, mint };
 }
+
+/** How a credential of a provider is made; null when it is not made but fetched. */
+function findMint(
+  { provider }: ProviderFact,
+  { resource }: WantedCredential,
+  minters: MintersByKind,
+): MeantMint | RefusedCredential | null {
+  const minter = minters[provider.kind];
+  if (minter === undefined) return null;
+  try {
+    return { minter, target: minter.target(provider, resource) };
+  } catch (error) {
+    if (!(error instanceof KontextError)) throw error;
+    return refusedWith(makeRefusal(error.code, 'invalid_target', null, error.message), error.hint);
+  }
+}
+
+const tooShort = (provider: string, { ttlSeconds }: MintTarget, capSeconds: number | null) => {
+  const message = `${provider} makes nothing that ends within ${capSeconds ?? 0} s; the least is ${ttlSeconds.min} s`;
+  return makeRefusal('KX_MINT_REFUSED', 'invalid_target', null, message);
+};
+
+const beyondSource = (provider: string) =>
+  makeRefusal('KX_SCOPE_EXCEEDED', 'invalid_scope', null, `the token is not for ${provider.slice(0, 63)}`, {
+    scope: `credential:${provider.slice(0, 63)}`,
+  });
 
 function toExchangeFacts(
   wanted: WantedCredential,
-  { agent }: BatchFacts,
+  { agent, source, loginAgeSeconds, approvals }: BatchFacts,
   found: ProviderFact | undefined,
   choice: ReturnType<typeof chooseConnection<ConnectionRow>>,
+  left: 'all' | readonly string[],
+  mint: MeantMint | null,
 ): ExchangeFacts {
+  const { leaseTtlSeconds = 0, id = '' } = found?.provider ?? {};
+  const approval = approvals.get(id);
   return {
     // Client, subject and key were judged by the edge, before any fact of an organisation was loaded.
     client: { grantTypes: [tokenExchangeGrantType] },
     subject: { state: 'valid', jkt: 'proven' },
     proofJkt: 'proven',
     provider: found === undefined ? null : { ...found.provider, attached: found.attached },
-    connection: toConnectionFact(found, choice),
+    connection: toConnectionFact(found, choice, mint),
     delivery: wanted.delivery,
+    requestedKind: wanted.requestedKind ?? null,
     scope: [...new Set(wanted.scopes)],
-    ceilings: { subject: null, agent: agent.ceilingScopes },
+    ceilings: {
+      subject: left === 'all' ? null : left,
+      attachment: found?.ceilingScopes ?? null,
+      agent: agent.ceilingScopes,
+    },
     policy: null,
-    leaseCapSeconds: agent.maxTtlSeconds,
+    leaseCapSeconds: leaseCap(agent.maxTtlSeconds, leaseTtlSeconds, source?.leftSeconds ?? null),
+    loginAgeSeconds,
+    ...(approval === undefined ? {} : { approval }),
   };
 }
 
 function toConnectionFact(
   found: ProviderFact | undefined,
   choice: ReturnType<typeof chooseConnection<ConnectionRow>>,
+  mint: MeantMint | null,
 ): ExchangeFacts['connection'] {
   if (found === undefined || choice.kind === 'missing') return null;
   if (choice.kind === 'ambiguous') return { state: 'ambiguous', names: choice.names };
   const { id, state, scopes } = choice.connection;
   if (state === 'reauth_required') return { state, id };
-  const kind = found.provider.kind === 'static' ? 'static' : 'oauth';
+  const kind = kindOf(found.provider.kind);
+  if (mint !== null) return { state: 'connected', id, kind, scopes: mint.target.scopes };
   // A provider that was added without scopes and named none in its answer: what the token may do is not known.
   return { state: 'connected', id, kind, scopes: scopes.length > 0 ? scopes : null };
 }
+
+/** What a provider of that kind gives. */
+const kindOf = (kind: ProviderFact['provider']['kind']): ExchangeGranted['kind'] =>
+  kind === 'static' ? 'static' : kind === 'oauth2' ? 'oauth' : 'minted';
 
 function hintFor(
   code: string,

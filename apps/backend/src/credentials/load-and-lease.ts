@@ -6,6 +6,7 @@ import {
   findAgentById,
   findProviderFacts,
   findUsableConnections,
+  holdLease,
   holdSession,
   insertLeases,
   listProviderNames,
@@ -16,7 +17,7 @@ import type { Tx } from '../store/tx.ts';
 import { type BatchFacts, decideWanted, type GrantedCredential } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
-import { lookupNames, type WantedCredential } from './wanted-credential.ts';
+import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
 
 /** Agent that acts outside of any session. */
 const sessionlessAgent = 'run';
@@ -42,7 +43,8 @@ export interface BatchItem {
 /**
  * Step 1 of the exchange, in one transaction. The session is held meanwhile: whoever ends it ends these leases too.
  *
- * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, `KX_AGENT_UNKNOWN`.
+ * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, `KX_AGENT_UNKNOWN`, `KX_AGENT_DISABLED`; `KX_SUBJECT_INVALID` when what is
+ *   exchanged from has ended.
  */
 export async function loadAndLease(
   { store, nowMs }: ExchangeDeps,
@@ -50,16 +52,17 @@ export async function loadAndLease(
 ): Promise<{ readonly agent: BatchAgent; readonly items: readonly BatchItem[] }> {
   const { caller, wanted, dryRun } = request;
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
-    const agent = await findActingAgent(tx, request);
-    const facts = await loadFacts(tx, caller, agent, wanted);
     const now = new Date(nowMs());
+    const agent = await findActingAgent(tx, request);
+    const parent = await holdSource(tx, request);
+    const facts = await loadFacts(tx, request, agent, now);
     const leases: LeaseRow[] = [];
     const items = wanted.map((one): BatchItem => {
       const decision = decideWanted(one, facts);
       if (!decision.ok) return { wanted: one, decision, leaseId: null, dry: decision };
       const dry = describeDry(decision);
       if (dryRun) return { wanted: one, decision, leaseId: null, dry };
-      const lease = makeLease(request, agent, one, decision, now);
+      const lease = makeLease(request, agent, parent, one, decision, now);
       leases.push(lease);
       return { wanted: one, decision, leaseId: lease.id, dry };
     });
@@ -69,27 +72,43 @@ export async function loadAndLease(
 }
 
 async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<BatchAgent> {
-  if (sessionId === null) {
-    const agent = await findAgent(tx, caller.orgId, sessionlessAgent);
-    if (agent !== null) return agent;
-    throw new KontextError('KX_AGENT_UNKNOWN', `the organisation has no agent named ${sessionlessAgent}`);
-  }
+  if (sessionId === null) return requireAgent(await findAgent(tx, caller.orgId, sessionlessAgent));
   const session = isId('ses', sessionId) ? await holdSession(tx, sessionId) : null;
   if (session?.userId !== caller.userId) {
     throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
   }
   if (session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
-  const agent = await findAgentById(tx, session.agentId);
-  if (agent !== null) return agent;
-  throw new KontextError('KX_AGENT_UNKNOWN', 'the agent of the session does not exist any more');
+  return requireAgent(await findAgentById(tx, session.agentId));
+}
+
+/**
+ * The agent, when it may act.
+ *
+ * @throws KontextError `KX_AGENT_UNKNOWN` when there is none, `KX_AGENT_DISABLED`.
+ */
+export function requireAgent<A extends { readonly name: string; readonly disabledAt: Date | null }>(
+  agent: A | null,
+): A {
+  if (agent === null) throw new KontextError('KX_AGENT_UNKNOWN', 'the organisation has no such agent');
+  if (agent.disabledAt === null) return agent;
+  throw new KontextError('KX_AGENT_DISABLED', `the agent ${agent.name} is disabled`);
+}
+
+/** What is exchanged from holds until the new leases are stored: whoever ends it sees them. */
+async function holdSource(tx: Tx, { source, sessionId }: ExchangeRequest): Promise<LeaseRow | null> {
+  if (!source) return null;
+  const lease = await holdLease(tx, source.leaseId);
+  if (lease !== null && lease.sessionId === sessionId) return lease;
+  throw new KontextError('KX_SUBJECT_INVALID', 'what is exchanged from has ended');
 }
 
 async function loadFacts(
   tx: Tx,
-  { userId, orgId }: ExchangeRequest['caller'],
+  { caller, wanted, source = null }: ExchangeRequest,
   agent: BatchAgent,
-  wanted: readonly WantedCredential[],
+  now: Date,
 ): Promise<BatchFacts> {
+  const { userId, orgId, authAt } = caller;
   const names = lookupNames(wanted);
   const providers = await findProviderFacts(tx, orgId, agent.id, names);
   const rows = await findUsableConnections(
@@ -105,23 +124,45 @@ async function loadFacts(
   }
   const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
   const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
-  return { agent, providers, connections, providerNames };
+  const left = source?.expiresAtMs ?? null;
+  return {
+    ...{ agent, providers, connections, providerNames, approvals: new Map() },
+    loginAgeSeconds: authAt ? (now.getTime() - authAt.getTime()) / 1000 : null,
+    source:
+      source === null
+        ? null
+        : {
+            scopesLeftOf: source.scopesLeftOf,
+            leftSeconds: left === null ? null : (left - now.getTime()) / 1000,
+          },
+  };
 }
 
 function makeLease(
-  { caller, sessionId, channel }: ExchangeRequest,
+  { caller, sessionId, channel, source, renews }: ExchangeRequest,
   agent: BatchAgent,
-  { provider: name, resource }: WantedCredential,
+  parent: LeaseRow | null,
+  wanted: WantedCredential,
   { provider, connection, granted, scopes }: GrantedCredential,
   now: Date,
 ): LeaseRow {
+  const { provider: name, resource } = wanted;
   return {
     ...{ id: createId('lea', now.getTime()), orgId: caller.orgId, state: 'pending', kind: granted.kind },
-    ...{ jti: null, parentLeaseId: null, sessionId, connectionId: connection.id, providerId: provider.id },
-    ...{ provider: name, userId: caller.userId, agentId: agent.id, subject: caller.userId, actor: null },
+    ...{
+      jti: null,
+      parentLeaseId: parent?.id ?? null,
+      sessionId,
+      connectionId: connection.id,
+      providerId: provider.id,
+    },
+    ...{ provider: name, userId: caller.userId, agentId: agent.id, subject: caller.userId },
+    actor: source?.actor ?? null,
     ...{ audience: resource === '' ? name : `${name}/${resource}`, scope: [...scopes], delivery: channel },
     ...{ plannedName: null, upstreamExpiresAt: null, expiresAt: null, createdAt: now },
-    ...{ activatedAt: null, endedAt: null, endReason: null, resource, depth: 0, renewsLeaseId: null },
+    ...{ activatedAt: null, endedAt: null, endReason: null, resource },
+    renewsLeaseId: renews?.get(keyOf(wanted)) ?? null,
+    depth: parent === null ? 0 : parent.depth + 1,
     ...{ secretId: null, revocation: 'none', revocationAttempts: 0, revocationDueAt: null },
   };
 }

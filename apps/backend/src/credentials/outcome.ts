@@ -7,12 +7,13 @@ import {
   refuseUpstreamDown,
 } from '@kontext/oauth';
 import type { Secret } from '@kontext/redaction';
+import type { Recall } from './recall.ts';
 
 /** A credential that was handed out. */
 export interface IssuedCredential {
   readonly ok: true;
   readonly value: Secret;
-  readonly kind: 'oauth' | 'static';
+  readonly kind: 'oauth' | 'static' | 'minted' | 'token';
   /** Empty in a dry run. */
   readonly leaseId: string;
   readonly connectionId: string;
@@ -22,6 +23,8 @@ export interface IssuedCredential {
   /** When to stop using it; null for a static key. */
   readonly expiresAt: Date | null;
   readonly expiresInSeconds: number | null;
+  /** What can be done about it before its time; set once it is stored. */
+  readonly recall?: Recall;
 }
 
 /** Why there is none. `members` may hold `connect_uri` and `connect_expires_in`. */

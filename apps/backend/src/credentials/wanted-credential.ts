@@ -7,6 +7,8 @@ export interface WantedCredential {
   readonly resource: string;
   readonly scopes: readonly string[];
   readonly delivery: 'inject' | 'broker';
+  /** Kind that is insisted on; null or left out: any. */
+  readonly requestedKind?: 'oauth' | 'static' | null;
 }
 
 /** RFC 6749 §3.3. */

@@ -5,9 +5,16 @@ import {
   type Interceptor,
 } from '@connectrpc/connect';
 import { KontextError } from '@kontext/errors';
-import { type NonceIssuer, unauthenticated, verifyAccessToken, verifyDpopProof } from '@kontext/oauth';
-import { apiScope, type Caller } from '../caller.ts';
-import type { Callers } from '../login/callers.ts';
+import {
+  type AccessTokenClaims,
+  type NonceIssuer,
+  unauthenticated,
+  verifyAccessToken,
+  verifyDpopProof,
+} from '@kontext/oauth';
+import { apiScope, type Caller, type Delegation } from '../caller.ts';
+import { claimOf, isForUs, toDelegation } from '../credentials/verify-subject.ts';
+import type { CallerFacts, Callers, TokenClaim } from '../login/callers.ts';
 import type { ServerKeys } from '../login/server-keys.ts';
 import { boundStream } from './bound-stream.ts';
 import { toConnectError } from './connect-error.ts';
@@ -24,6 +31,13 @@ export interface AuthenticatedCaller extends Caller {
   readonly scope: string;
   /** When the token, and with it a stream, ends. */
   readonly tokenExpiresAtMs: number;
+  /** What the token is asked for again while a stream runs. */
+  readonly token: TokenClaim;
+  /** How the person behind the login was authenticated; null when the login does not say. */
+  readonly acr: string | null;
+  readonly authAt: Date | null;
+  /** Set when an agent acts by a delegation token: it may call little, see `permissions.ts`. */
+  readonly delegation: Delegation | null;
 }
 
 /** Where an RPC finds its caller; prefer {@link callerOf}. */
@@ -65,7 +79,7 @@ export interface AuthenticationInput {
 
 /**
  * Authenticates one request, in this order: scheme, access token (RFC 9068 §4), proof (RFC 9449 §4.3, §7), key, then in
- * one statement replay, membership, user, grant.
+ * one statement replay, membership, user, grant, deny-list, and for a delegation token its lease, session and agent.
  *
  * @throws KontextError `KX_UNAUTHENTICATED`, or `KX_DPOP_NONCE_NEEDED` when a nonce would help.
  */
@@ -77,8 +91,9 @@ export async function authenticate(
   const token = /^DPoP +([A-Za-z0-9._~+/-]+=*)$/i.exec(input.authorization ?? '')?.[1];
   if (token === undefined) throw refuse('the request carries no DPoP access token', 'RFC 9449 §7.1');
   const { apiUrl: audience, issuer } = parts;
-  const expected = { issuer, audience, jwks: parts.keys.publicJwks, nowMs, scope: apiScope };
+  const expected = { issuer, audience, jwks: parts.keys.publicJwks, nowMs };
   const claims = await verifyAccessToken({ token, ...expected });
+  if (!isForUs(claims)) throw refuse(`the access token lacks the scope ${apiScope}`, 'RFC 9068 §4');
   const proof = await verifyDpopProof({
     proof: input.dpop ?? undefined,
     htm: input.method,
@@ -88,33 +103,38 @@ export async function authenticate(
     isNonceValid: (nonce) => parts.nonces.isValid(nonce, nowMs),
   });
   if (proof.jkt !== claims.jkt) throw refuse('the access token is bound to another key', 'RFC 9449 §7.1');
-  const { sub: userId, org: orgId, grantId } = claims;
-  const facts = await parts.callers.load({ userId, orgId, grantId, jkt: proof.jkt, proofId: proof.jti });
+  const tokenClaim = claimOf(claims);
+  const facts = await parts.callers.load({
+    ...tokenClaim,
+    ...{ orgId: claims.org, jkt: proof.jkt, proofId: proof.jti },
+  });
+  return toCaller(claims, checkFacts(facts));
+}
+
+function checkFacts(facts: CallerFacts | null): CallerFacts {
   if (!facts) throw refuse('the user is not a member of the organisation', 'RFC 9068 §4');
   if (!facts.proofIsNew)
     throw unauthenticated('invalid_dpop_proof', 'RFC 9449 §11.1', 'the DPoP proof was used before');
   if (facts.userDisabled) throw refuse('the user is disabled', 'RFC 9068 §4');
   if (!facts.grantIsLive) throw refuse('the login was revoked', 'RFC 9068 §4');
+  if (!facts.tokenIsLive) throw refuse('the access token was revoked', 'RFC 9068 §4');
+  return facts;
+}
+
+function toCaller(claims: AccessTokenClaims, facts: CallerFacts): AuthenticatedCaller {
+  const { sub: userId, org: orgId, grantId, clientId, jkt, scope, exp, acr, authTime } = claims;
   const { userName, orgName, role, groups } = facts;
-  const { clientId, jkt, scope, exp } = claims;
   return {
-    userId,
-    userName,
-    orgId,
-    orgName,
-    role,
-    groups,
-    grantId,
-    clientId,
-    jkt,
-    scope,
-    tokenExpiresAtMs: exp * 1000,
+    ...{ userId, userName, orgId, orgName, role, groups, grantId, clientId, jkt, scope },
+    ...{ tokenExpiresAtMs: exp * 1000, token: claimOf(claims), acr: facts.acr ?? acr ?? null },
+    authAt: facts.authAt ?? (authTime === undefined ? null : new Date(authTime * 1000)),
+    delegation: toDelegation(claims, facts.leaseId),
   };
 }
 
 /**
  * The interceptor in front of every RPC. It puts the caller into the context values, maps errors, hands out nonces, and
- * ends a stream when its token expires or its grant is revoked.
+ * ends a stream when its token expires or it or its grant is revoked.
  *
  * @param onUnexpected Told about errors that are not ours, with the method's name.
  */

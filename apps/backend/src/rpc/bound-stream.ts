@@ -1,25 +1,24 @@
 import { unauthenticated } from '@kontext/oauth';
-import type { Callers } from '../login/callers.ts';
+import type { Callers, TokenClaim } from '../login/callers.ts';
 
 const defaultIntervalMs = 1000;
 
 /** Whose stream it is, and until when. */
 export interface StreamOwner {
-  readonly userId: string;
-  readonly grantId: string;
+  readonly token: TokenClaim;
   readonly tokenExpiresAtMs: number;
 }
 
 /** What is needed to look. */
 export interface StreamGuardParts {
-  readonly callers: Pick<Callers, 'isGrantLive'>;
+  readonly callers: Pick<Callers, 'isTokenLive'>;
   readonly nowMs: () => number;
   /** How often to look; default 1,000 ms. */
   readonly livenessIntervalMs?: number;
 }
 
 /**
- * Passes a stream on for as long as its caller may have it: until the token expires or the grant is revoked
+ * Passes a stream on for as long as its caller may have it: until the token expires, or it or its grant is revoked
  * (identity.md §5), looked at every second.
  *
  * @param fail Maps an error to what goes over the wire.
@@ -57,8 +56,8 @@ function watchCaller(
       if (nowMs() >= caller.tokenExpiresAtMs) {
         throw unauthenticated('invalid_token', 'RFC 9068 §4', 'the access token has expired');
       }
-      if (!(await callers.isGrantLive(caller.grantId, caller.userId))) {
-        throw unauthenticated('invalid_token', 'RFC 9068 §4', 'the login was revoked');
+      if (!(await callers.isTokenLive(caller.token))) {
+        throw unauthenticated('invalid_token', 'RFC 9068 §4', 'the login or the token was revoked');
       }
       timer?.refresh();
     };

@@ -1,28 +1,19 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { KontextError } from '@kontext/errors';
 import {
-  CredentialKind,
   CredentialSchema,
   CredentialService,
   Delivery,
-  ErrorDetailSchema,
-  LeaseSchema,
-  LeaseState,
+  type Placeholder,
   ResolvedPlaceholderSchema,
 } from '@kontext/protocol';
 import type { CredentialService as Credentials } from '../credentials/credential-service.ts';
 import type { IssuedCredential, Outcome, RefusedCredential } from '../credentials/outcome.ts';
 import { callerOf } from './authenticate.ts';
+import { toErrorDetail } from './connect-error.ts';
+import { credentialKinds, recalls, toLease, toRevokeFilter } from './lease-messages.ts';
 import type { RpcRoutes } from './router.ts';
-
-type LeaseRow = Awaited<ReturnType<Credentials['listLeases']>>['leases'][number];
-
-const leaseStates = {
-  pending: LeaseState.PENDING,
-  active: LeaseState.ACTIVE,
-  ended: LeaseState.ENDED,
-} as const;
-const credentialKinds = { oauth: CredentialKind.OAUTH, static: CredentialKind.STATIC } as const;
 
 /** The edge of credentials: wire in, wire out. A secret leaves only in `Credential.value`. */
 export const credentialRoutes =
@@ -30,21 +21,36 @@ export const credentialRoutes =
   (router) =>
     router.service(CredentialService, {
       resolveCredentials: async ({ sessionId, placeholders, dryRun }, context) => {
-        const wanted = placeholders.map(({ provider, resource, scopes, delivery }) => ({
-          ...{ provider, resource, scopes },
-          delivery: deliveryOf(delivery),
-        }));
-        const result = await credentials.resolve(callerOf(context), { sessionId, wanted, dryRun });
+        const wanted = placeholders.map(toWanted);
+        return toResults(await credentials.resolve(callerOf(context), { sessionId, wanted, dryRun }));
+      },
+      renewCredentials: async ({ sessionId, leaseIds, placeholders }, context) => {
+        if (placeholders.length > 0 && placeholders.length !== leaseIds.length) {
+          throw new KontextError('KX_REQUEST_INVALID', 'placeholders must be as many as lease_ids, or none');
+        }
+        const items = leaseIds.map((leaseId, i) => {
+          const placeholder = placeholders[i];
+          return { leaseId, wanted: placeholder === undefined ? null : toWanted(placeholder) };
+        });
+        return toResults(await credentials.renew(callerOf(context), { sessionId, items }));
+      },
+      revokeLeases: async (request, context) => {
+        const filter = toRevokeFilter(request);
+        const { leases, count } = await credentials.revokeLeases(callerOf(context), filter, request.dryRun);
+        return { leases: leases.map(toLease), count };
+      },
+      attenuateCredential: async ({ sessionId, leaseId, scopes, ttlSeconds }, context) => {
+        const input = { sessionId, leaseId, scopes, ttlSeconds };
+        const { outcome, serverEventHash } = await credentials.attenuate(callerOf(context), input);
+        if (!outcome.ok) throw toKontextError(outcome);
         return {
-          results: result.outcomes.map(toResolved),
-          ...(result.serverEventHash ? { serverEventHash: new Uint8Array(result.serverEventHash) } : {}),
+          credential: toCredential(outcome),
+          ...(serverEventHash ? { serverEventHash: new Uint8Array(serverEventHash) } : {}),
         };
       },
-      listLeases: async ({ sessionId, pageSize, pageToken }, context) => {
+      listLeases: async ({ sessionId, pageSize, pageToken, everybody, live, provider }, context) => {
         const page = await credentials.listLeases(callerOf(context), {
-          sessionId,
-          pageSize,
-          cursor: pageToken,
+          ...{ sessionId, pageSize, cursor: pageToken, everybody, live, provider },
         });
         return { leases: page.leases.map(toLease), nextPageToken: page.next ?? '' };
       },
@@ -53,6 +59,16 @@ export const credentialRoutes =
 /** An unknown way of delivery is refused like the one that is not built: never a silent inject. */
 const deliveryOf = (delivery: Delivery): 'inject' | 'broker' =>
   delivery === Delivery.INJECT || delivery === Delivery.UNSPECIFIED ? 'inject' : 'broker';
+
+const toWanted = ({ provider, resource, scopes, delivery }: Placeholder) => ({
+  ...{ provider, resource, scopes },
+  delivery: deliveryOf(delivery),
+});
+
+const toResults = ({ outcomes, serverEventHash }: Awaited<ReturnType<Credentials['resolve']>>) => ({
+  results: outcomes.map(toResolved),
+  ...(serverEventHash ? { serverEventHash: new Uint8Array(serverEventHash) } : {}),
+});
 
 const toResolved = (outcome: Outcome) =>
   outcome.ok
@@ -68,35 +84,23 @@ function toCredential(issued: IssuedCredential) {
     ...{ value: value.reveal(), kind: credentialKinds[kind], leaseId, connectionId, connectionName },
     scopes: [...scopes],
     ...(expiresAt ? { expiresAt: timestampFromDate(expiresAt) } : {}),
+    ...(issued.recall ? { recall: recalls[issued.recall] } : {}),
   };
   return create(CredentialSchema, init);
 }
 
-function toDetail({ refusal, hint, retryAfterSeconds }: RefusedCredential) {
-  const { code, oauthError, failureReason, members } = refusal;
-  return create(ErrorDetailSchema, {
-    ...{ code, hint, oauthError, failureReason: failureReason ?? '' },
-    connectUri: String(members.connect_uri ?? ''),
-    connectExpiresIn: Number(members.connect_expires_in ?? 0),
-    retryAfterSeconds: retryAfterSeconds ?? 0,
-  });
-}
+const detailsOf = ({ refusal, retryAfterSeconds }: RefusedCredential): Record<string, string | number> => ({
+  ...refusal.members,
+  ...{ oauth_error: refusal.oauthError, failure_reason: refusal.failureReason ?? '' },
+  retry_after_seconds: retryAfterSeconds ?? 0,
+});
 
-function toLease(row: LeaseRow) {
-  const { id, sessionId, connectionId, provider, kind, state, scope, activatedAt, expiresAt, endedAt } = row;
-  const init: MessageInitShape<typeof LeaseSchema> = {
-    ...{
-      id,
-      sessionId: sessionId ?? '',
-      connectionId: connectionId ?? '',
-      provider,
-      state: leaseStates[state],
-    },
-    kind: kind === 'static' ? CredentialKind.STATIC : CredentialKind.OAUTH,
-    scopes: scope,
-    ...(activatedAt ? { issuedAt: timestampFromDate(activatedAt) } : {}),
-    ...(expiresAt ? { expiresAt: timestampFromDate(expiresAt) } : {}),
-    ...(endedAt ? { endedAt: timestampFromDate(endedAt) } : {}),
-  };
-  return create(LeaseSchema, init);
-}
+const toDetail = (refused: RefusedCredential) =>
+  toErrorDetail(refused.refusal.code, refused.hint, detailsOf(refused));
+
+/** A refusal as the error of a call that asked for one thing. */
+const toKontextError = (refused: RefusedCredential) =>
+  new KontextError(refused.refusal.code, refused.refusal.message, {
+    hint: refused.hint,
+    details: detailsOf(refused),
+  });

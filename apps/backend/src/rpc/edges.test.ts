@@ -55,7 +55,8 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
       request.contextValues.set(callerKey, {
         ...caller,
         ...{ orgName: 'Org', groups: [], clientId: 'kontext-cli', jkt: 'jkt', scope: 'kontext' },
-        tokenExpiresAtMs: Date.now() + 60_000,
+        ...{ tokenExpiresAtMs: Date.now() + 60_000, acr: null, authAt: null, delegation: null },
+        token: { userId: caller.userId, grantId: caller.grantId, jti: 'jti', delegated: false },
       });
       return next(request).catch((error: unknown) => {
         throw toConnectError(error);

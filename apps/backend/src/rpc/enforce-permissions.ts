@@ -60,10 +60,16 @@ function protectedAction(
 export function checkPermission(
   name: string,
   permission: Permission<unknown> | null,
-  caller: Pick<AuthenticatedCaller, 'role'>,
+  caller: Pick<AuthenticatedCaller, 'role'> & Partial<Pick<AuthenticatedCaller, 'delegation'>>,
 ): void {
   if (permission === null) {
     throw new KontextError('KX_FORBIDDEN', `nobody may call ${name}`, { why: 'it has no row in the table' });
+  }
+  if (caller.delegation && permission.delegated !== true) {
+    throw new KontextError('KX_FORBIDDEN', `a delegation token may not call ${name}`, {
+      why: 'it resolves credentials within its scopes, and does nothing else',
+      hint: 'use the token of the login',
+    });
   }
   const { roles } = permission;
   if (roles === 'everybody' || roles.some((role) => role === caller.role)) return;

@@ -1,6 +1,6 @@
 /** What handing out credentials asks and stores; role `app`, the sweep as `system`. */
 import { and, asc, desc, eq, inArray, isNull, lt, lte, ne, or, sql } from 'drizzle-orm';
-import { agentProviders, agents, connections, leases, providers, sessions } from '../schema.ts';
+import { agentProviders, agents, connections, leases, providers, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import type { ConnectionRow } from './connections.ts';
 import { type LeaseRow, takeBack } from './leases.ts';
@@ -182,24 +182,101 @@ export async function touchConnections(tx: Tx, ids: readonly string[], now: Date
   await tx.update(connections).set({ lastUsedAt: now }).where(inArray(connections.id, free));
 }
 
-/** Leases of a user, newest first, before an id; of one session or of all. */
+/** A lease as it is shown. */
+export interface ListedLease {
+  readonly lease: LeaseRow;
+  /** Name the user is shown by. */
+  readonly userName: string;
+  /** Name of the registered agent; null when it is gone. */
+  readonly agent: string | null;
+  /** The provider as it is now; null when it was removed. */
+  readonly provider: Pick<ProviderRow, 'kind' | 'revocationEndpoint'> | null;
+}
+
+/** Which leases to list; null does not narrow. */
+export interface LeaseListFilter {
+  readonly userId: string | null;
+  readonly sessionId: string | null;
+  readonly provider: string | null;
+  /** Leave out those that ended. */
+  readonly live: boolean;
+}
+
+/** Leases, newest first, before an id. */
 export async function listLeases(
   tx: Tx,
-  filter: { readonly userId: string | null; readonly sessionId: string | null },
+  filter: LeaseListFilter,
   page: { readonly before: string | null; readonly limit: number },
-): Promise<LeaseRow[]> {
-  return tx
-    .select()
-    .from(leases)
+): Promise<ListedLease[]> {
+  return listed(tx)
     .where(
       and(
         filter.userId === null ? undefined : eq(leases.userId, filter.userId),
         filter.sessionId === null ? undefined : eq(leases.sessionId, filter.sessionId),
+        filter.provider === null ? undefined : eq(leases.provider, filter.provider),
+        filter.live ? ne(leases.state, 'ended') : undefined,
         page.before === null ? undefined : lt(leases.id, page.before),
       ),
     )
     .orderBy(desc(leases.id))
     .limit(page.limit);
+}
+
+/** Leases by id as they are shown, oldest first. */
+export async function describeLeases(tx: Tx, ids: readonly string[]): Promise<ListedLease[]> {
+  return listed(tx)
+    .where(sql`${leases.id} = ANY(${sql.param([...ids])}::text[])`)
+    .orderBy(asc(leases.id));
+}
+
+const listed = (tx: Tx) =>
+  tx
+    .select({
+      lease: leases,
+      userName: users.name,
+      agent: agents.name,
+      provider: { kind: providers.kind, revocationEndpoint: providers.revocationEndpoint },
+    })
+    .from(leases)
+    .innerJoin(users, and(eq(users.id, leases.userId), eq(users.orgId, leases.orgId)))
+    .leftJoin(agents, eq(agents.id, leases.agentId))
+    .leftJoin(providers, eq(providers.id, leases.providerId))
+    .$dynamic();
+
+/** A lease that is to be renewed, and the one that took over from it meanwhile: itself where none did. */
+export interface RenewableLease {
+  readonly askedId: string;
+  readonly newest: LeaseRow;
+}
+
+/**
+ * The newest lease of each chain of renewals, by an earlier one of it: whoever missed the answer to a renewal asks with the
+ * lease it knows. A successor that is pending or was never handed out does not count. Locked against being ended.
+ */
+export async function holdRenewable(
+  tx: Tx,
+  sessionId: string,
+  ids: readonly string[],
+): Promise<RenewableLease[]> {
+  const { rows } = await tx.execute<{ asked: string; id: string }>(sql`
+    WITH RECURSIVE chain(asked, id, step) AS (
+      SELECT id, id, 0 FROM leases WHERE id = ANY(${sql.param([...ids])}::text[]) AND session_id = ${sessionId}
+      UNION ALL
+      SELECT c.asked, l.id, c.step + 1 FROM chain c JOIN leases l ON l.renews_lease_id = c.id
+        AND l.activated_at IS NOT NULL AND l.session_id = ${sessionId}
+    )
+    SELECT DISTINCT ON (asked) asked, id FROM chain ORDER BY asked, step DESC, id DESC`);
+  const newest = await tx
+    .select()
+    .from(leases)
+    .where(sql`${leases.id} = ANY(${sql.param(rows.map(({ id }) => id))}::text[])`)
+    .orderBy(asc(leases.id))
+    .for('share');
+  const byId = new Map(newest.map((row) => [row.id, row]));
+  return rows.flatMap(({ asked, id }) => {
+    const row = byId.get(id);
+    return row === undefined ? [] : [{ askedId: asked, newest: row }];
+  });
 }
 
 /** From when on a pending lease was left by a crash: minted ones sooner, because what was made may be in use. */
