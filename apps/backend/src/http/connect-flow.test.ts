@@ -18,6 +18,7 @@ import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { startTestApp, type TestApp } from '../test-app.ts';
+import { confirming } from '../test-confirm.ts';
 import { logIn, postToken, type TestLogin } from '../test-login.ts';
 import { wire } from '../wiring.ts';
 
@@ -43,7 +44,8 @@ describe.each(testStores())('connecting and exchanging over the wire on $kind', 
     upstream = await startUpstream({ accessTokenTtlSeconds: 600 });
     login = await logIn(app);
     const transport = createConnectTransport({
-      ...{ baseUrl: app.apiUrl, httpVersion: '1.1', interceptors: [proving(() => login)] },
+      ...{ baseUrl: app.apiUrl, httpVersion: '1.1' },
+      interceptors: [confirming(app.owner), proving(() => login)],
     });
     providers = createClient(ProviderService, transport);
     connections = createClient(ConnectionService, transport);
