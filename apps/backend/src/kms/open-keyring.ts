@@ -1,10 +1,14 @@
 import { statSync } from 'node:fs';
 import { KontextError } from '@kontext/errors';
 import type { Config } from '../config.ts';
+import type { KekProvider } from '../store/queries/keks.ts';
+import { createAwsKms } from './aws-kms.ts';
+import { createGcpKms } from './gcp-kms.ts';
 import { createKeyFile, readKeyFile } from './key-file.ts';
 import type { KeyService } from './key-service.ts';
-import { createKeyring, type FileKeys, type Keyring } from './keyring.ts';
+import { createKeyring, type FileKeys, type Keyring, providerOf } from './keyring.ts';
 import { createFileKeyService, defaultKekFile } from './local-kms.ts';
+import { createVaultTransit } from './vault-transit.ts';
 
 /** The part of the configuration that names keys. */
 export type KeyConfig = Pick<Config, 'kekFile' | 'local' | 'dataDir' | 'kmsKeys' | 'vault'>;
@@ -33,8 +37,28 @@ export function keyFileOf({ kekFile, local, dataDir, kmsKeys }: KeyConfig): stri
 export async function openKeyring(config: KeyConfig): Promise<Keyring> {
   const path = keyFileOf(config);
   if (path !== null && config.local) createKeyFile(path);
-  const remote = new Map<string, KeyService>();
+  const remote = await openServices(config);
   return createKeyring({ remote, ...(path === null ? {} : { readFile: createFileReader(path) }) });
+}
+
+/** One service for all keys of a kind; its SDK is loaded only if a key asks for it. */
+async function openServices({ kmsKeys, vault }: KeyConfig): Promise<Map<string, KeyService>> {
+  const services = new Map<KekProvider, KeyService>();
+  const remote = new Map<string, KeyService>();
+  for (const id of kmsKeys) {
+    const provider = providerOf(id);
+    const service = services.get(provider) ?? (await openService(provider, vault));
+    services.set(provider, service);
+    remote.set(id, service);
+  }
+  return remote;
+}
+
+async function openService(provider: KekProvider, vault: KeyConfig['vault']): Promise<KeyService> {
+  if (provider === 'aws') return createAwsKms();
+  if (provider === 'gcp') return createGcpKms();
+  if (provider === 'vault' && vault !== null) return createVaultTransit(vault);
+  throw new KontextError('KX_INTERNAL', 'the configuration names a key of no known service');
 }
 
 /** Reads the file when it is another one than last time: its keys should pass through memory as rarely as possible. */

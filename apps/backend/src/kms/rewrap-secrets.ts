@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import { sealContextOf, sealedOf } from './sealed-secrets.ts';
 
 const scope = { role: 'system', orgId: null } as const;
-const batchSize = 100;
+const batchSize = 50;
 /** Key services answer in tens of milliseconds and limit how often they are asked. */
 const parallelWraps = 8;
 

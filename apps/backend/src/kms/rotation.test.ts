@@ -1,5 +1,8 @@
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createId } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openPostgresStore } from '../store/postgres-store.ts';
 import { addKekUses, countSecretsByKek, listKeks } from '../store/queries/keks.ts';
@@ -13,6 +16,7 @@ import { createKeyring, type Keyring } from './keyring.ts';
 import { createFileKeyService } from './local-kms.ts';
 import { openKeyring } from './open-keyring.ts';
 import { rewrapSecrets } from './rewrap-secrets.ts';
+import { activateKey } from './rotate-keys.ts';
 import { openRow, sealAsRow } from './sealed-secrets.ts';
 import { syncKeys } from './sync-keys.ts';
 import { clearKeys, createTestKeyFile, createTestLog, type TestKeyFile } from './test-keys.ts';
@@ -75,7 +79,7 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
   it('fails no opening and no sealing while keys rotate three times under load, on two replicas', async () => {
     const [one, two] = [await replica(), await replica(otherStore)];
     await one.run();
-    await put(one.keyring, 250);
+    await put(one.keyring, 120);
     let rotating = true;
     const tally = { opened: 0, sealed: 0 };
     const errors: unknown[] = [];
@@ -201,7 +205,6 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
     const one = await replica();
     await one.run();
     const rows = await put(one.keyring, 5);
-    const { eq } = await import('drizzle-orm');
     await store.transaction(scope, (tx) =>
       tx.update(secrets).set({ version: 2 }).where(eq(secrets.id, rows[2]!.id)),
     );
@@ -224,7 +227,6 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
     await put(one.keyring, 150);
     addKey(file.path, 'active');
     await syncKeys(store, one.keyring, new Date(nowMs));
-    const { KontextError } = await import('@kontext/errors');
     let left = 120;
     const failing: Keyring = Object.create(one.keyring, {
       wrap: {
@@ -270,7 +272,6 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
 
   it('lets no replica with an old key file bring the old key back', async () => {
     const behind = createTestKeyFile();
-    const { copyFileSync } = await import('node:fs');
     copyFileSync(file.path, behind.path);
     const [one, two] = [await replica(), await replica(store, behind.config)];
     await one.run();
@@ -380,7 +381,6 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
   });
 
   it('goes on with the keys it has while the key file cannot be read, and says why', async () => {
-    const { writeFileSync } = await import('node:fs');
     const one = await replica();
     await one.run();
     const [row] = await put(one.keyring, 1);
@@ -404,7 +404,6 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
     await one.run();
     await put(one.keyring, 1);
     selectKey(file.path, old);
-    const { activateKey } = await import('./rotate-keys.ts');
     await activateKey(
       { store, keyring: await openKeyring(file.config), config: file.config },
       old,

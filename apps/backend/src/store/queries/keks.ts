@@ -168,18 +168,25 @@ export interface Rewrapped {
  * Stores re-wrapped data keys, each only if its secret is still wrapped under the KEK it was read under: another replica may
  * have been quicker, and the secret may be gone.
  *
- * @param rewrapped Ascending by id, so that two replicas lock rows in one order.
+ * One statement, so that the embedded database is not held up; rows are locked by ascending id, so that two replicas do not
+ * wait for each other.
+ *
  * @returns How many were stored.
  */
 export async function replaceWrappedDeks(tx: Tx, rewrapped: readonly Rewrapped[]): Promise<number> {
-  let stored = 0;
-  for (const { id, oldKekId, kekId, wrappedDek } of rewrapped) {
-    const rows = await tx
-      .update(secrets)
-      .set({ kekId, wrappedDek })
-      .where(and(eq(secrets.id, id), eq(secrets.kekId, oldKekId)))
-      .returning({ id: secrets.id });
-    stored += rows.length;
-  }
-  return stored;
+  if (rewrapped.length === 0) return 0;
+  const values = rewrapped.map(
+    ({ id, oldKekId, kekId, wrappedDek }) =>
+      sql`(${id}::text, ${oldKekId}::text, ${kekId}::text, ${wrappedDek}::bytea)`,
+  );
+  const { rows } = await tx.execute(sql`
+    WITH given (id, old_kek_id, kek_id, wrapped_dek) AS (VALUES ${sql.join(values, sql`, `)}),
+      locked AS (
+        SELECT secrets.id FROM secrets JOIN given ON given.id = secrets.id AND given.old_kek_id = secrets.kek_id
+        ORDER BY secrets.id FOR UPDATE OF secrets)
+    UPDATE secrets SET kek_id = given.kek_id, wrapped_dek = given.wrapped_dek
+    FROM given JOIN locked ON locked.id = given.id
+    WHERE secrets.id = given.id AND secrets.kek_id = given.old_kek_id
+    RETURNING secrets.id`);
+  return rows.length;
 }
