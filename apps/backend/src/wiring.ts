@@ -1,15 +1,23 @@
+import { KontextError } from '@kontext/errors';
 import type { AppParts, Wiring } from './app.ts';
-import { createAppendSignal } from './audit/append-signal.ts';
+import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts';
 import { createAuditService } from './audit/audit-service.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
 import { registerConnectPages } from './http/connect-flow.ts';
+import { registerFederation } from './http/federation.ts';
 import { tokenExchangeHandler } from './http/token-exchange.ts';
+import { createFederation } from './login/federation/federation.ts';
+import { createRelyingParty } from './login/federation/relying-party.ts';
+import { createAgentService } from './organisations/agents.ts';
+import { createMembers } from './organisations/members.ts';
 import { createPolicyService } from './policies/policy-service.ts';
-import { createSafeFetch } from './providers/safe-fetch.ts';
+import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
+import { agentRoutes } from './rpc/agents.ts';
 import { auditRoutes } from './rpc/audit.ts';
 import { connectionRoutes } from './rpc/connections.ts';
 import { credentialRoutes } from './rpc/credentials.ts';
+import { identityProviderRoutes } from './rpc/identity-providers.ts';
 import { organisationRoutes } from './rpc/organisation.ts';
 import { policyRoutes } from './rpc/policies.ts';
 import { providerRoutes } from './rpc/providers.ts';
@@ -30,25 +38,44 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
   const policies = createPolicyService({ store, kms, nowMs });
   const sessions = createSessionService({ store, policies, appended, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
-  const fetch = createSafeFetch({ allowLoopback: local });
+  const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
+  const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
   const connectionDeps = { ...parts, refreshStore, fetch, appended };
   const connections = createConnectionService(connectionDeps);
   const credentials = createCredentialService({ ...connectionDeps, tokens: connections.tokens });
+  const members = createMembers({ store, appended, nowMs });
   return {
     services: [
       sessionRoutes(sessions),
       policyRoutes(policies),
       auditRoutes(audit),
-      organisationRoutes(policies, nowMs),
+      organisationRoutes({ policies, members, nowMs }),
       providerRoutes(connections),
       connectionRoutes(connections),
       credentialRoutes(credentials),
+      agentRoutes(createAgentService({ store, appended, nowMs })),
     ],
-    pages: [(app) => registerConnectPages(app, { kit, flow: connections.flow, local })],
+    pages: [
+      (app) => registerConnectPages(app, { kit, flow: connections.flow, local }),
+      (app) => registerFederation(app, { kit, federation, local }),
+    ],
+    federation,
     tokenExchange: tokenExchangeHandler(credentials),
     tasks: [
       { name: 'lost sessions', intervalMs: minuteMs, run: () => sessions.sweep() },
       { name: 'leases', intervalMs: minuteMs, run: () => credentials.sweep() },
+      { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],
   };
+}
+
+/** Logins through identity providers of organisations. */
+function createLoginRooms(parts: AppParts, appended: AppendSignal, fetch: SafeFetch) {
+  const { keys, local, nowMs } = parts;
+  const [signingKey] = keys.signing;
+  if (signingKey === undefined) throw new KontextError('KX_INTERNAL', 'there is no signing key');
+  const relyingParty = createRelyingParty({ fetch, local, signingKey, nowMs });
+  const verifierKey = keys.derive('federation-pkce')[0];
+  const federationDeps = { ...parts, appended, relyingParty, verifierKey };
+  return { federationDeps, federation: createFederation(federationDeps, fetch) };
 }

@@ -357,6 +357,12 @@ export const errorTable = {
     'the role of the user does not allow it',
     'ask an administrator',
   ),
+  KX_LAST_OWNER: spec(
+    1,
+    'failed_precondition',
+    'an organisation keeps an owner who can log in',
+    'make somebody else an owner first',
+  ),
   KX_CONFIRMATION_NEEDED: spec(
     77,
     'unauthenticated',

@@ -165,16 +165,17 @@ export function createAuthentication(
   };
 }
 
-/** RFC 9449 §7.1, §9: what the client has to do better. */
+/** RFC 9449 §7.1, §9, RFC 9470 §3: what the client has to do better. */
 function addChallenge(metadata: Headers, error: unknown, parts: AuthenticationParts): void {
   metadata.set('dpop-nonce', parts.nonces.issue(parts.nowMs()));
-  const name = error instanceof KontextError ? error.details.oauth_error : undefined;
-  if (error instanceof KontextError && error.spec.rpcCode === 'unauthenticated') {
-    metadata.set(
-      'www-authenticate',
-      `DPoP algs="ES256"${name === undefined ? '' : `, error="${String(name)}"`}`,
-    );
-  }
+  if (!(error instanceof KontextError) || error.spec.rpcCode !== 'unauthenticated') return;
+  const { oauth_error: name, acr_values: acr, max_age: maxAge } = error.details;
+  const parameters = [
+    ...(name === undefined ? [] : [`error="${name}"`]),
+    ...(acr === undefined ? [] : [`acr_values="${acr}"`]),
+    ...(maxAge === undefined ? [] : [`max_age="${maxAge}"`]),
+  ];
+  metadata.set('www-authenticate', ['DPoP algs="ES256"', ...parameters].join(', '));
 }
 
 const refuse = (message: string, section: string): KontextError =>

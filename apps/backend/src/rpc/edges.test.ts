@@ -21,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAppendSignal } from '../audit/append-signal.ts';
 import { createAuditService } from '../audit/audit-service.ts';
 import type { Caller } from '../caller.ts';
+import { createMembers } from '../organisations/members.ts';
 import {
   createTestOrganisation,
   type TestOrganisation,
@@ -66,7 +67,11 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
       (router) => {
         sessionRoutes(sessions)(router);
         policyRoutes(policies)(router);
-        organisationRoutes(policies, Date.now)(router);
+        organisationRoutes({
+          policies,
+          members: createMembers({ store, appended, nowMs: Date.now }),
+          nowMs: Date.now,
+        })(router);
         auditRoutes(createAuditService({ store, appended }))(router);
       },
       { router: { interceptors: [authenticated] } },

@@ -1,22 +1,61 @@
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import { OrganisationService } from '@kontext/protocol';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { MemberSchema, OrganisationService } from '@kontext/protocol';
+import type { InvitationDeps } from '../organisations/invitations.ts';
+import type { ListedMember, Members } from '../organisations/members.ts';
 import type { PolicyService } from '../policies/policy-service.ts';
 import { version } from '../version.ts';
 import { callerOf } from './authenticate.ts';
+import { invitationHandlers } from './invitations.ts';
 import type { RpcRoutes } from './router.ts';
 
-/** The edge that tells callers who they are. */
+/** The work behind this edge. */
+export interface OrganisationWork {
+  readonly policies: Pick<PolicyService, 'keyThumbprint'>;
+  readonly members: Members;
+  readonly nowMs: () => number;
+}
+
+/** The edge of the organisation: who the caller is, and who else belongs to it. */
 export const organisationRoutes =
-  (policies: Pick<PolicyService, 'keyThumbprint'>, nowMs: () => number): RpcRoutes =>
+  ({ policies, members, nowMs }: OrganisationWork): RpcRoutes =>
   (router) =>
     router.service(OrganisationService, {
+      ...invitationHandlers(invitations),
       getCaller: async (_request, context) => {
-        const { userId, userName, orgId, orgName, role } = callerOf(context);
+        const { userId, userName, orgId, orgName, role, groups } = callerOf(context);
         const policyKeyThumbprint = await policies.keyThumbprint(orgId);
         return {
           ...{ userId, userName, orgId, orgName, role, policyKeyThumbprint },
+          groups: [...groups],
           serverVersion: version,
-          now: timestampFromMs(nowMs()),
+          now: timestampFromMs(invitations.nowMs()),
         };
       },
+      listMembers: async ({ pageSize, pageToken }, context) => {
+        const page = await members.list(callerOf(context), { pageSize, pageToken });
+        return { members: page.members.map(toMember), nextPageToken: page.next };
+      },
+      setMember: async ({ userId, role, groups }, context) => ({
+        member: toMember(await members.set(callerOf(context), { userId, role, groups })),
+      }),
+      suspendMember: async ({ userId, restore }, context) => {
+        if (restore) {
+          await members.restore(callerOf(context), userId);
+          return {};
+        }
+        const { logins, sessions, leases } = await members.suspend(callerOf(context), userId);
+        return { loginsEnded: logins, sessionsEnded: sessions, leasesEnded: leases };
+      },
     });
+
+function toMember(member: ListedMember) {
+  const { userId, name, email, role, groups, suspendedAt, lastLoginAt, liveSessions } = member;
+  const init: MessageInitShape<typeof MemberSchema> = {
+    ...{ userId, name, email, role, groups: [...groups], liveSessions },
+    identityProvider: member.identityProvider ?? '',
+    ...(suspendedAt ? { suspendedAt: timestampFromDate(suspendedAt) } : {}),
+    ...(lastLoginAt ? { lastLoginAt: timestampFromDate(lastLoginAt) } : {}),
+  };
+  return create(MemberSchema, init);
+}

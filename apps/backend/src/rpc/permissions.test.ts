@@ -28,10 +28,12 @@ describe('the table of permissions', () => {
   it('lets nobody call what has no row, and no role it does not know', () => {
     const stray = { name: 'toString', parent: { name: 'Object' } } as DescMethod;
     expect(permissionOf(stray)).toBeNull();
-    expect(() => checkPermission('X/Y', null, { role: 'owner' })).toThrow(/nobody may call X\/Y/);
+    expect(() => checkPermission('X/Y', null, { role: 'owner', delegation: null })).toThrow(
+      /nobody may call X\/Y/,
+    );
     const row = { roles: ['owner', 'admin'] } as const;
     for (const role of ['', 'OWNER', 'root', 'own']) {
-      expect(() => checkPermission('X/Y', row, { role })).toThrow(
+      expect(() => checkPermission('X/Y', row, { role, delegation: null })).toThrow(
         expect.objectContaining({ code: 'KX_FORBIDDEN', why: 'it is for owner or admin' }),
       );
     }
