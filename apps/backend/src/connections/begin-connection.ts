@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
@@ -13,6 +12,7 @@ import { findProvider, type ProviderRow } from '../store/queries/providers.ts';
 import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
+import { makeConnection } from './make-connection.ts';
 import { unknownProvider } from './manage-providers.ts';
 import { isProviderName, parseConnectionName, parseScopes } from './parse-provider.ts';
 import { requireAdministrator } from './roles.ts';
@@ -173,15 +173,3 @@ async function findOrInsert(
   await insertConnection(tx, made);
   return made;
 }
-
-/** A pending connection without secret. */
-export const makeConnection = (
-  { id: providerId, orgId }: ProviderRow,
-  userId: string | null,
-  name: string,
-  now: Date,
-): ConnectionRow => ({
-  ...{ id: createId('con', now.getTime()), orgId, providerId, userId, name, state: 'pending', scopes: [] },
-  ...{ secretId: null, version: 0, accessExpiresAt: null, account: null, failure: null, createdAt: now },
-  ...{ refreshStartedAt: null, connectedAt: null, lastUsedAt: null, revokedAt: null, metadata: '{}' },
-});

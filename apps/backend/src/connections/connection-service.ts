@@ -12,17 +12,28 @@ import { type BeginInput, beginConnection, type ConnectLink } from './begin-conn
 import { type ConnectFlow, createConnectFlow } from './connect-flow.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { createFreshTokens, type FreshTokens } from './fresh-tokens.ts';
-import { addProvider, callbackUrlOf, listProviders, removeProvider } from './manage-providers.ts';
-import type { ProviderInput } from './parse-provider.ts';
+import {
+  type AttachedProvider,
+  addProvider,
+  attachProvider,
+  callbackUrlOf,
+  detachProvider,
+  listProviders,
+} from './manage-providers.ts';
+import type { AttachInput, ProviderInput } from './parse-provider.ts';
 import { putSecret, type SecretInput } from './put-secret.ts';
+import { type RemoveResult, removeProvider } from './remove-provider.ts';
 import { type RevokeResult, revokeConnection } from './revoke-connection.ts';
 import { isAdministrator } from './roles.ts';
 
 /** Providers and connections as their edges use them. What each function refuses is said where it is written. */
 export interface ConnectionService {
-  addProvider(caller: Caller, input: ProviderInput): Promise<ProviderRow>;
-  listProviders(caller: Caller): Promise<ProviderRow[]>;
-  removeProvider(caller: Caller, name: string, force: boolean): Promise<void>;
+  addProvider(caller: Caller, input: ProviderInput): Promise<AttachedProvider>;
+  listProviders(caller: Caller): Promise<AttachedProvider[]>;
+  removeProvider(caller: Caller, name: string, force: boolean): Promise<RemoveResult>;
+  attachProvider(caller: Caller, provider: string, input: AttachInput): Promise<void>;
+  /** @returns How many leases ended with it. */
+  detachProvider(caller: Caller, provider: string, agent: string): Promise<number>;
   /** URL to register at the provider; empty for a static one. */
   callbackUrl(provider: ProviderRow): string;
   begin(caller: Caller, input: BeginInput): Promise<ConnectLink>;
@@ -43,6 +54,8 @@ export function createConnectionService(deps: ConnectionDeps): ConnectionService
     addProvider: (caller, input) => addProvider(deps, caller, input),
     listProviders: (caller) => listProviders(deps, caller),
     removeProvider: (caller, name, force) => removeProvider(deps, caller, name, force),
+    attachProvider: (caller, provider, input) => attachProvider(deps, caller, provider, input),
+    detachProvider: (caller, provider, agent) => detachProvider(deps, caller, provider, agent),
     callbackUrl: (provider) => callbackUrlOf(deps.apiUrl, provider),
     begin: (caller, input) => beginConnection(deps, caller, input),
     get: async (caller, connectionId) => {

@@ -12,8 +12,8 @@ import {
 import { findProvider, insertProvider, type ProviderRow } from '../store/queries/providers.ts';
 import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
-import { makeConnection } from './begin-connection.ts';
 import type { ConnectionDeps } from './deps.ts';
+import { makeConnection } from './make-connection.ts';
 import { makeProvider, recordNewProvider } from './manage-providers.ts';
 import { isProviderName, parseConnectionName } from './parse-provider.ts';
 import { isAdministrator, requireAdministrator } from './roles.ts';
@@ -136,11 +136,9 @@ async function findOrMakeProvider(
   const id = createId('prv', now.getTime());
   const made = makeProvider({
     ...{ id, orgId: caller.orgId, name, kind: 'static', clientSecretId: null, createdAt: now },
-    ...{ authorizationEndpoint: '', tokenEndpoint: '', revocationEndpoint: '', clientId: '' },
-    ...{ clientAuth: 'none', scopes: [] },
   });
   await insertProvider(tx, made, null);
-  await recordNewProvider(tx, deps, caller, made, now);
+  await recordNewProvider(tx, deps, caller, { row: made, agents: [] }, now);
   return made;
 }
 

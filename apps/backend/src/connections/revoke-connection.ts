@@ -66,7 +66,10 @@ const notFound = (): KontextError =>
   new KontextError('KX_CONNECTION_NOT_FOUND', 'there is no such connection, or it is not yours');
 
 /** Tells the provider, as well as it can be told (RFC 7009); never throws. */
-async function revokeAtProvider(deps: ConnectionDeps, held: OpenableConnection): Promise<RevokeResult> {
+export async function revokeAtProvider(
+  deps: ConnectionDeps,
+  held: OpenableConnection,
+): Promise<RevokeResult> {
   const { provider, secret } = held;
   const manually = (why: string) => ({
     revokedAtProvider: false,

@@ -1,10 +1,13 @@
 import { create } from '@bufbuild/protobuf';
-import { ClientAuth, ProviderKind, ProviderSchema, ProviderService } from '@kontext/protocol';
+import { ClientAuth, type Provider, ProviderKind, ProviderSchema, ProviderService } from '@kontext/protocol';
 import type { ConnectionService } from '../connections/connection-service.ts';
+import type { ProviderInput } from '../connections/parse-provider.ts';
+import { catalogue, endpointsOf, findEntry, placesOf } from '../providers/catalogue/catalogue.ts';
+import type { CatalogueEntry } from '../providers/catalogue/entry.ts';
 import { callerOf } from './authenticate.ts';
 import type { RpcRoutes } from './router.ts';
 
-type ProviderRow = Awaited<ReturnType<ConnectionService['addProvider']>>;
+type AttachedProvider = Awaited<ReturnType<ConnectionService['addProvider']>>;
 
 const kinds = {
   oauth2: ProviderKind.OAUTH2,
@@ -25,33 +28,61 @@ const clientAuths = {
 export const providerRoutes =
   (connections: ConnectionService): RpcRoutes =>
   (router) => {
-    const toMessage = (row: ProviderRow) => {
-      const { name, kind, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, scopes } = row;
+    const toMessage = (row: AttachedProvider): Provider => {
+      const entry = findEntry(row.catalogueId);
       return create(ProviderSchema, {
-        ...{ name, kind: kinds[kind], authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId },
-        ...{ scopes, clientAuth: clientAuths[row.clientAuth], callbackUrl: connections.callbackUrl(row) },
+        ...{ name: row.name, kind: kinds[row.kind], clientId: row.clientId, scopes: row.scopes },
+        authorizationEndpoint: row.authorizationEndpoint,
+        tokenEndpoint: row.tokenEndpoint,
+        revocationEndpoint: row.revocationEndpoint,
+        ...{ clientAuth: clientAuths[row.clientAuth], callbackUrl: connections.callbackUrl(row) },
+        ...{ catalogueId: row.catalogueId, issuer: row.issuer, settingsJson: row.settings },
+        ...{ variables: [...(entry?.variables ?? [])], title: entry?.title ?? '' },
+        agents: row.agents.map(({ agent, scopes }) => ({ agent, scopes: [...(scopes ?? [])] })),
+        maxLoginAgeSeconds: row.maxLoginAgeSeconds ?? 0,
+        ...{ needsApproval: row.approval === 'user', leaseTtlSeconds: row.leaseTtlSeconds },
       });
     };
     router.service(ProviderService, {
       addProvider: async ({ provider, clientSecret }, context) => {
         const wanted = provider ?? create(ProviderSchema);
-        const { name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, scopes } = wanted;
-        const row = await connections.addProvider(callerOf(context), {
-          ...{ name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, scopes },
-          ...{ kind: nameOf(kinds, wanted.kind), clientAuth: nameOf(clientAuths, wanted.clientAuth) },
-          clientSecret,
-        });
+        const row = await connections.addProvider(callerOf(context), toInput(wanted, clientSecret));
         return { provider: toMessage(row) };
       },
       listProviders: async (_request, context) => ({
         providers: (await connections.listProviders(callerOf(context))).map(toMessage),
       }),
-      removeProvider: async ({ name, force }, context) => {
-        await connections.removeProvider(callerOf(context), name, force);
+      removeProvider: ({ name, force }, context) =>
+        connections.removeProvider(callerOf(context), name, force),
+      listCatalogue: () => ({ entries: catalogue.map(entryToMessage) }),
+      attachProvider: async ({ provider, agent, scopes }, context) => {
+        await connections.attachProvider(callerOf(context), provider, { agent, scopes });
         return {};
       },
+      detachProvider: async ({ provider, agent }, context) => ({
+        leasesEnded: await connections.detachProvider(callerOf(context), provider, agent),
+      }),
     });
   };
+
+function toInput(wanted: Provider, clientSecret: string): ProviderInput {
+  const { name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, scopes } = wanted;
+  const { catalogueId, issuer, settingsJson, maxLoginAgeSeconds, needsApproval, leaseTtlSeconds } = wanted;
+  return {
+    ...{ name, authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, scopes, clientSecret },
+    ...{ kind: nameOf(kinds, wanted.kind), clientAuth: nameOf(clientAuths, wanted.clientAuth) },
+    ...{ catalogueId, issuer, settingsJson, maxLoginAgeSeconds, needsApproval, leaseTtlSeconds },
+    agents: wanted.agents,
+  };
+}
+
+const entryToMessage = (entry: CatalogueEntry): Provider =>
+  create(ProviderSchema, {
+    ...{ name: entry.id, catalogueId: entry.id, title: entry.title, kind: kinds[entry.kind] },
+    ...endpointsOf(entry, placesOf(entry, {})),
+    ...{ scopes: [...entry.scopes], variables: [...entry.variables] },
+    ...{ clientAuth: clientAuths[entry.clientAuth], settingsJson: JSON.stringify(entry.settings) },
+  });
 
 /** The name of an enum value; null for one that is missing or unknown. */
 function nameOf<K extends string>(names: Readonly<Record<K, number>>, value: number): K | null {

@@ -1,8 +1,8 @@
 /** Providers of an organisation and which agents may use them; all as role `app`, lists also as `read`. */
-import { and, asc, count, eq, inArray, ne } from 'drizzle-orm';
-import { agentProviders, agents, connections, providers, secrets } from '../schema.ts';
+import { and, asc, count, eq, inArray, isNotNull, ne, or } from 'drizzle-orm';
+import { agentProviders, agents, connections, leases, providers, secrets } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { endLeasesOf } from './leases.ts';
+import { endLeases, endLeasesOf } from './leases.ts';
 import type { SecretRow } from './secrets.ts';
 
 /** A provider as stored. */
@@ -18,25 +18,130 @@ export async function insertProvider(
   await tx.insert(providers).values(provider);
 }
 
-/** Lets agents of the organisation, by name, use a provider; names that do not exist are passed over. */
+/** An agent that may have credentials of a provider. */
+export interface AttachedAgentRow {
+  readonly agent: string;
+  /** Null: no bound of its own. */
+  readonly scopes: readonly string[] | null;
+}
+
+/**
+ * Lets agents of the organisation, by name, use a provider; one that may already gets these scopes.
+ *
+ * @returns Names that no agent has; nothing was done for them.
+ */
 export async function attachProvider(
   tx: Tx,
   provider: Pick<ProviderRow, 'id' | 'orgId'>,
-  agentNames: readonly string[],
+  attached: readonly AttachedAgentRow[],
   now: Date,
-): Promise<void> {
+): Promise<string[]> {
+  if (attached.length === 0) return [];
+  const names = attached.map(({ agent }) => agent);
   const found = await tx
+    .select({ id: agents.id, name: agents.name })
+    .from(agents)
+    .where(and(eq(agents.orgId, provider.orgId), inArray(agents.name, names)));
+  const ids = new Map(found.map(({ id, name }) => [name, id]));
+  // A name that stands there twice: the last word counts.
+  const wanted = new Map(attached.map(({ agent, scopes }) => [ids.get(agent), scopes] as const));
+  for (const [agentId, scopes] of wanted) {
+    if (agentId === undefined) continue;
+    const list = scopes === null ? null : [...scopes];
+    await tx
+      .insert(agentProviders)
+      .values({ orgId: provider.orgId, agentId, providerId: provider.id, scopes: list, createdAt: now })
+      .onConflictDoUpdate({
+        target: [agentProviders.agentId, agentProviders.providerId],
+        set: { scopes: list },
+      });
+  }
+  return names.filter((name) => !ids.has(name));
+}
+
+/**
+ * Takes a provider away from an agent and ends what the agent holds of it.
+ *
+ * @returns How many leases it ended; null when it was not attached.
+ */
+export async function detachProvider(
+  tx: Tx,
+  { id, orgId }: Pick<ProviderRow, 'id' | 'orgId'>,
+  agent: string,
+  now: Date,
+): Promise<number | null> {
+  const [found] = await tx
     .select({ id: agents.id })
     .from(agents)
-    .where(and(eq(agents.orgId, provider.orgId), inArray(agents.name, [...agentNames])));
-  if (found.length === 0) return;
-  const rows = found.map(({ id }) => ({
-    orgId: provider.orgId,
-    agentId: id,
-    providerId: provider.id,
-    createdAt: now,
-  }));
-  await tx.insert(agentProviders).values(rows).onConflictDoNothing();
+    .where(and(eq(agents.orgId, orgId), eq(agents.name, agent)))
+    .limit(1);
+  if (found === undefined) return null;
+  const gone = await tx
+    .delete(agentProviders)
+    .where(and(eq(agentProviders.agentId, found.id), eq(agentProviders.providerId, id)))
+    .returning({ agentId: agentProviders.agentId });
+  if (gone.length === 0) return null;
+  const held = await tx
+    .select({ id: leases.id })
+    .from(leases)
+    .where(and(eq(leases.agentId, found.id), eq(leases.providerId, id), ne(leases.state, 'ended')));
+  const ids = held.map((lease) => lease.id);
+  return (await endLeases(tx, ids, 'provider_detached', now)).length;
+}
+
+/** Takes a provider away from every agent. */
+export async function detachAll(tx: Tx, providerId: string): Promise<void> {
+  await tx.delete(agentProviders).where(eq(agentProviders.providerId, providerId));
+}
+
+/** Which agents each provider is attached to, by provider id; agents by name. */
+export async function listAttachedAgents(tx: Tx, orgId: string): Promise<Map<string, AttachedAgentRow[]>> {
+  const rows = await tx
+    .select({ id: agentProviders.providerId, agent: agents.name, scopes: agentProviders.scopes })
+    .from(agentProviders)
+    .innerJoin(agents, eq(agents.id, agentProviders.agentId))
+    .where(eq(agentProviders.orgId, orgId))
+    .orderBy(asc(agents.name));
+  const attached = new Map<string, AttachedAgentRow[]>();
+  for (const { id, agent, scopes } of rows) {
+    const known = attached.get(id);
+    if (known) known.push({ agent, scopes });
+    else attached.set(id, [{ agent, scopes }]);
+  }
+  return attached;
+}
+
+/** Ids of the connections of a provider that hold something, oldest first. */
+export async function listConnectionIds(tx: Tx, providerId: string): Promise<string[]> {
+  const rows = await tx
+    .select({ id: connections.id })
+    .from(connections)
+    .where(and(eq(connections.providerId, providerId), isNotNull(connections.secretId)))
+    .orderBy(asc(connections.id));
+  return rows.map(({ id }) => id);
+}
+
+/** How many credentials made for leases of a provider are in use, or wait to be taken back at it. */
+export async function countMinted(tx: Tx, providerId: string): Promise<number> {
+  const waits = or(ne(leases.state, 'ended'), eq(leases.revocation, 'pending'));
+  const [row] = await tx
+    .select({ n: count() })
+    .from(leases)
+    .where(and(eq(leases.providerId, providerId), eq(leases.kind, 'minted'), waits));
+  return row?.n ?? 0;
+}
+
+/** Sealed client secrets of providers, by provider id; one that has none is left out. */
+export async function findClientSecrets(
+  tx: Tx,
+  providerIds: readonly string[],
+): Promise<Map<string, SecretRow>> {
+  const rows = await tx
+    .select({ providerId: providers.id, secret: secrets })
+    .from(providers)
+    .innerJoin(secrets, eq(secrets.id, providers.clientSecretId))
+    .where(inArray(providers.id, [...providerIds]));
+  return new Map(rows.map(({ providerId, secret }) => [providerId, secret]));
 }
 
 /** A provider by its name. */
