@@ -34,6 +34,10 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   connections: entry('list and revoke connections', () => import('./commands/connections.ts')),
   secrets: entry('store a static key', () => import('./commands/secrets.ts')),
   providers: entry('manage providers (administrators)', () => import('./commands/providers.ts')),
+  agents: entry(
+    'list agents, change what they may have (administrators)',
+    () => import('./commands/agents.ts'),
+  ),
   trust: entry('trust an env template', () => import('./commands/trust.ts')),
   audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),
   serve: entry('run the backend on this machine', () => import('./commands/serve.ts')),

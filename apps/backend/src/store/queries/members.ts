@@ -48,9 +48,19 @@ export async function findOrgAndAgent(
   tx: Tx,
   orgId: string,
   name: string,
-): Promise<{ name: string; mode: 'observe' | 'enforce'; agentId: string | null } | null> {
+): Promise<{
+  name: string;
+  mode: 'observe' | 'enforce';
+  agentId: string | null;
+  agentDisabledAt: Date | null;
+} | null> {
   const [row] = await tx
-    .select({ name: orgs.name, mode: orgs.mode, agentId: agents.id })
+    .select({
+      name: orgs.name,
+      mode: orgs.mode,
+      agentId: agents.id,
+      agentDisabledAt: agents.disabledAt,
+    })
     .from(orgs)
     .leftJoin(agents, and(eq(agents.orgId, orgs.id), eq(agents.name, name)))
     .where(eq(orgs.id, orgId))
