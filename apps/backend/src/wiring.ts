@@ -4,14 +4,17 @@ import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts'
 import { createAuditService } from './audit/audit-service.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
+import { createUpstreamRevocations } from './credentials/upstream-revocation.ts';
 import { registerConnectPages } from './http/connect-flow.ts';
 import { registerFederation } from './http/federation.ts';
 import { tokenExchangeHandler } from './http/token-exchange.ts';
 import { createFederation } from './login/federation/federation.ts';
 import { createRelyingParty } from './login/federation/relying-party.ts';
+import { createSignAssertion } from './login/sign-assertion.ts';
 import { createAgentService } from './organisations/agents.ts';
 import { createMembers } from './organisations/members.ts';
 import { createPolicyService } from './policies/policy-service.ts';
+import { createMintersByKind } from './providers/minted/minters-by-kind.ts';
 import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
 import { auditRoutes } from './rpc/audit.ts';
@@ -25,7 +28,8 @@ import { sessionRoutes } from './rpc/sessions.ts';
 import { createSessionService } from './sessions/session-service.ts';
 import type { Store } from './store/store.ts';
 
-const minuteMs = 60_000;
+const secondMs = 1_000;
+const minuteMs = 60 * secondMs;
 
 /**
  * Puts the rooms together: each gets what it needs, and its edge is mounted.
@@ -36,20 +40,33 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
   const { store, kms, nowMs, kit, local } = parts;
   const appended = createAppendSignal();
   const policies = createPolicyService({ store, kms, nowMs });
-  const sessions = createSessionService({ store, policies, appended, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
   const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
   const connectionDeps = { ...parts, refreshStore, fetch, appended };
   const connections = createConnectionService(connectionDeps);
-  const credentials = createCredentialService({ ...connectionDeps, tokens: connections.tokens });
+  const minters = createMintersByKind({
+    ...{ fetch, nowMs, local, issuer: parts.issuer, allowedHosts: parts.outboundHosts },
+    signAssertion: createSignAssertion(parts.issuer, parts.keys),
+  });
+  const revocations = createUpstreamRevocations({ ...connectionDeps, minters });
+  const onLeasesEnded = () => revocations.wake();
+  const credentials = createCredentialService({
+    ...{ ...connectionDeps, tokens: connections.tokens, minters, onLeasesEnded },
+  });
+  const { lostSessionMs: lostAfterMs } = parts;
+  const sessions = createSessionService({
+    ...{ store, policies, appended, nowMs, onLeasesEnded },
+    ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
+  });
   const members = createMembers({ store, appended, nowMs });
   return {
     services: [
       sessionRoutes(sessions),
       policyRoutes(policies),
       auditRoutes(audit),
-      organisationRoutes({ policies, members, nowMs }),
+      organisationRoutes({ policies, members, invitations: federationDeps, nowMs }),
+      identityProviderRoutes(federationDeps),
       providerRoutes(connections),
       connectionRoutes(connections),
       credentialRoutes(credentials),
@@ -62,8 +79,9 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
     federation,
     tokenExchange: tokenExchangeHandler(credentials),
     tasks: [
-      { name: 'lost sessions', intervalMs: minuteMs, run: () => sessions.sweep() },
-      { name: 'leases', intervalMs: minuteMs, run: () => credentials.sweep() },
+      { name: 'lost sessions', intervalMs: 5 * secondMs, run: () => sessions.sweep() },
+      { name: 'leases', intervalMs: 5 * secondMs, run: () => credentials.sweep() },
+      { name: 'revocations', intervalMs: 2 * secondMs, run: () => revocations.run() },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],
   };

@@ -8,6 +8,7 @@ import {
   testKms,
 } from '../organisations/test-organisation.ts';
 import { createPolicyService } from '../policies/policy-service.ts';
+import { createMintersByKind } from '../providers/minted/minters-by-kind.ts';
 import { createSafeFetch } from '../providers/safe-fetch.ts';
 import { createSessionService } from '../sessions/session-service.ts';
 import { openPostgresStore } from '../store/postgres-store.ts';
@@ -61,8 +62,16 @@ export async function openTestRoom(opened: TestStore): Promise<TestRoom> {
     const connections = createConnectionService(own);
     // The token endpoint is tested over the wire; here nothing verifies a subject token.
     const subject = { issuer: `${apiUrl}/oauth`, keys: { publicJwks: { keys: [] }, signing: [] } };
+    const signAssertion = () => Promise.reject(new Error('not part of this test'));
+    const minters = createMintersByKind({ ...own, issuer: subject.issuer, signAssertion });
     const callers = { load: async () => null, recordProof: async () => true, isTokenLive: async () => true };
-    const credentials = createCredentialService({ ...own, ...subject, callers, tokens: connections.tokens });
+    const credentials = createCredentialService({
+      ...own,
+      ...subject,
+      callers,
+      tokens: connections.tokens,
+      minters,
+    });
     return { connections, credentials };
   };
   const first = replica();

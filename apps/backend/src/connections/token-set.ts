@@ -120,6 +120,17 @@ export const clientSecretContext = ({
   ...{ purpose: purposes.clientSecret, orgId, subjectId, version: 1 },
 });
 
+/**
+ * Opens the one secret of a provider.
+ *
+ * @throws KontextError `KX_VAULT_OPEN` when it does not open for this provider.
+ */
+export const openClientSecret = (
+  kms: Kms,
+  provider: Parameters<typeof clientSecretContext>[0],
+  row: SecretRow,
+): Promise<string> => openText(kms, clientSecretContext(provider), row);
+
 /** The client of a connection's provider, with its secret opened. */
 export async function openClient(
   { kms, fetch, nowMs }: Pick<ConnectionDeps, 'kms' | 'fetch' | 'nowMs'>,

@@ -3,6 +3,18 @@ import type { ConnectionRow } from '../store/queries/connections.ts';
 /** What of a connection decides whether a placeholder means it. */
 export type Candidate = Pick<ConnectionRow, 'userId' | 'name' | 'state'>;
 
+/** Name of the one connection of a provider that mints: the organisation's own, made with the provider. */
+const mintingConnection = 'default';
+
+/**
+ * The connection of a provider that mints. What a placeholder names after the `/` is something within its settings, not a
+ * connection, and nobody has one of their own.
+ */
+export function chooseMinting<C extends Candidate>(candidates: readonly C[]): Choice<C> {
+  const shared = candidates.filter(({ userId, name }) => userId === null && name === mintingConnection);
+  return chooseConnection(shared, '');
+}
+
 /** The connection a placeholder means. `missing`: none; `ambiguous`: several, by name. */
 export type Choice<C> =
   | { readonly kind: 'one'; readonly connection: C }

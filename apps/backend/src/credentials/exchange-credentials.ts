@@ -3,16 +3,16 @@
  * token endpoint alike (identity.md §3, design.md decision 9).
  *
  * 1. one transaction: load the facts, decide each, store a pending lease for each that is granted
- * 2. no transaction: open static keys, fetch or refresh tokens; each connection once
+ * 2. no transaction: open static keys, fetch or refresh tokens, mint under the names stored in 1; each once
  * 3. one transaction: activate the leases and write an audit event for each outcome
  * 4. only then hand anything out; a lease that ended in between (session over, connection revoked) gives nothing
  *
- * A crash after 1 leaves pending leases, which the sweep ends.
+ * A crash after 1 leaves pending leases, which the sweep ends; what was minted for them is found by its planned name.
  */
 import { KontextError } from '@kontext/errors';
 import { addConnectLinks } from './connect-links.ts';
 import { type ExchangeDeps, type ExchangeRequest, maxBatch } from './exchange-request.ts';
-import { fetchCredentials } from './fetch-credentials.ts';
+import { type FetchedItem, fetchCredentials } from './fetch-credentials.ts';
 import { loadAndLease } from './load-and-lease.ts';
 import { type Outcome, refusedWith } from './outcome.ts';
 import { recordOutcomes } from './record-outcomes.ts';
@@ -55,11 +55,23 @@ async function carryOut(
   request: ExchangeRequest,
   batch: Awaited<ReturnType<typeof loadAndLease>>,
 ): Promise<ExchangeResult> {
-  const fetched = await fetchCredentials(deps, request.caller.orgId, batch.items);
-  const recorded = await recordOutcomes(deps, request, batch.agent, fetched);
+  const fetched = await fetchCredentials(deps, request, batch.agent, batch.items);
+  await deps.afterFetch?.();
+  const recorded = await recordOutcomes(deps, request, batch.agent, fetched).catch(async (error: unknown) => {
+    await undoMints(fetched, []);
+    throw error;
+  });
+  await undoMints(fetched, recorded.outcomes);
   const outcomes = await addConnectLinks(deps, request.caller, batch.items, recorded.outcomes);
   deps.appended.notify(request.caller.orgId);
   return { outcomes, serverEventHash: recorded.serverEventHash };
+}
+
+/** Takes back at once what was minted and is not handed out; what cannot be is left to the revoking of ended leases. */
+async function undoMints(fetched: readonly FetchedItem[], outcomes: readonly Outcome[]): Promise<void> {
+  const handedOut = new Set(fetched.flatMap(({ undo }, i) => (outcomes[i]?.ok ? [undo] : [])));
+  const undos = new Set(fetched.flatMap(({ undo }) => (undo && !handedOut.has(undo) ? [undo] : [])));
+  await Promise.all([...undos].map((undo) => undo()));
 }
 
 const lost = (): Outcome =>

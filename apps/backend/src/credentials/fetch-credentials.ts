@@ -1,11 +1,13 @@
+import { KontextError } from '@kontext/errors';
 import { leaseSeconds, refuseUpstreamDown } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import { openKey } from '../connections/token-set.ts';
 import { findSecretsOf, type SecretOfConnection } from '../store/queries/connections.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
-import type { ExchangeDeps } from './exchange-request.ts';
-import type { BatchItem } from './load-and-lease.ts';
+import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
+import type { BatchAgent, BatchItem } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
+import { type MintedByName, mintCredentials } from './mint-credentials.ts';
 import { type IssuedCredential, type RefusedCredential, refusedBy, refusedWith } from './outcome.ts';
 
 /** A decided item with what was fetched for it. */
@@ -16,20 +18,47 @@ export interface FetchedItem {
   readonly upstreamExpiresAt: Date | null;
   /** What taking it back needs, sealed with `sealKept`; of several that share a lease only the first has it. */
   readonly kept?: { readonly leaseId: string; readonly secret: SecretRow };
+  /** Takes back what was minted, when it is not handed out after all; one function for all that share it. */
+  readonly undo?: () => Promise<void>;
+  /** The provider refused clearly: there is nothing to be taken back. */
+  readonly nothingMade?: boolean;
 }
 
 /** Connections worked on at the same time. */
 const concurrency = 8;
 
 /** The secret of a connection, or why there is none. */
-type Fetched = { readonly value: Secret; readonly expiresAtMs: number | null } | { readonly error: unknown };
+type Fetched =
+  | { readonly value: Secret; readonly expiresAtMs: number | null; readonly scopes?: readonly string[] }
+  | { readonly error: unknown };
 
-/** Step 2 of the exchange: fetches what was granted, each connection once. Never throws for one of them. */
+/** Step 2 of the exchange: fetches what was granted, each connection once, and mints. Never throws for one of them. */
 export async function fetchCredentials(
+  deps: ExchangeDeps,
+  request: ExchangeRequest,
+  agent: BatchAgent,
+  items: readonly BatchItem[],
+): Promise<FetchedItem[]> {
+  const { orgId } = request.caller;
+  const [byConnection, byName] = await Promise.all([
+    fetchConnections(
+      deps,
+      orgId,
+      items.filter(({ mint }) => mint === null),
+    ),
+    mintCredentials(deps, request, agent, items),
+  ]);
+  const nowMs = deps.nowMs();
+  return items.map((item) =>
+    item.mint === null ? toFetchedItem(item, byConnection, nowMs) : toMintedItem(item, byName, nowMs),
+  );
+}
+
+async function fetchConnections(
   deps: ExchangeDeps,
   orgId: string,
   items: readonly BatchItem[],
-): Promise<FetchedItem[]> {
+): Promise<ReadonlyMap<string, Fetched>> {
   const kinds = new Map<string, 'oauth' | 'static' | 'minted'>();
   for (const { decision } of items) if (decision.ok) kinds.set(decision.connection.id, decision.granted.kind);
   const staticIds = [...kinds].filter(([, kind]) => kind === 'static').map(([id]) => id);
@@ -41,8 +70,7 @@ export async function fetchCredentials(
     const fetched = kind === 'static' ? fetchKey(deps, keys.get(id)) : fetchToken(deps, orgId, id);
     return [id, await fetched.catch((error: unknown): Fetched => ({ error }))] as const;
   });
-  const byConnection = new Map(results);
-  return items.map((item) => toFetchedItem(item, byConnection, deps.nowMs()));
+  return new Map(results);
 }
 
 async function fetchKey({ kms }: ExchangeDeps, held: SecretOfConnection | undefined): Promise<Fetched> {
@@ -55,18 +83,51 @@ async function fetchToken({ tokens }: ExchangeDeps, orgId: string, connectionId:
   return { value: new Secret(accessToken), expiresAtMs };
 }
 
+/** Errors after which nothing stands under the planned name. */
+const nothingMade: ReadonlySet<string> = new Set([
+  'KX_MINT_REFUSED',
+  'KX_PROVIDER_INVALID',
+  'KX_CONNECTION_MISSING',
+  'KX_CONNECTION_REAUTH_REQUIRED',
+]);
+
+function toMintedItem(item: BatchItem, byName: MintedByName, nowMs: number): FetchedItem {
+  const made = byName.get(item.mint?.plannedName ?? '') ?? { error: new Error('the mint was not asked') };
+  if ('error' in made) {
+    const clear = made.error instanceof KontextError && nothingMade.has(made.error.code);
+    return { ...withOutcome(item, made, nowMs), nothingMade: clear };
+  }
+  const { minted, kept, undo } = made;
+  const value = minted.values.get(item.mint?.target.field ?? '');
+  const expiresAtMs = minted.expiresAt?.getTime() ?? null;
+  const fetched: Fetched =
+    value === undefined
+      ? { error: new Error('the field was not minted') }
+      : { value, expiresAtMs, scopes: minted.scopes };
+  const mine = kept !== null && kept.leaseId === item.leaseId ? { kept } : {};
+  return { ...withOutcome(item, fetched, nowMs), ...mine, undo };
+}
+
 function toFetchedItem(
   item: BatchItem,
   byConnection: ReadonlyMap<string, Fetched>,
   nowMs: number,
 ): FetchedItem {
+  const id = item.decision.ok ? item.decision.connection.id : '';
+  return withOutcome(
+    item,
+    byConnection.get(id) ?? { error: new Error('the connection was not asked') },
+    nowMs,
+  );
+}
+
+function withOutcome(item: BatchItem, fetched: Fetched, nowMs: number): FetchedItem {
   const { decision, leaseId } = item;
   if (!decision.ok) return { item, outcome: decision, upstreamExpiresAt: null };
-  const { provider, connection, granted, scopes } = decision;
+  const { provider, connection, granted } = decision;
   const target = { id: provider.id, name: provider.name, attached: true };
-  const fetched = byConnection.get(connection.id) ?? { error: new Error('the connection was not asked') };
   if ('error' in fetched) return { item, outcome: refusedBy(fetched.error, target), upstreamExpiresAt: null };
-  const { value, expiresAtMs } = fetched;
+  const { value, expiresAtMs, scopes = decision.scopes } = fetched;
   const leftSeconds = expiresAtMs === null ? null : (expiresAtMs - nowMs) / 1000;
   const cap = granted.expiresInCapSeconds;
   const expiresInSeconds = cap === null ? null : leaseSeconds(leftSeconds, cap);

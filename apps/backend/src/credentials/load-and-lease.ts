@@ -16,6 +16,7 @@ import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
 import { type BatchFacts, decideWanted, type GrantedCredential } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
+import type { PlannedMint } from './mint-credentials.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
 import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
 
@@ -38,6 +39,8 @@ export interface BatchItem {
   readonly leaseId: string | null;
   /** What a dry run answers. */
   readonly dry: Outcome;
+  /** Null when nothing is to be minted. */
+  readonly mint: PlannedMint | null;
 }
 
 /**
@@ -47,7 +50,7 @@ export interface BatchItem {
  *   exchanged from has ended.
  */
 export async function loadAndLease(
-  { store, nowMs }: ExchangeDeps,
+  { store, nowMs, minters }: ExchangeDeps,
   request: ExchangeRequest,
 ): Promise<{ readonly agent: BatchAgent; readonly items: readonly BatchItem[] }> {
   const { caller, wanted, dryRun } = request;
@@ -55,20 +58,35 @@ export async function loadAndLease(
     const now = new Date(nowMs());
     const agent = await findActingAgent(tx, request);
     const parent = await holdSource(tx, request);
-    const facts = await loadFacts(tx, request, agent, now);
+    const facts = { ...(await loadFacts(tx, request, agent, now)), minters };
     const leases: LeaseRow[] = [];
+    const plans = new Map<string, string>();
     const items = wanted.map((one): BatchItem => {
       const decision = decideWanted(one, facts);
-      if (!decision.ok) return { wanted: one, decision, leaseId: null, dry: decision };
+      if (!decision.ok) return { wanted: one, decision, leaseId: null, dry: decision, mint: null };
       const dry = describeDry(decision);
-      if (dryRun) return { wanted: one, decision, leaseId: null, dry };
+      if (dryRun) return { wanted: one, decision, leaseId: null, dry, mint: null };
       const lease = makeLease(request, agent, parent, one, decision, now);
-      leases.push(lease);
-      return { wanted: one, decision, leaseId: lease.id, dry };
+      const mint = planMint(plans, decision, lease);
+      leases.push({ ...lease, plannedName: mint?.plannedName ?? null });
+      return { wanted: one, decision, leaseId: lease.id, dry, mint };
     });
     await insertLeases(tx, leases);
     return { agent, items };
   });
+}
+
+/** What differs in the field alone (`…/user`, `…/password`) is one credential, made once: all of it gets one planned name. */
+function planMint(
+  plans: Map<string, string>,
+  { provider, mint, scopes, granted }: GrantedCredential,
+  lease: LeaseRow,
+): PlannedMint | null {
+  if (mint === null) return null;
+  const key = JSON.stringify([provider.id, mint.target.base, scopes.toSorted(), granted.expiresInCapSeconds]);
+  const plannedName = plans.get(key) ?? mint.minter.plan(lease.id);
+  plans.set(key, plannedName);
+  return { ...mint, plannedName, plannedAtMs: lease.createdAt.getTime() };
 }
 
 async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<BatchAgent> {
@@ -107,7 +125,7 @@ async function loadFacts(
   { caller, wanted, source = null }: ExchangeRequest,
   agent: BatchAgent,
   now: Date,
-): Promise<BatchFacts> {
+): Promise<Omit<BatchFacts, 'minters'>> {
   const { userId, orgId, authAt } = caller;
   const names = lookupNames(wanted);
   const providers = await findProviderFacts(tx, orgId, agent.id, names);

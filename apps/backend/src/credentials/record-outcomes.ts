@@ -1,13 +1,21 @@
 import { refuseDisconnected } from '@kontext/oauth';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import { activateLeases, keepSecrets, touchConnections } from '../store/queries/issued-leases.ts';
-import { endUnissuedLeases } from '../store/queries/leases.ts';
+import { endRenewedLeases, endUnissuedLeases, endUnmadeLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { FetchedItem } from './fetch-credentials.ts';
 import type { BatchAgent } from './load-and-lease.ts';
-import { makeRefusal, type Outcome, type RefusedCredential, refusedWith } from './outcome.ts';
+import {
+  type IssuedCredential,
+  makeRefusal,
+  type Outcome,
+  type RefusedCredential,
+  refusedWith,
+} from './outcome.ts';
+import { recallByKind } from './recall.ts';
+import { keyOf } from './wanted-credential.ts';
 
 /** What was stored: the final outcomes, and where the session's server stream now ends. */
 export interface RecordedOutcomes {
@@ -34,11 +42,15 @@ export async function recordOutcomes(
       ? await whyLate(tx, sessionId)
       : null;
     const final = fetched.map((one): FetchedItem => {
-      if (!one.outcome.ok || active.has(one.outcome.leaseId)) return one;
-      return { ...one, outcome: late ?? disconnected(one) };
+      if (!one.outcome.ok) return one;
+      if (active.has(one.outcome.leaseId)) return { ...one, outcome: withRecall(one, one.outcome) };
+      return { ...one, outcome: late ?? (request.renews ? leaseEnded() : disconnected(one)) };
     });
-    const failed = final.flatMap(({ item, outcome }) => (outcome.ok ? [] : [item.leaseId ?? '']));
-    await endUnissuedLeases(tx, failed.filter(Boolean), 'not_issued', now);
+    const failed = final.filter(({ item, outcome }) => !outcome.ok && item.leaseId !== null);
+    const idsOf = (items: readonly FetchedItem[]) => items.flatMap(({ item }) => item.leaseId ?? []);
+    await endUnissuedLeases(tx, idsOf(failed.filter((one) => !one.nothingMade)), 'not_issued', now);
+    await endUnmadeLeases(tx, idsOf(failed.filter((one) => one.nothingMade)), 'not_issued', now);
+    await endRenewedLeases(tx, renewedBy(request, final), now);
     const used = final.flatMap(({ outcome }) => (outcome.ok ? [outcome.connectionId] : []));
     await touchConnections(tx, [...new Set(used)], now);
     const events = final.map((one) => toEvent(request, agent, one));
@@ -48,11 +60,24 @@ export async function recordOutcomes(
   });
 }
 
+/** Leases that those handed out took over from. */
+const renewedBy = ({ renews }: ExchangeRequest, fetched: readonly FetchedItem[]): string[] =>
+  renews === undefined
+    ? []
+    : fetched.flatMap(({ item, outcome }) => (outcome.ok ? (renews.get(keyOf(item.wanted)) ?? []) : []));
+
 const activate = (tx: Tx, fetched: readonly FetchedItem[], now: Date): Promise<Set<string>> =>
   activateLeases(
     tx,
     fetched.flatMap(({ outcome, upstreamExpiresAt }) =>
-      outcome.ok ? [{ id: outcome.leaseId, upstreamExpiresAt, expiresAt: outcome.expiresAt }] : [],
+      outcome.ok
+        ? [
+            {
+              ...{ id: outcome.leaseId, upstreamExpiresAt, expiresAt: outcome.expiresAt },
+              scope: outcome.scopes,
+            },
+          ]
+        : [],
     ),
     now,
   );
@@ -64,6 +89,18 @@ async function whyLate(tx: Tx, sessionId: string | null): Promise<RefusedCredent
   return refusedWith(makeRefusal('KX_SESSION_ENDED', 'invalid_request', null, 'the session has ended'));
 }
 
+const withRecall = (
+  { item: { decision }, kept }: FetchedItem,
+  outcome: IssuedCredential,
+): IssuedCredential => ({
+  ...outcome,
+  recall: recallByKind(outcome.kind, kept !== undefined, decision.ok ? decision.provider : null),
+});
+
+/** Whoever revoked the lease that was being renewed revoked its successor with it. */
+const leaseEnded = (): RefusedCredential =>
+  refusedWith(makeRefusal('KX_LEASE_ENDED', 'invalid_request', null, 'the lease was revoked meanwhile'));
+
 function disconnected({ item: { decision } }: FetchedItem): RefusedCredential {
   const provider = decision.ok ? { id: decision.provider.id, name: decision.provider.name } : null;
   return refusedWith(refuseDisconnected(provider));
@@ -71,7 +108,7 @@ function disconnected({ item: { decision } }: FetchedItem): RefusedCredential {
 
 /** What the log says about it; nothing secret is in reach here but `outcome.value`, which is not touched. */
 function toEvent(
-  { caller, channel }: ExchangeRequest,
+  { caller, channel, renews }: ExchangeRequest,
   agent: BatchAgent,
   { item: { wanted, decision, leaseId }, outcome, upstreamExpiresAt }: FetchedItem,
 ): ServerEvent {
@@ -85,10 +122,12 @@ function toEvent(
     return { ...common, kind: 'credential.refused', lineage, facts };
   }
   const { kind, scopes, expiresAt, connectionName } = outcome;
+  const before = renews?.get(keyOf(wanted));
   return {
     ...common,
-    kind: 'credential.resolved',
-    lineage: { leases: [outcome.leaseId], connection },
+    kind: before === undefined ? 'credential.resolved' : 'credential.renewed',
+    // The one it took over from comes second.
+    lineage: { leases: [outcome.leaseId, ...(before === undefined ? [] : [before])], connection },
     facts: {
       ...{ ...asked, kind, connectionName, scopes },
       ...{ expiresAt: expiresAt?.toISOString() ?? null },

@@ -119,6 +119,8 @@ export interface MinterDeps {
   readonly nowMs: () => number;
   /** Local mode: loopback may be called, also without TLS. */
   readonly local: boolean;
+  /** Hosts that may have a private address, as `createSafeFetch` takes them. Default none. */
+  readonly allowedHosts?: readonly string[];
   /** Our issuer, `iss` of the assertions we sign. */
   readonly issuer: string;
   /**

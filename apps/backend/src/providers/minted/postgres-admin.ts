@@ -23,9 +23,8 @@ export interface AdminAddress {
   readonly database: string;
 }
 
-const connectTimeoutMs = 10_000;
-/** No statement of ours is long; one that waits for a lock gives up before a lease counts as abandoned. */
-const statementTimeoutMs = 10_000;
+/** No statement of ours is long; together they end well before a lease counts as abandoned, see `Minter.mint`. */
+const [connectTimeoutMs, statementTimeoutMs] = [8000, 5000];
 
 /**
  * Reads `postgres://user:password@host[:port][/database]`; a query is refused, because TLS is a setting.
@@ -62,17 +61,17 @@ const invalidAdmin = (why: string): KontextError =>
  * @throws KontextError `KX_PROVIDER_UNREACHABLE` when it may work later, `KX_MINT_REFUSED` when the server says no.
  */
 export async function withAdmin<T>(
-  deps: Pick<MinterDeps, 'local'>,
+  deps: ReachDeps,
   address: AdminAddress,
   settings: Pick<PostgresSettings, 'tls' | 'ca'>,
   database: string,
   work: (query: Query) => Promise<T>,
 ): Promise<T> {
   const client = new pg.Client({
-    ...{ host: await resolveHost(deps, address.host), port: address.port, user: address.user, database },
+    ...{ host: await resolveHost(deps, address), port: address.port, user: address.user, database },
     ...{ password: address.password, ssl: tlsOf(deps, address.host, settings) },
     ...{ application_name: 'kontext', connectionTimeoutMillis: connectTimeoutMs },
-    ...{ statement_timeout: statementTimeoutMs, query_timeout: statementTimeoutMs + 2000 },
+    ...{ statement_timeout: statementTimeoutMs, query_timeout: statementTimeoutMs + 1000 },
   });
   // A connection that breaks between two statements fails the next one; nobody else listens.
   client.on('error', () => undefined);
@@ -86,11 +85,18 @@ export async function withAdmin<T>(
   }
 }
 
+/** What decides which hosts are reached. */
+type ReachDeps = Pick<MinterDeps, 'local' | 'allowedHosts'>;
+
 /** Runs one statement and gives its rows. */
 export type Query = (text: string, values?: readonly unknown[]) => Promise<Record<string, unknown>[]>;
 
 /** The one address that will be connected to. @throws KontextError `KX_PROVIDER_UNREACHABLE`. */
-async function resolveHost({ local }: Pick<MinterDeps, 'local'>, host: string): Promise<string> {
+async function resolveHost(
+  { local, allowedHosts = [] }: ReachDeps,
+  { host, port }: AdminAddress,
+): Promise<string> {
+  const isListed = [host, `${host}:${port}`].some((name) => allowedHosts.includes(name.toLowerCase()));
   const found = isIP(host)
     ? [host]
     : (
@@ -98,13 +104,13 @@ async function resolveHost({ local }: Pick<MinterDeps, 'local'>, host: string): 
           throw unreachable('network', host, 'its name cannot be looked up');
         })
       ).map(({ address }) => address);
-  const allowed = found.find((one) => isPublicAddress(one) || (local && isLoopbackAddress(one)));
+  const allowed = found.find((one) => isListed || isPublicAddress(one) || (local && isLoopbackAddress(one)));
   if (allowed === undefined) throw unreachable('address', host, 'it does not have a public address');
   return allowed;
 }
 
 function tlsOf(
-  { local }: Pick<MinterDeps, 'local'>,
+  { local }: ReachDeps,
   host: string,
   { tls, ca }: Pick<PostgresSettings, 'tls' | 'ca'>,
 ): pg.ClientConfig['ssl'] {

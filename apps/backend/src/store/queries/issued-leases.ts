@@ -140,6 +140,8 @@ export interface LeaseActivation {
   readonly id: string;
   readonly upstreamExpiresAt: Date | null;
   readonly expiresAt: Date | null;
+  /** As the provider really gave it; no scope holds a blank (RFC 6749 §3.3). */
+  readonly scope: readonly string[];
 }
 
 /**
@@ -162,9 +164,11 @@ export async function activateLeases(
   await tx.select({ id: leases.id }).from(leases).where(pending).orderBy(asc(leases.id)).for('update');
   const { rows } = await tx.execute<{ id: string }>(sql`
     UPDATE leases SET state = 'active', activated_at = ${now.toISOString()}::timestamptz,
-      upstream_expires_at = a.upstream::timestamptz, expires_at = a.expires::timestamptz
+      upstream_expires_at = a.upstream::timestamptz, expires_at = a.expires::timestamptz,
+      scope = string_to_array(a.scope, ' ')
     FROM unnest(${column((a) => a.id)}, ${column((a) => a.upstreamExpiresAt?.toISOString() ?? null)},
-      ${column((a) => a.expiresAt?.toISOString() ?? null)}) AS a(id, upstream, expires)
+      ${column((a) => a.expiresAt?.toISOString() ?? null)}, ${column((a) => a.scope.join(' '))})
+      AS a(id, upstream, expires, scope)
     WHERE leases.id = a.id AND leases.state = 'pending'
       AND EXISTS (SELECT FROM connections c WHERE c.id = leases.connection_id AND c.state <> 'revoked')
     RETURNING leases.id`);

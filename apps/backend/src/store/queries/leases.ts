@@ -65,14 +65,28 @@ export async function endLeasesOf(
   );
 }
 
-/** Live leases that {@link endLeasesOf} would end by themselves, oldest first; what hangs on them is not among them. */
-export async function findLeasesOf(tx: Tx, filter: LeaseFilter, limit: number): Promise<LeaseRow[]> {
+/** What {@link endLeasesOf} would end, with all that hangs on it, oldest first; it locks them as that does. */
+export async function findLeasesOf(tx: Tx, filter: LeaseFilter): Promise<LeaseRow[]> {
+  const open = 'leaseId' in filter ? undefined : ne(leases.state, 'ended');
+  const rows = await tx
+    .select({ id: leases.id })
+    .from(leases)
+    .where(and(matches(filter), open));
+  const tree = await lockTree(
+    tx,
+    rows.map(({ id }) => id),
+  );
   return tx
     .select()
     .from(leases)
-    .where(and(matches(filter), ne(leases.state, 'ended')))
-    .orderBy(asc(leases.id))
-    .limit(limit);
+    .where(and(inTree(tree), ne(leases.state, 'ended')))
+    .orderBy(asc(leases.id));
+}
+
+/** Whose lease it is; null when there is none. */
+export async function findLeaseOwner(tx: Tx, id: string): Promise<string | null> {
+  const [row] = await tx.select({ userId: leases.userId }).from(leases).where(eq(leases.id, id)).limit(1);
+  return row?.userId ?? null;
 }
 
 /**
@@ -97,6 +111,20 @@ export async function endUnissuedLeases(
       revocationAttempts: 0,
     })
     .where(and(inTree(ids), isNotActive));
+}
+
+/** Ends leases whose provider clearly refused: under their planned name there is nothing to take back. */
+export async function endUnmadeLeases(
+  tx: Tx,
+  ids: readonly string[],
+  reason: string,
+  now: Date,
+): Promise<void> {
+  if (ids.length === 0) return;
+  await tx
+    .update(leases)
+    .set({ state: 'ended', endedAt: now, endReason: reason })
+    .where(and(inTree(ids), eq(leases.state, 'pending')));
 }
 
 /**
