@@ -3,6 +3,7 @@ import type { Kms } from '@kontext/vault';
 import type { FastifyInstance } from 'fastify';
 import type { Config } from './config.ts';
 import { registerActivate } from './http/activate.ts';
+import { registerAuthorize } from './http/authorize.ts';
 import { registerConfirm } from './http/confirm.ts';
 import { registerHealth } from './http/health.ts';
 import { registerLogin } from './http/login.ts';
@@ -20,10 +21,12 @@ import { createBrowserSessions } from './login/browser-sessions.ts';
 import { type Callers, createCallers } from './login/callers.ts';
 import { type Confirmations, createConfirmations } from './login/confirmations.ts';
 import { createDeviceApprovals } from './login/device-approvals.ts';
+import type { Federation } from './login/federation/federation.ts';
 import { loadActiveMember } from './login/local-accounts.ts';
 import { createLocalLogins } from './login/local-login.ts';
 import type { RecordLogin } from './login/login-events.ts';
 import { createLogins, type Logins } from './login/logins.ts';
+import { createLoopbackApprovals } from './login/loopback-approvals.ts';
 import { createOidcAdapters, type OidcAdapters } from './login/oidc-adapter.ts';
 import { createRateLimiter, type RateLimiter } from './login/rate-limiter.ts';
 import { createRecordLogin } from './login/record-login.ts';
@@ -33,7 +36,8 @@ import type { Store } from './store/store.ts';
 
 /** What the app is made from; all of it is open already, and closed by whoever opened it. */
 export interface AppDeps {
-  readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'>;
+  readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'> &
+    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs'>>;
   /** Migrated and maintained. */
   readonly store: Store;
   readonly kms: Kms;
@@ -53,6 +57,10 @@ export interface AppParts {
   readonly apiUrl: string;
   readonly issuer: string;
   readonly local: boolean;
+  /** Hosts the operator lists: the backend may call them wherever they are. */
+  readonly outboundHosts: readonly string[];
+  /** A session without heartbeat for so long is lost; undefined: the default. */
+  readonly lostSessionMs: number | undefined;
   readonly store: Store;
   readonly kms: Kms;
   readonly logger: Logger;
@@ -74,6 +82,8 @@ export interface Wiring {
   /** Registers pages or other routes; called once, before the app is ready. */
   readonly pages?: readonly ((app: FastifyInstance) => Promise<void>)[];
   readonly tokenExchange?: TokenExchangeHandler;
+  /** Logins through identity providers of organisations; the login page offers them. */
+  readonly federation?: Federation;
   /** Background work; each starts when the app listens and stops when it closes. */
   readonly tasks?: readonly BackgroundTask[];
 }
@@ -108,9 +118,13 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   registerSecurityHeaders(app, config.apiUrl.startsWith('https:'));
   registerHealth(app, () => store.ping());
   await mountOAuth(app, provider, parts);
-  await registerLogin(app, parts.kit, config.local ? createLocalLogins(store, parts.limiter) : null);
+  const locals = config.local ? createLocalLogins(store, parts.limiter) : null;
+  const { federation = null } = wiring;
+  await registerLogin(app, { kit: parts.kit, locals, federation, local: config.local });
   const approvals = createDeviceApprovals(provider, adapters, parts);
   await registerActivate(app, { ...parts, approvals, findMember });
+  const loopback = createLoopbackApprovals(provider, adapters, parts);
+  await registerAuthorize(app, { ...parts, approvals: loopback, findMember });
   await registerConfirm(app, { ...parts, findMember });
   for (const register of wiring.pages ?? []) await register(app);
   const { livenessIntervalMs } = deps;
@@ -140,6 +154,8 @@ async function createParts(
     apiUrl,
     issuer: issuerOf(config.apiUrl),
     local: config.local,
+    outboundHosts: config.outboundHosts ?? [],
+    lostSessionMs: config.lostSessionMs,
     store,
     kms,
     logger,

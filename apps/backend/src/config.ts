@@ -50,6 +50,10 @@ const schema = z.object({
     description:
       'Comma-separated addresses or networks of reverse proxies whose X-Forwarded-For is believed. None by default.',
   }),
+  KONTEXT_OUTBOUND_HOSTS: text.optional().meta({
+    description:
+      'Comma-separated hosts (`name`, `name:port` or an address) that the backend may call although their address is private: identity providers, token endpoints and upstreams inside your network. https only, as everywhere.',
+  }),
   KONTEXT_KEK_FILE: text.optional().meta({
     description:
       'File with key-encryption keys of the vault. Outside local mode this or KONTEXT_KMS_KEYS is required (docs/keys.md).',
@@ -68,6 +72,11 @@ const schema = z.object({
       'File with the Vault token, read at every request, so an agent may renew it. Required with a `vault:` key.',
   }),
   KONTEXT_VAULT_NAMESPACE: text.optional().meta({ description: 'Vault namespace of the transit mount.' }),
+  KONTEXT_LOST_SESSION_SECONDS: z.coerce.number().int().min(5).max(3600).default(90).meta({
+    description:
+      'Seconds without a heartbeat after which a session is lost and its leases end, 5 to 3600. Commands beat at a quarter of it.',
+    shownDefault: '90',
+  }),
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
@@ -104,6 +113,8 @@ export interface Config {
   readonly local: boolean;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | null;
   readonly trustedProxies: readonly string[];
+  /** Hosts that may be called at private addresses too, in lower case, with or without port. */
+  readonly outboundHosts: readonly string[];
   readonly kekFile: string | null;
   /** Ids of key-encryption keys in key services, each with its prefix; the first is preferred. */
   readonly kmsKeys: readonly string[];
@@ -113,6 +124,8 @@ export interface Config {
     readonly tokenFile: string;
     readonly namespace: string | null;
   } | null;
+  /** A session without heartbeat for so long is lost. */
+  readonly lostSessionMs: number;
   readonly logLevel: string;
 }
 
@@ -150,9 +163,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
     local,
     tls,
     trustedProxies: parseProxies(raw.KONTEXT_TRUSTED_PROXIES ?? ''),
+    outboundHosts: parseHosts(raw.KONTEXT_OUTBOUND_HOSTS ?? ''),
     kekFile: raw.KONTEXT_KEK_FILE ?? null,
     kmsKeys,
     vault: kmsKeys.some((id) => id.startsWith('vault:')) ? loadVault(raw) : null,
+    lostSessionMs: raw.KONTEXT_LOST_SESSION_SECONDS * 1000,
     logLevel: raw.KONTEXT_LOG_LEVEL,
   };
 }
@@ -217,6 +232,20 @@ function loadVault(raw: z.infer<typeof schema>): Config['vault'] {
     tokenFile,
     namespace: raw.KONTEXT_VAULT_NAMESPACE ?? null,
   };
+}
+
+function parseHosts(value: string): readonly string[] {
+  const hosts = value
+    .split(',')
+    .map((part) => part.trim().toLowerCase())
+    .filter(Boolean);
+  for (const host of hosts) {
+    const url = URL.canParse(`https://${host}`) ? new URL(`https://${host}`) : null;
+    // Port 443 is the one a URL leaves out.
+    if (url === null || (url.host !== host && `${url.host}:443` !== host))
+      throw invalid('KONTEXT_OUTBOUND_HOSTS', `${host} is not a host, or host:port`);
+  }
+  return hosts;
 }
 
 function parseListen(value: string): Config['listen'] {

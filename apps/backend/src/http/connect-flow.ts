@@ -6,6 +6,7 @@ import { firstText } from './login.ts';
 import { errorPage, type PageKit } from './page-kit.ts';
 import { connectPage } from './pages/connect-page.ts';
 import { messagePage } from './pages/message-page.ts';
+import { allowFormAction } from './security-headers.ts';
 
 /** What the pages need. */
 export interface ConnectPagesOptions {
@@ -92,13 +93,6 @@ function checkTicket(ticket: string): string {
 function readQuery(query: Readonly<Record<string, string | string[] | undefined>>): CallbackQuery {
   const one = (name: string) => firstText(query[name]) || null;
   return { state: one('state'), code: one('code'), error: one('error') };
-}
-
-/** Replaces one directive of the policy that every answer carries. */
-function allowFormAction(reply: FastifyReply, sources: string): void {
-  const policy = String(reply.raw.getHeader('content-security-policy') ?? '');
-  const other = policy.split(';').filter((directive) => !/^\s*form-action\b/.test(directive));
-  reply.raw.setHeader('content-security-policy', [...other, ` form-action ${sources}`].join(';'));
 }
 
 const connectedPage = (provider: string) =>

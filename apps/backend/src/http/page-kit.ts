@@ -64,9 +64,10 @@ export function createPageKit(apiUrl: string, sessions: BrowserSessions, nowMs: 
     requireLogin: async (request, reply, session, maxAgeMs = Number.POSITIVE_INFINITY) => {
       const { account } = session;
       if (account && nowMs() - account.loggedInAtMs <= maxAgeMs) return account;
+      const maxAge = Number.isFinite(maxAgeMs) ? `&max_age=${Math.floor(maxAgeMs / 1000)}` : '';
       await reply
         .header('cache-control', 'no-store')
-        .redirect(`/login?return_to=${encodeURIComponent(request.url)}`, 303);
+        .redirect(`/login?return_to=${encodeURIComponent(request.url)}${maxAge}`, 303);
       return null;
     },
     form: (request, session) => {

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 
 /** Headers of every answer. Pages load our own style sheet and post to us, nothing else (identity.md §5). */
 const headers: Readonly<Record<string, string>> = {
@@ -22,4 +22,15 @@ export function registerSecurityHeaders(app: FastifyInstance, https: boolean): v
   app.addHook('onRequest', async (_request, reply) => {
     for (const [name, value] of Object.entries(all)) reply.raw.setHeader(name, value);
   });
+}
+
+/**
+ * Lets the forms of one page lead elsewhere: replaces `form-action` in the policy of this answer.
+ *
+ * @param sources As the directive takes them (CSP 3 §6.4.1).
+ */
+export function allowFormAction(reply: FastifyReply, sources: string): void {
+  const policy = String(reply.raw.getHeader('content-security-policy') ?? '');
+  const other = policy.split(';').filter((directive) => !/^\s*form-action\b/.test(directive));
+  reply.raw.setHeader('content-security-policy', [...other, ` form-action ${sources}`].join(';'));
 }

@@ -4,6 +4,7 @@
  * - https only; in local mode also http, to loopback alone
  * - the address is checked when the connection is made, after DNS: no private or special address
  *   (in local mode loopback is allowed), so a name that changes its address between two look-ups gains nothing
+ * - a host that the operator lists may have any address; https all the same
  * - no redirect is followed, no proxy variable is read, no connection is kept
  * - one deadline from the first byte out to the last byte in, one cap on the body: slow and endless answers end
  */
@@ -45,6 +46,8 @@ export type SafeFetch = (url: string, request: SafeRequest) => Promise<SafeAnswe
 export interface SafeFetchOptions {
   /** Local mode: loopback may be called, also by http. */
   readonly allowLoopback: boolean;
+  /** Hosts that may have a private address: `name`, `name:port` or an address, in lower case. Default none. */
+  readonly allowedHosts?: readonly string[];
   /** Name resolution; default that of the system. Replaced in tests. */
   readonly resolve?: (hostname: string) => Promise<readonly LookupAddress[]>;
 }
@@ -67,15 +70,23 @@ const defaultMaxBodyBytes = 1024 * 1024;
 export function createSafeFetch(options: SafeFetchOptions): SafeFetch {
   const mayConnect = (address: string) =>
     isPublicAddress(address) || (options.allowLoopback && isLoopbackAddress(address));
-  const lookup = checkedLookup(options.resolve ?? resolveBySystem, mayConnect);
+  const resolve = options.resolve ?? resolveBySystem;
+  const checked = checkedLookup(resolve, mayConnect);
+  const unchecked = checkedLookup(resolve, () => true);
+  const allowed = new Set(options.allowedHosts ?? []);
   return async (text, request) => {
     const url = checkUrl(text, options.allowLoopback);
+    if (isAllowed(allowed, url)) return send(url, request, unchecked);
     const bareHost = url.hostname.replace(/^\[|\]$/g, '');
     // Node looks up names only: an address in the URL has to be checked here.
     if (isIP(bareHost) !== 0 && !mayConnect(bareHost)) throw badAddress(url.hostname);
-    return send(url, request, lookup);
+    return send(url, request, checked);
   };
 }
+
+/** Whether the operator lists the host of a URL, for all ports or this one. */
+const isAllowed = (allowed: ReadonlySet<string>, { hostname, port, protocol }: URL): boolean =>
+  allowed.has(hostname) || allowed.has(`${hostname}:${port || (protocol === 'https:' ? '443' : '80')}`);
 
 /** @throws KontextError `KX_PROVIDER_UNREACHABLE`, reason `url`. */
 function checkUrl(text: string, allowLoopback: boolean): URL {

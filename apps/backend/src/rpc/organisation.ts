@@ -13,12 +13,13 @@ import type { RpcRoutes } from './router.ts';
 export interface OrganisationWork {
   readonly policies: Pick<PolicyService, 'keyThumbprint'>;
   readonly members: Members;
+  readonly invitations: InvitationDeps;
   readonly nowMs: () => number;
 }
 
 /** The edge of the organisation: who the caller is, and who else belongs to it. */
 export const organisationRoutes =
-  ({ policies, members, nowMs }: OrganisationWork): RpcRoutes =>
+  ({ policies, members, invitations, nowMs }: OrganisationWork): RpcRoutes =>
   (router) =>
     router.service(OrganisationService, {
       ...invitationHandlers(invitations),
@@ -29,7 +30,7 @@ export const organisationRoutes =
           ...{ userId, userName, orgId, orgName, role, policyKeyThumbprint },
           groups: [...groups],
           serverVersion: version,
-          now: timestampFromMs(invitations.nowMs()),
+          now: timestampFromMs(nowMs()),
         };
       },
       listMembers: async ({ pageSize, pageToken }, context) => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { approvalPage, codePage } from './device-pages.ts';
 import { html, visible } from './html.ts';
 import { renderPage } from './layout.ts';
-import { loginPage } from './login-page.ts';
+import { chooseProviderPage, invitationPage, loginPage } from './login-page.ts';
 import { messagePage } from './message-page.ts';
 
 const hostile = `"><script>alert(1)</script><img src=x onerror='y'>\u202e\u0007`;
@@ -18,11 +18,28 @@ const facts = {
   orgName: hostile,
 };
 
+const choice = { id: hostile, name: hostile, orgName: hostile };
+const invitation = { orgName: hostile, email: hostile, role: hostile };
+const login = {
+  ...{
+    csrf: hostile,
+    returnTo: hostile,
+    maxAge: hostile,
+    account: hostile,
+    organisation: hostile,
+    error: hostile,
+  },
+  ...{ passcodes: true, organisations: true },
+};
+
 describe('pages', () => {
   it.each([
     ['approval', approvalPage(facts)],
     ['code', codePage({ csrf: hostile, userCode: hostile, error: hostile })],
-    ['login', loginPage({ csrf: hostile, returnTo: hostile, account: hostile, error: hostile })],
+    ['login', loginPage({ ...login, only: null })],
+    ['login at the one provider', loginPage({ ...login, only: choice })],
+    ['choice of a provider', chooseProviderPage({ ...login, providers: [choice] })],
+    ['invitation', invitationPage({ ...login, ...invitation, action: hostile, providers: [choice] })],
     ['message', messagePage({ title: hostile, text: hostile, next: hostile })],
   ])('escapes every text of the %s page', (_name, page) => {
     const markup = renderPage(page);

@@ -1,5 +1,5 @@
 /** Accounts at identity providers and the people they stand for; all as role `system`. */
-import { and, eq, isNull, notExists, or, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, notExists, or, sql } from 'drizzle-orm';
 import {
   identities,
   identityProviders,
@@ -82,6 +82,15 @@ export async function replaceRefreshSecret(
     .where(and(eq(identities.iss, iss), eq(identities.sub, sub)));
   if (row.secretId !== null) await tx.delete(secrets).where(eq(secrets.id, row.secretId));
   return true;
+}
+
+/** Forgets what the accounts of one provider could be asked with. */
+export async function forgetRefreshSecretsOf(tx: Tx, identityProviderId: string): Promise<void> {
+  const ofProvider = eq(identities.identityProviderId, identityProviderId);
+  const held = await tx.select({ id: identities.refreshSecretId }).from(identities).where(ofProvider);
+  await tx.update(identities).set({ refreshSecretId: null }).where(ofProvider);
+  const ids = held.flatMap(({ id }) => (id === null ? [] : [id]));
+  if (ids.length > 0) await tx.delete(secrets).where(inArray(secrets.id, ids));
 }
 
 /** A sealed secret by its id. */
