@@ -39,6 +39,8 @@ export async function mountOAuth(
     if (raw.method === 'POST' && raw.headers['content-length'] === undefined) {
       raw.headers['transfer-encoding'] = 'chunked';
     }
+    // Every login begins anew: whoever logged in with this browser before says nothing about who sits there now.
+    if (path === '/auth') raw.headers.cookie = '';
     const query = request.url.indexOf('?');
     const search = query === -1 ? '' : request.url.slice(query);
     // The library finds its mount path by comparing the two: the original must end with the stripped one.
@@ -60,7 +62,8 @@ export async function mountOAuth(
         exposeHeadRoute: false,
         handler: async (request, reply) => {
           if (path === '/device/auth' && (await refuseFlood(request, reply, options.limiter))) return reply;
-          pass(request, reply, path);
+          // The path as asked for, without the query: it may hold an id.
+          pass(request, reply, request.url.replace(/\?.*$/s, '').slice('/oauth'.length));
           return reply;
         },
       });

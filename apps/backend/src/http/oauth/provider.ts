@@ -77,8 +77,8 @@ function configure(parts: OAuthParts): Configuration {
     cookies: cookieNames(parts),
     scopes: ['openid', 'offline_access'],
     acrValues: [deviceAcr, loopbackAcr],
-    // Which organisation's login page to begin with; a hint, it decides nothing.
-    extraParams: ['organisation'],
+    // Shown on the page of a loopback login: what the terminal calls its machine, and where to log in. They decide nothing.
+    extraParams: ['machine', 'organisation'],
     responseTypes: ['code'],
     clientAuthMethods: ['none'],
     pkce: { required: () => true },
