@@ -50,32 +50,46 @@ const failure = z.object({ error: z.object({ status: z.string() }) });
  */
 export async function createGcpKms(options: GcpKmsOptions = {}): Promise<KeyService> {
   const { GoogleAuth } = await loadSdk('google-auth-library', () => import('google-auth-library'));
-  const auth: GoogleAuth = new GoogleAuth({ scopes: [scope] });
-  const ask = (operation: 'encrypt' | 'decrypt', kekId: string, body: object): Promise<unknown> =>
+  // The key's name holds its project; without this the library looks for one, for seconds.
+  const auth: GoogleAuth = new GoogleAuth({ scopes: [scope], projectId: 'unused' });
+  const ask = <T>(operation: Operation, kekId: string, body: object, parse: (answer: unknown) => T) =>
     callService(service, options, async (signal) => {
       const endpoint = options.endpoint ?? 'https://cloudkms.googleapis.com';
       const url = `${endpoint}/v1/${kekId.slice('gcp:'.length)}:${operation}`;
-      return post(url, operation, body, await withDeadline(loadToken(auth), signal), signal);
+      const token = await withDeadline(loadToken(auth), signal);
+      return parse(await post(url, operation, body, token, signal));
     });
   return {
     provider: 'gcp',
-    wrap: async (kekId, dek, aad) => {
+    wrap: (kekId, dek, aad) => {
       const body = { ...encode('plaintext', dek), ...encode('additionalAuthenticatedData', aad) };
-      const answer = encrypted.safeParse(await ask('encrypt', kekId, body));
-      if (!answer.success) throw notUnderstood();
-      const wrapped = Buffer.from(answer.data.ciphertext, 'base64');
-      if (crc32c(wrapped) !== answer.data.ciphertextCrc32c) throw notUnderstood();
-      return wrapped;
+      return ask('encrypt', kekId, body, parseWrapped);
     },
     unwrap: async (kekId, wrapped, aad) => {
       const body = { ...encode('ciphertext', wrapped), ...encode('additionalAuthenticatedData', aad) };
-      const answer = decrypted.safeParse(await ask('decrypt', kekId, body));
-      if (!answer.success) throw notUnderstood();
-      const dek = Buffer.from(answer.data.plaintext, 'base64');
-      if (crc32c(dek) !== answer.data.plaintextCrc32c) throw notUnderstood();
-      return checkDek(dek);
+      return checkDek(await ask('decrypt', kekId, body, parseUnwrapped));
     },
   };
+}
+
+type Operation = 'encrypt' | 'decrypt';
+
+function parseWrapped(answer: unknown): Buffer {
+  const parsed = encrypted.safeParse(answer);
+  if (!parsed.success) throw notUnderstood();
+  return checked(parsed.data.ciphertext, parsed.data.ciphertextCrc32c);
+}
+
+function parseUnwrapped(answer: unknown): Buffer {
+  const parsed = decrypted.safeParse(answer);
+  if (!parsed.success) throw notUnderstood();
+  return checked(parsed.data.plaintext, parsed.data.plaintextCrc32c);
+}
+
+function checked(base64: string, sum: number): Buffer {
+  const bytes = Buffer.from(base64, 'base64');
+  if (crc32c(bytes) !== sum) throw notUnderstood();
+  return bytes;
 }
 
 const encode = (name: string, bytes: Buffer): Record<string, string> => ({
@@ -102,7 +116,7 @@ const withDeadline = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
 
 async function post(
   url: string,
-  operation: 'encrypt' | 'decrypt',
+  operation: Operation,
   body: object,
   token: string,
   signal: AbortSignal,
@@ -119,7 +133,7 @@ async function post(
   throw explain(response.status, operation, answer);
 }
 
-function explain(status: number, operation: 'encrypt' | 'decrypt', answer: unknown): KontextError {
+function explain(status: number, operation: Operation, answer: unknown): KontextError {
   const parsed = failure.safeParse(answer);
   const said = parsed.success ? parsed.data.error.status : '';
   if (status === 400 && said === 'INVALID_ARGUMENT' && operation === 'decrypt') return doesNotUnwrap();

@@ -33,41 +33,51 @@ const failure = z.object({ errors: z.array(z.string()) });
 
 /** Makes the service; nothing is asked yet. */
 export function createVaultTransit(options: VaultTransitOptions): KeyService {
-  const ask = (
-    operation: 'encrypt' | 'decrypt',
+  const ask = <T>(
+    operation: Operation,
     kekId: string,
-    text: object,
+    given: object,
     aad: Buffer,
-  ): Promise<unknown> => {
+    parse: (answer: unknown) => T,
+  ) => {
     const [, mount = '', key = ''] = /^vault:(.+)\/([^/]+)$/.exec(kekId) ?? [];
     const context = aad.toString('base64');
-    const body = JSON.stringify({ ...text, associated_data: context, context });
+    const body = JSON.stringify({ ...given, associated_data: context, context });
     const url = `${options.address}/v1/${mount}/${operation}/${key}`;
-    return callService(service, options, (signal) => post(url, operation, body, signal, options));
+    return callService(service, options, async (signal) =>
+      parse(await post(url, operation, body, signal, options)),
+    );
   };
   return {
     provider: 'vault',
-    wrap: async (kekId, dek, aad) => {
-      const answer = encrypted.safeParse(
-        await ask('encrypt', kekId, { plaintext: dek.toString('base64') }, aad),
-      );
-      if (!answer.success) throw notUnderstood();
-      return Buffer.from(answer.data.data.ciphertext, 'utf8');
-    },
+    wrap: (kekId, dek, aad) =>
+      ask('encrypt', kekId, { plaintext: dek.toString('base64') }, aad, parseWrapped),
     unwrap: async (kekId, wrapped, aad) => {
       const ciphertext = wrapped.toString('utf8');
       // What is not text was never made by Vault; decoded loosely, other bytes could stand for the same text.
       if (!Buffer.from(ciphertext, 'utf8').equals(wrapped)) throw doesNotUnwrap();
-      const answer = decrypted.safeParse(await ask('decrypt', kekId, { ciphertext }, aad));
-      if (!answer.success) throw notUnderstood();
-      return checkDek(Buffer.from(answer.data.data.plaintext, 'base64'));
+      return checkDek(await ask('decrypt', kekId, { ciphertext }, aad, parseUnwrapped));
     },
   };
 }
 
+type Operation = 'encrypt' | 'decrypt';
+
+function parseWrapped(answer: unknown): Buffer {
+  const parsed = encrypted.safeParse(answer);
+  if (!parsed.success) throw notUnderstood();
+  return Buffer.from(parsed.data.data.ciphertext, 'utf8');
+}
+
+function parseUnwrapped(answer: unknown): Buffer {
+  const parsed = decrypted.safeParse(answer);
+  if (!parsed.success) throw notUnderstood();
+  return Buffer.from(parsed.data.data.plaintext, 'base64');
+}
+
 async function post(
   url: string,
-  operation: 'encrypt' | 'decrypt',
+  operation: Operation,
   body: string,
   signal: AbortSignal,
   { tokenFile, namespace }: VaultTransitOptions,
@@ -85,7 +95,7 @@ async function post(
   throw explain(response.status, operation, answer);
 }
 
-function explain(status: number, operation: 'encrypt' | 'decrypt', answer: unknown): Error {
+function explain(status: number, operation: Operation, answer: unknown): Error {
   const parsed = failure.safeParse(answer);
   const said = parsed.success ? parsed.data.errors.join(' ') : '';
   if (status === 400 && operation === 'decrypt' && !/key not found|version is disallowed/i.test(said)) {
