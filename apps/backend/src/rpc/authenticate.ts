@@ -14,6 +14,7 @@ import {
 } from '@kontext/oauth';
 import { apiScope, type Caller, type Delegation } from '../caller.ts';
 import { claimOf, isForUs, toDelegation } from '../credentials/verify-subject.ts';
+import { challengeOf } from '../http/metadata.ts';
 import type { CallerFacts, Callers, TokenClaim } from '../login/callers.ts';
 import type { ServerKeys } from '../login/server-keys.ts';
 import { boundStream } from './bound-stream.ts';
@@ -169,13 +170,8 @@ export function createAuthentication(
 function addChallenge(metadata: Headers, error: unknown, parts: AuthenticationParts): void {
   metadata.set('dpop-nonce', parts.nonces.issue(parts.nowMs()));
   if (!(error instanceof KontextError) || error.spec.rpcCode !== 'unauthenticated') return;
-  const { oauth_error: name, acr_values: acr, max_age: maxAge } = error.details;
-  const parameters = [
-    ...(name === undefined ? [] : [`error="${name}"`]),
-    ...(acr === undefined ? [] : [`acr_values="${acr}"`]),
-    ...(maxAge === undefined ? [] : [`max_age="${maxAge}"`]),
-  ];
-  metadata.set('www-authenticate', ['DPoP algs="ES256"', ...parameters].join(', '));
+  const { oauth_error, acr_values, max_age } = error.details;
+  metadata.set('www-authenticate', challengeOf(parts.apiUrl, { error: oauth_error, acr_values, max_age }));
 }
 
 const refuse = (message: string, section: string): KontextError =>

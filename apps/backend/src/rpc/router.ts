@@ -4,6 +4,7 @@ import { errorToJson } from '@connectrpc/connect/protocol-connect';
 import { fastifyConnectPlugin } from '@connectrpc/connect-fastify';
 import { unauthenticated } from '@kontext/oauth';
 import type { FastifyInstance } from 'fastify';
+import { challengeOf } from '../http/metadata.ts';
 import type { Confirmations } from '../login/confirmations.ts';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
 import { confirmationRoutes } from './confirmations.ts';
@@ -36,7 +37,7 @@ export async function registerRpc(
       if (/^dpop /i.test(request.headers.authorization ?? '')) return;
       await reply
         .code(401)
-        .header('www-authenticate', 'DPoP algs="ES256"')
+        .header('www-authenticate', challengeOf(authentication.apiUrl))
         .header('dpop-nonce', authentication.nonces.issue(authentication.nowMs()))
         .type('application/json')
         .send(JSON.stringify(errorToJson(toConnectError(noToken()), undefined)));

@@ -1,7 +1,8 @@
 /** What a request must be checked against, in one round trip. */
-import { sql } from 'drizzle-orm';
-import { deniedTokens } from '../schema.ts';
+import { eq, sql } from 'drizzle-orm';
+import { deniedTokens, leases } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { endLeases } from './leases.ts';
 
 /** Facts about whoever calls. */
 export interface CallerRow {
@@ -100,6 +101,17 @@ export async function readTokenIsLive(
 /** Puts a token on the deny-list until it expires; role `app` or `system`. */
 export async function denyToken(tx: Tx, key: string, orgId: string, expiresAt: Date): Promise<void> {
   await tx.insert(deniedTokens).values({ key, orgId, expiresAt }).onConflictDoNothing();
+}
+
+/** Ends the lease of a delegation token with all that was exchanged from it; role `app` or `system`. */
+export async function endLeaseOfToken(tx: Tx, jti: string, reason: string, now: Date): Promise<void> {
+  const rows = await tx.select({ id: leases.id }).from(leases).where(eq(leases.jti, jti));
+  await endLeases(
+    tx,
+    rows.map(({ id }) => id),
+    reason,
+    now,
+  );
 }
 
 const grantIsLive = (grantIdHash: string, now: Date) => sql`EXISTS (
