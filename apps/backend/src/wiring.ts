@@ -10,6 +10,7 @@ import { registerFederation } from './http/federation.ts';
 import { tokenExchangeHandler } from './http/token-exchange.ts';
 import { createFederation } from './login/federation/federation.ts';
 import { createRelyingParty } from './login/federation/relying-party.ts';
+import { createManagedLogins } from './login/manage-logins.ts';
 import { createSignAssertion } from './login/sign-assertion.ts';
 import { createAgentService } from './organisations/agents.ts';
 import { createMembers } from './organisations/members.ts';
@@ -21,6 +22,7 @@ import { auditRoutes } from './rpc/audit.ts';
 import { connectionRoutes } from './rpc/connections.ts';
 import { credentialRoutes } from './rpc/credentials.ts';
 import { identityProviderRoutes } from './rpc/identity-providers.ts';
+import { loginRoutes } from './rpc/logins.ts';
 import { organisationRoutes } from './rpc/organisation.ts';
 import { policyRoutes } from './rpc/policies.ts';
 import { providerRoutes } from './rpc/providers.ts';
@@ -59,13 +61,15 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
     ...{ store, policies, appended, nowMs, onLeasesEnded },
     ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
   });
+  const logins = createManagedLogins({ store, appended, nowMs });
   const members = createMembers({ store, appended, nowMs });
   return {
     services: [
       sessionRoutes(sessions),
       policyRoutes(policies),
       auditRoutes(audit),
-      organisationRoutes({ policies, members, invitations: federationDeps, nowMs }),
+      organisationRoutes({ policies, members, invitations: federationDeps, logins, nowMs }),
+      loginRoutes(logins),
       identityProviderRoutes(federationDeps),
       providerRoutes(connections),
       connectionRoutes(connections),

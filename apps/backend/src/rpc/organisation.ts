@@ -1,12 +1,14 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { MemberSchema, OrganisationService } from '@kontext/protocol';
+import type { ManagedLogins } from '../login/manage-logins.ts';
 import type { InvitationDeps } from '../organisations/invitations.ts';
 import type { ListedMember, Members } from '../organisations/members.ts';
 import type { PolicyService } from '../policies/policy-service.ts';
 import { version } from '../version.ts';
 import { callerOf } from './authenticate.ts';
 import { invitationHandlers } from './invitations.ts';
+import { toLoginMessage } from './logins.ts';
 import type { RpcRoutes } from './router.ts';
 
 /** The work behind this edge. */
@@ -14,19 +16,24 @@ export interface OrganisationWork {
   readonly policies: Pick<PolicyService, 'keyThumbprint'>;
   readonly members: Members;
   readonly invitations: InvitationDeps;
+  readonly logins: Pick<ManagedLogins, 'current'>;
   readonly nowMs: () => number;
 }
 
 /** The edge of the organisation: who the caller is, and who else belongs to it. */
 export const organisationRoutes =
-  ({ policies, members, invitations, nowMs }: OrganisationWork): RpcRoutes =>
+  ({ policies, members, invitations, logins, nowMs }: OrganisationWork): RpcRoutes =>
   (router) =>
     router.service(OrganisationService, {
       ...invitationHandlers(invitations),
       getCaller: async (_request, context) => {
-        const { userId, userName, orgId, orgName, role, groups } = callerOf(context);
+        const caller = callerOf(context);
+        const { userId, userName, orgId, orgName, role, groups } = caller;
         const policyKeyThumbprint = await policies.keyThumbprint(orgId);
+        const { login, orgSlug } = await logins.current(caller);
         return {
+          ...(login === null ? {} : { login: toLoginMessage(login) }),
+          orgSlug,
           ...{ userId, userName, orgId, orgName, role, policyKeyThumbprint },
           groups: [...groups],
           serverVersion: version,

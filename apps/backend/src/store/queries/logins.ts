@@ -1,6 +1,6 @@
 /** Logins of terminals: one row per OAuth grant. Reading works under every role; the rows of a grant need role `system`. */
 import { and, desc, eq, gt, inArray, isNull, lt, or, type SQL, sql } from 'drizzle-orm';
-import { logins, oidcPayloads, users } from '../schema.ts';
+import { logins, oidcPayloads, orgs, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
 /** A login as stored. */
@@ -25,6 +25,12 @@ export async function insertLogin(tx: Tx, row: typeof logins.$inferInsert): Prom
 export async function findLogin(tx: Tx, grantIdHash: string): Promise<LoginRow | null> {
   const [row] = await tx.select().from(logins).where(eq(logins.grantIdHash, grantIdHash)).limit(1);
   return row ?? null;
+}
+
+/** Short name of the organisation; empty when there is none of that id. */
+export async function findOrgSlug(tx: Tx, orgId: string): Promise<string> {
+  const [row] = await tx.select({ slug: orgs.slug }).from(orgs).where(eq(orgs.id, orgId)).limit(1);
+  return row?.slug ?? '';
 }
 
 /** A login with whether its person may log in at all. */
