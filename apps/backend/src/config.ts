@@ -80,6 +80,9 @@ const schema = z.object({
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
+  NODE_OPTIONS: text.optional().meta({
+    description: 'Options of Node. Outside local mode those that dump memory or open a debugger are refused.',
+  }),
   XDG_STATE_HOME: text.optional().meta({
     description: 'Base of the default data directory (XDG Base Directory Specification).',
     shownDefault: '~/.local/state',
@@ -127,6 +130,8 @@ export interface Config {
   /** A session without heartbeat for so long is lost. */
   readonly lostSessionMs: number;
   readonly logLevel: string;
+  /** Node's own options, to look for ones that must not be. */
+  readonly nodeOptions: string;
 }
 
 /**
@@ -169,6 +174,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
     vault: kmsKeys.some((id) => id.startsWith('vault:')) ? loadVault(raw) : null,
     lostSessionMs: raw.KONTEXT_LOST_SESSION_SECONDS * 1000,
     logLevel: raw.KONTEXT_LOG_LEVEL,
+    nodeOptions: raw.NODE_OPTIONS ?? '',
   };
 }
 

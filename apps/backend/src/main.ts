@@ -3,6 +3,7 @@ import { formatError, KontextError } from '@kontext/errors';
 import { CommanderError } from 'commander';
 import { createProgram } from './commands/program.ts';
 import { loadConfig } from './config.ts';
+import { hardenProcess } from './kms/harden-process.ts';
 import { createLogger, describeError } from './log.ts';
 
 /** Longest a stop may take before the process ends anyway. */
@@ -12,6 +13,7 @@ const print = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function serveUntilStopped(): Promise<void> {
   const config = loadConfig();
+  hardenProcess(config);
   const logger = createLogger(config.logLevel);
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve(signal));
