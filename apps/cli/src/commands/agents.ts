@@ -1,10 +1,10 @@
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { KontextError } from '@kontext/errors';
 import type { Agent } from '@kontext/protocol';
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
 import { withClients } from '../rpc/open-backend.ts';
+import { parseDuration } from '../session/parse-duration.ts';
 import { refuseInSession } from '../session/refuse-in-session.ts';
 
 interface PutOptions {
@@ -95,16 +95,4 @@ async function disable({ terminal, signal }: Context, clients: Clients, name: st
   const { sessionsEnded, leasesEnded } = await clients.agents.disableAgent({ name }, { signal });
   terminal.note(`disabled ${name}; ended ${sessionsEnded} sessions and ${leasesEnded} credentials`);
   return 0;
-}
-
-/**
- * Seconds of a duration such as `90s`, `5m`, `8h`; a bare number counts seconds.
- *
- * @throws KontextError `KX_USAGE` naming the flag.
- */
-export function parseDuration(text: string, flag: string): number {
-  const [, digits, unit = 's'] = /^(\d{1,6})([smh])?$/.exec(text) ?? [];
-  const seconds = Number(digits) * { s: 1, m: 60, h: 3600 }[unit as 's' | 'm' | 'h'];
-  if (seconds >= 1) return seconds;
-  throw new KontextError('KX_USAGE', `${flag} is no duration`, { hint: 'write it as 90s, 5m or 8h' });
 }

@@ -206,7 +206,7 @@ describe('providers, connections, secrets', () => {
       stdin: 'client-secret-value\n',
     });
     expect(result).toMatchObject({ exitCode: 0, stdout: 'https://kontext.example/connect/callback\n' });
-    expect(services.added).toEqual([{ name: 'acme', clientSecret: 'client-secret-value' }]);
+    expect(services.added).toMatchObject([{ name: 'acme', clientSecret: 'client-secret-value' }]);
     expect(result.stderr).not.toContain('client-secret-value');
   });
 
@@ -215,6 +215,77 @@ describe('providers, connections, secrets', () => {
     await kontext('providers add stripe --static');
     expect(services.added.map(({ clientSecret }) => clientSecret)).toEqual(['', '']);
   });
+
+  it('takes the rest from the catalogue when the name is in it, and tells the variable', async () => {
+    const result = await kontext(
+      'providers add github --client-id id --setting base=https://git.example --setting refreshBeforeSeconds=60 --attach claude,run --max-login-age 8h --approval --lease-ttl 15m',
+      { stdin: 'client-secret-value\n' },
+    );
+    expect(result).toMatchObject({ exitCode: 0, stdout: 'https://kontext.example/connect/callback\n' });
+    expect(services.added).toMatchObject([
+      {
+        ...{ catalogueId: 'github', clientSecret: 'client-secret-value', kind: 1, tokenEndpoint: '' },
+        settingsJson: '{"base":"https://git.example","refreshBeforeSeconds":60}',
+        agents: [{ agent: 'claude' }, { agent: 'run' }],
+        ...{ maxLoginAgeSeconds: 28_800, needsApproval: true, leaseTtlSeconds: 900 },
+      },
+    ]);
+    expect(result.stderr).toContain('GITHUB_TOKEN={{kontext:github}}');
+  });
+
+  it('takes an entry under another name, reads the secret of a minted kind, and none with --no-secret', async () => {
+    await kontext('providers add prod --from postgres', { stdin: 'postgres://u:p@db.example/d' });
+    await kontext('providers add cloud --from aws --no-secret');
+    const keys = await kontext('providers add keys --from stripe');
+    expect(keys.stderr).toContain('no agent may use it yet');
+    expect(keys.stderr).toContain('STRIPE_API_KEY={{kontext:keys}}');
+    expect(services.added).toMatchObject([
+      { name: 'prod', catalogueId: 'postgres', kind: 5, clientSecret: 'postgres://u:p@db.example/d' },
+      { name: 'cloud', catalogueId: 'aws', kind: 4, clientSecret: '' },
+      { name: 'keys', catalogueId: 'stripe', kind: 2, clientSecret: '' },
+    ]);
+  });
+
+  it('asks an issuer for what is not given, and prints JSON when told to', async () => {
+    const result = await kontext(
+      'providers add acme --issuer https://id.example --client-id id --client-auth private_key_jwt --json',
+      { stdin: 'pem' },
+    );
+    expect(JSON.parse(result.stdout)).toMatchObject({ name: 'acme', issuer: 'https://id.example' });
+    expect(services.added).toMatchObject([{ catalogueId: '', clientAuth: 4 }]);
+  });
+
+  it.each([
+    ['add x --from nosuch', 'no entry of that name'],
+    ['add acme --client-id id --issuer https://i.example --settings []', 'not a JSON object'],
+    ['add acme --client-id id --issuer https://i.example --settings {', 'not a JSON object'],
+    ['add acme --client-id id --issuer https://i.example --setting base', 'name=value'],
+    ['add acme --client-id id --issuer https://i.example --lease-ttl soon', '--lease-ttl is no duration'],
+  ])('refuses providers %s', async (args, message) => {
+    const result = await kontext(`providers ${args}`, { stdin: 'x' });
+    expect(result.exitCode).toBe(64);
+    expect(result.stderr).toContain(message);
+    expect(services.added).toEqual([]);
+  });
+
+  it('attaches, detaches and tells what removing left at the provider', async () => {
+    expect((await kontext('providers attach github claude --scope repo')).exitCode).toBe(0);
+    expect((await kontext('providers detach github claude')).stderr).toContain('ended 2 credentials');
+    expect(services.attached).toEqual(['+github claude repo', '-github claude']);
+    const removed = await kontext('providers rm github --force');
+    expect(removed.stderr).toContain('revoked 3 connections there');
+    expect(removed.stderr).toContain('one is left');
+  });
+
+  it.each(['add x --static', 'attach github claude', 'detach github claude', 'rm github'])(
+    'providers %s is refused inside a session',
+    async (args) => {
+      const result = await kontext(`providers ${args}`, { env: { KONTEXT_SESSION_ID: 'ses_1' } });
+      expect(result.exitCode).toBe(77);
+      expect(result.stderr).toContain('KX_SESSION_REFUSED');
+      expect(services.added.length + services.attached.length).toBe(0);
+    },
+  );
 
   it('names the option that is missing', async () => {
     const result = await kontext('providers add acme --client-id id');
@@ -249,14 +320,14 @@ describe('providers, connections, secrets', () => {
   it('lists with pinned keys', async () => {
     const [provider] = JSON.parse((await kontext('providers ls --json')).stdout);
     expect(Object.keys(provider).sort()).toEqual([
-      'authorizationEndpoint',
-      'callbackUrl',
-      'clientId',
-      'kind',
-      'name',
-      'revocationEndpoint',
-      'scopes',
-      'tokenEndpoint',
+      ...['agents', 'authorizationEndpoint', 'callbackUrl', 'catalogueId', 'clientId', 'issuer', 'kind'],
+      ...['leaseTtlSeconds', 'maxLoginAgeSeconds', 'name', 'needsApproval', 'revocationEndpoint', 'scopes'],
+      ...['settings', 'title', 'tokenEndpoint', 'variables'],
+    ]);
+    const [entry] = JSON.parse((await kontext('providers catalogue --json')).stdout);
+    expect(Object.keys(entry).sort()).toEqual([
+      ...['authorizationEndpoint', 'id', 'kind', 'revocationEndpoint', 'scopes', 'settings', 'title'],
+      ...['tokenEndpoint', 'variables'],
     ]);
     const [connection] = JSON.parse((await kontext('connections ls --json')).stdout);
     expect(Object.keys(connection).sort()).toEqual([

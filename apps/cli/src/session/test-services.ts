@@ -6,6 +6,7 @@ import {
   CredentialService,
   Delivery,
   Mode,
+  ProviderKind,
   ProviderService,
   SessionService,
   SessionState,
@@ -27,7 +28,13 @@ export interface TestServices {
     readonly value: string;
     readonly shared: boolean;
   }[];
-  readonly added: { readonly name: string; readonly clientSecret: string }[];
+  readonly added: {
+    readonly name: string;
+    readonly clientSecret: string;
+    readonly [member: string]: unknown;
+  }[];
+  /** Agents attached (`+`) and detached (`-`). */
+  readonly attached: string[];
   readonly revoked: string[];
   /** Connections begun: what for. */
   readonly begun: {
@@ -59,6 +66,7 @@ export function createTestServices(): TestServices {
     resolves: [],
     puts: [],
     added: [],
+    attached: [],
     revoked: [],
     begun: [],
     missingScope: '',
@@ -219,18 +227,40 @@ const githubConnection = {
   scopes: ['repo'],
 };
 
+const entries = [
+  {
+    catalogueId: 'github',
+    title: 'GitHub',
+    kind: ProviderKind.OAUTH2,
+    variables: ['GITHUB_TOKEN', 'GH_TOKEN'],
+  },
+  { catalogueId: 'stripe', title: 'Stripe', kind: ProviderKind.STATIC, variables: ['STRIPE_API_KEY'] },
+  { catalogueId: 'postgres', title: 'PostgreSQL', kind: ProviderKind.POSTGRES, variables: ['DATABASE_URL'] },
+  { catalogueId: 'aws', title: 'AWS', kind: ProviderKind.AWS_STS, variables: [] },
+];
+
 function serveProviders(router: ConnectRouter, state: TestServices): void {
   router.service(ProviderService, {
     addProvider: ({ provider, clientSecret }) => {
-      state.added.push({ name: provider?.name ?? '', clientSecret });
-      return {
-        provider: { ...provider, callbackUrl: 'https://kontext.example/connect/callback' } as never,
-      };
+      state.added.push({ ...provider, name: provider?.name ?? '', clientSecret });
+      const { variables = [] } =
+        entries.find(({ catalogueId }) => catalogueId === provider?.catalogueId) ?? {};
+      const callbackUrl = 'https://kontext.example/connect/callback';
+      return { provider: { ...provider, variables, callbackUrl } as never };
     },
     listProviders: () => ({ providers: [{ name: 'github', clientId: 'id', scopes: ['repo'] }] }),
+    listCatalogue: () => ({ entries }),
+    attachProvider: ({ provider, agent, scopes }) => {
+      state.attached.push(`+${provider} ${agent} ${scopes.join(' ')}`);
+      return {};
+    },
+    detachProvider: ({ provider, agent }) => {
+      state.attached.push(`-${provider} ${agent}`);
+      return { leasesEnded: 2 };
+    },
     removeProvider: ({ force }) => {
       if (!force) throw wireError('KX_PROVIDER_IN_USE', 'github still has 1 connection');
-      return {};
+      return { revokedAtProvider: 3, message: 'one is left' };
     },
   });
 }
