@@ -1,6 +1,7 @@
 import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
+import type { TokenTest } from '../providers/test-token.ts';
 import {
   type ConnectionOfProvider,
   findListed,
@@ -25,6 +26,7 @@ import { putSecret, type SecretInput } from './put-secret.ts';
 import { type RemoveResult, removeProvider } from './remove-provider.ts';
 import { type RevokeResult, revokeConnection } from './revoke-connection.ts';
 import { isAdministrator } from './roles.ts';
+import { testConnection } from './try-connection.ts';
 
 /** Providers and connections as their edges use them. What each function refuses is said where it is written. */
 export interface ConnectionService {
@@ -42,6 +44,8 @@ export interface ConnectionService {
   /** The caller's own and the shared ones that are not revoked. */
   list(caller: Caller): Promise<ListedConnection[]>;
   revoke(caller: Caller, connectionId: string): Promise<RevokeResult>;
+  /** @throws KontextError `KX_CONNECTION_NOT_FOUND` as `get`. */
+  test(caller: Caller, connectionId: string): Promise<TokenTest>;
   putSecret(caller: Caller, input: SecretInput): Promise<ConnectionOfProvider>;
   /** The pages' half. */
   readonly flow: ConnectFlow;
@@ -50,6 +54,7 @@ export interface ConnectionService {
 
 /** Puts providers and connections together. */
 export function createConnectionService(deps: ConnectionDeps): ConnectionService {
+  const tokens = createFreshTokens(deps);
   return {
     addProvider: (caller, input) => addProvider(deps, caller, input),
     listProviders: (caller) => listProviders(deps, caller),
@@ -58,24 +63,30 @@ export function createConnectionService(deps: ConnectionDeps): ConnectionService
     detachProvider: (caller, provider, agent) => detachProvider(deps, caller, provider, agent),
     callbackUrl: (provider) => callbackUrlOf(deps.apiUrl, provider),
     begin: (caller, input) => beginConnection(deps, caller, input),
-    get: async (caller, connectionId) => {
-      const found = isId('con', connectionId)
-        ? await deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
-            findListed(tx, connectionId),
-          )
-        : null;
-      const owner = found?.connection.userId ?? null;
-      if (found !== null && (owner === null || owner === caller.userId || isAdministrator(caller)))
-        return found;
-      throw new KontextError('KX_CONNECTION_NOT_FOUND', 'there is no such connection, or it is not yours');
-    },
+    get: (caller, connectionId) => getConnection(deps, caller, connectionId),
     list: (caller) =>
       deps.store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
         listConnections(tx, caller.userId),
       ),
     revoke: (caller, connectionId) => revokeConnection(deps, caller, connectionId),
+    test: async (caller, connectionId) =>
+      testConnection({ ...deps, tokens }, await getConnection(deps, caller, connectionId)),
     putSecret: (caller, input) => putSecret(deps, caller, input),
     flow: createConnectFlow(deps),
-    tokens: createFreshTokens(deps),
+    tokens,
   };
+}
+
+/** @throws KontextError `KX_CONNECTION_NOT_FOUND`. */
+async function getConnection(
+  { store }: ConnectionDeps,
+  caller: Caller,
+  connectionId: string,
+): Promise<ListedConnection> {
+  const found = isId('con', connectionId)
+    ? await store.transaction({ role: 'read', orgId: caller.orgId }, (tx) => findListed(tx, connectionId))
+    : null;
+  const owner = found?.connection.userId ?? null;
+  if (found !== null && (owner === null || owner === caller.userId || isAdministrator(caller))) return found;
+  throw new KontextError('KX_CONNECTION_NOT_FOUND', 'there is no such connection, or it is not yours');
 }

@@ -34,6 +34,10 @@ export const connectionRoutes =
         const { revokedAtProvider, message } = await connections.revoke(callerOf(context), connectionId);
         return { revokedAtProvider, message };
       },
+      testConnection: async ({ connectionId }, context) => {
+        const { works, message, scopes, account } = await connections.test(callerOf(context), connectionId);
+        return { works, message, scopes: [...(scopes ?? [])], account: account ?? '' };
+      },
       putSecret: async ({ provider, name, value, shared }, context) => ({
         connection: toMessage({
           ...(await connections.putSecret(callerOf(context), { provider, name, value, shared })),

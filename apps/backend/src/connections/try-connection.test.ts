@@ -1,0 +1,81 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Caller } from '../caller.ts';
+import type { TestOrganisation } from '../organisations/test-organisation.ts';
+import { type TestStore, testStores } from '../store/test-stores.ts';
+import { openTestRoom, type TestRoom } from './test-room.ts';
+
+describe.each(testStores())('trying a connection on $kind', ({ open }) => {
+  let opened: TestStore;
+  let room: TestRoom;
+  let org: TestOrganisation;
+  let owner: Caller;
+  beforeAll(async () => {
+    opened = await open();
+    room = await openTestRoom(opened);
+  });
+  beforeEach(async () => {
+    org = await room.organisation();
+    owner = org.owner;
+  });
+  afterEach(() => room.fault('none'));
+  afterAll(async () => {
+    await room?.close();
+    await opened?.close();
+  });
+
+  /** The upstream, described with the address that says whose a token is. */
+  const addWithWhoAmI = async () => {
+    const { authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientSecret, apiUrl } =
+      room.upstream;
+    const provider = await room.connections.addProvider(owner, {
+      ...{ name: 'acme', kind: 'oauth2', authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId },
+      ...{ clientSecret, clientAuth: 'client_secret_basic', scopes: ['openid', 'read'] },
+      settingsJson: JSON.stringify({ whoAmI: { url: apiUrl, account: 'sub', scopes: 'scope' } }),
+    });
+    await room.upstream.setRedirectUris([room.connections.callbackUrl(provider)]);
+  };
+
+  test('says whose a token is and what it may do, and hands nothing out', async () => {
+    await addWithWhoAmI();
+    const id = await room.connect(owner);
+    expect(await room.connections.test(owner, id)).toEqual({
+      ...{ works: true, message: 'it works, as upstream-user', account: 'upstream-user' },
+      scopes: ['openid', 'read'],
+    });
+    expect((await room.connections.get(owner, id)).liveLeases).toBe(0);
+  });
+
+  test('refreshes a token that is over before it is tried', async () => {
+    await addWithWhoAmI();
+    const id = await room.connect(owner);
+    const before = (await room.upstream.stats()).refreshes;
+    room.advance(3_600_000);
+    expect(await room.connections.test(owner, id)).toMatchObject({ works: true });
+    expect((await room.upstream.stats()).refreshes).toBe(before + 1);
+  });
+
+  test('says in words why it does not work', async () => {
+    await addWithWhoAmI();
+    const id = await room.connect(owner);
+    await room.upstream.revokeAll();
+    const answer = await room.connections.test(owner, id);
+    expect(answer).toMatchObject({ works: false, account: null });
+    expect(answer.message).not.toBe('');
+  });
+
+  test('of a static key it says that it is stored, and that it was not tried', async () => {
+    const { connection } = await room.connections.putSecret(owner, {
+      ...{ provider: 'stripe', name: '', value: 'sk_stored', shared: false },
+    });
+    const answer = await room.connections.test(owner, connection.id);
+    expect(answer).toMatchObject({ works: true, message: expect.stringContaining('no address') });
+    expect(JSON.stringify(answer)).not.toContain('sk_stored');
+  });
+
+  test("another member's connection cannot be tried", async () => {
+    await addWithWhoAmI();
+    const id = await room.connect(owner);
+    const tried = room.connections.test(await org.addUser('member'), id);
+    await expect(tried).rejects.toMatchObject({ code: 'KX_CONNECTION_NOT_FOUND' });
+  });
+});
