@@ -21,6 +21,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAppendSignal } from '../audit/append-signal.ts';
 import { createAuditService } from '../audit/audit-service.ts';
 import type { Caller } from '../caller.ts';
+import { createManagedLogins } from '../login/manage-logins.ts';
 import { createMembers } from '../organisations/members.ts';
 import {
   createTestOrganisation,
@@ -70,6 +71,8 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
         organisationRoutes({
           policies,
           members: createMembers({ store, appended, nowMs: Date.now }),
+          invitations: { store, appended, apiUrl: 'http://127.0.0.1:4180', nowMs: Date.now },
+          logins: createManagedLogins({ store, appended, nowMs: Date.now }),
           nowMs: Date.now,
         })(router);
         auditRoutes(createAuditService({ store, appended }))(router);
