@@ -37,7 +37,12 @@ import { clientSecretContext } from './token-set.ts';
 const builtInAgents = ['claude', 'run'] as const;
 
 /** Kinds whose credentials come from the provider's own secret: one connection of the organisation stands for it. */
-const selfConnected: ReadonlySet<ProviderKind> = new Set(['github_app', 'aws_sts', 'postgres']);
+const selfConnected: ReadonlySet<ProviderKind> = new Set([
+  'github_app',
+  'aws_sts',
+  'postgres',
+  'token_exchange',
+]);
 
 /** A provider with the agents it is attached to. */
 export type AttachedProvider = ProviderRow & { readonly agents: readonly AttachedAgentRow[] };

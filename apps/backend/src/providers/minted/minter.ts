@@ -10,12 +10,6 @@ export interface MintedProvider {
   readonly orgId: string;
   readonly name: string;
   readonly kind: string;
-  readonly issuer: string;
-  readonly tokenEndpoint: string;
-  /** Empty: it has none. */
-  readonly revocationEndpoint: string;
-  readonly clientId: string;
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none';
   /** JSON text, checked against the kind's schema when it was stored. */
   readonly settings: string;
 }

@@ -1,6 +1,17 @@
 /** What minted providers are set up with (`Provider.settings_json`); docs/minted-credentials.md explains each. No secret is among it. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isLoopbackUrlHost } from '../public-address.ts';
+
+/** An address we call: https, or http to this machine, which `safe-fetch` allows in local mode alone. */
+const endpoint = z
+  .string()
+  .max(2048)
+  .refine((text) => {
+    const url = URL.canParse(text) ? new URL(text) : null;
+    if (url === null || url.hash !== '' || url.username !== '' || url.password !== '') return false;
+    return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackUrlHost(url.hostname));
+  }, 'must be an https URL without fragment and user');
 
 /** Name of an entry, which stands after the `/` of placeholders; a further `/` begins a field. */
 const entryName = z
@@ -68,7 +79,7 @@ export const githubAppSettings = z.strictObject({
   app: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/),
   installation: z.number().int().positive(),
   /** Base of the REST API; default https://api.github.com. */
-  api: z.string().max(2048).optional(),
+  api: endpoint.optional(),
   sets: entries(
     z.strictObject({
       /** Names without owner; left out: all the installation has. */
@@ -92,7 +103,7 @@ const scopeName = z.string().regex(/^[!#-*,-[\]-~]{1,256}$/, 'must be a scope (R
 export const awsStsSettings = z.strictObject({
   region: z.string().regex(/^[a-z]{2,3}(-[a-z]+)+-\d{1,2}$/),
   /** Default: the region's own endpoint. */
-  endpoint: z.string().max(2048).optional(),
+  endpoint: endpoint.optional(),
   /** With it the provider's secret is the key's secret half; without, AWS trusts our issuer (AssumeRoleWithWebIdentity). */
   accessKeyId: z
     .string()
@@ -118,6 +129,14 @@ export type AwsStsSettings = z.infer<typeof awsStsSettings>;
 
 /** Targets at another server that exchanges tokens (RFC 8693). */
 export const tokenExchangeSettings = z.strictObject({
+  tokenEndpoint: endpoint,
+  /** RFC 7009; left out: its tokens live until they expire. */
+  revocationEndpoint: endpoint.optional(),
+  /** Their issuer: audience of the assertion and of `private_key_jwt`. */
+  issuer: z.string().min(1).max(2048),
+  clientId: z.string().regex(/^[\x20-\x7e]{1,512}$/),
+  /** The provider's secret is the client secret, or the private key (PEM). */
+  clientAuth: z.enum(['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none']),
   /**
    * Whose token is exchanged: `assertion` is a JWT of our own about the user, a name is that of another provider whose access
    * token the user has. Default `assertion`.
@@ -128,8 +147,6 @@ export const tokenExchangeSettings = z.strictObject({
       z.strictObject({ connection: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/) }),
     ])
     .optional(),
-  /** `aud` of the assertion; default: the provider's issuer. */
-  assertionAudience: z.string().min(1).max(2048).optional(),
   /** `kid` of the key of `private_key_jwt`. */
   keyId: z
     .string()

@@ -29,8 +29,7 @@ export const testMinterDeps = (change: Partial<MinterDeps> = {}): MinterDeps => 
 
 /** A provider row's minted part. */
 export const testProvider = (kind: MintedProvider['kind'], settings: object): MintedProvider => ({
-  ...{ id: 'prv_1', orgId: 'org_1', name: 'target', kind, issuer: '', tokenEndpoint: '' },
-  ...{ revocationEndpoint: '', clientId: '', clientAuth: 'none', settings: JSON.stringify(settings) },
+  ...{ id: 'prv_1', orgId: 'org_1', name: 'target', kind, settings: JSON.stringify(settings) },
 });
 
 /** Makes a database with a table, a template role that may read it, and an administrator that may lease it. */
