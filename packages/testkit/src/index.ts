@@ -14,6 +14,14 @@ export { type Browser, createBrowser, type Page } from './browser/browser.ts';
 export { type Confirmation, confirmInBrowser } from './browser/confirm-in-browser.ts';
 export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';
 export { findFreePort } from './free-port.ts';
+export type { IdentityAccount } from './identity-provider/accounts.ts';
+export {
+  type IdentityClient,
+  type IdentityFault,
+  type IdentityProvider,
+  type IdentityProviderOptions,
+  startIdentityProvider,
+} from './identity-provider/start-identity-provider.ts';
 export { absentKeyringEnv, type Keyring, startKeyring } from './keyring/keyring.ts';
 export { type PartName, type PartState, partState } from './part-state.ts';
 export {
@@ -27,5 +35,13 @@ export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThr
 export { type ScratchHome, scratchHome } from './scratch-home.ts';
 export { createSelfSignedCertificate, type SelfSignedCertificate } from './self-signed-certificate.ts';
 export type { FaultMode } from './upstream/faults.ts';
+export {
+  type HostileAnswer,
+  type HostileProvider,
+  hostileTokens,
+  startHostileProvider,
+} from './upstream/stand-in/hostile.ts';
+export { standInProfiles } from './upstream/stand-in/profiles.ts';
+export { type StandIn, type StandInProfile, startStandIn } from './upstream/stand-in/stand-in.ts';
 export { type StartUpstreamOptions, startUpstream, type Upstream } from './upstream/start-upstream.ts';
 export type { UpstreamStats } from './upstream/upstream-app.ts';
