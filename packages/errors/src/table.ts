@@ -104,6 +104,48 @@ export const errorTable = {
     'the login has expired or was revoked',
     'run `kontext login`',
   ),
+  KX_LOGIN_REVOKED: spec(
+    77,
+    'unauthenticated',
+    'the login was ended from elsewhere',
+    'run `kontext login`; if nobody of yours ended it, tell an administrator',
+  ),
+  KX_ACCOUNT_SUSPENDED: spec(
+    77,
+    'unauthenticated',
+    'an administrator suspended the account',
+    'ask an administrator of the organisation',
+  ),
+  KX_ACCOUNT_NOT_VOUCHED: spec(
+    77,
+    'unauthenticated',
+    'the identity provider does not vouch for the account any more',
+    'ask whoever runs the identity provider, then run `kontext login`',
+  ),
+  KX_LOGIN_NOT_FINISHED: spec(
+    77,
+    'unauthenticated',
+    'the login was not finished in the browser in time',
+    'run `kontext login` again',
+  ),
+  KX_LOGIN_ANSWER_INVALID: spec(
+    77,
+    'unauthenticated',
+    'an answer came to the terminal that does not belong to its login',
+    'run `kontext login` again; if it happens again, another program interferes',
+  ),
+  KX_LOOPBACK_FAILED: spec(
+    1,
+    'internal',
+    'the terminal cannot listen for the answer of the browser',
+    'run `kontext login` without --loopback',
+  ),
+  KX_SERVER_KEY_CHANGED: spec(
+    77,
+    'failed_precondition',
+    'the backend signs policy with another key than before',
+    'ask whoever runs the backend; if the change is meant, run `kontext logout`, then `kontext login`',
+  ),
   KX_LOGIN_DENIED: spec(
     77,
     'permission_denied',
@@ -127,6 +169,12 @@ export const errorTable = {
     'failed_precondition',
     'the OS keyring cannot be used',
     'unlock or start the keyring, or accept a file with `kontext login --insecure-storage`',
+  ),
+  KX_KEYRING_LOCKED: spec(
+    78,
+    'failed_precondition',
+    'the OS keyring is locked',
+    'unlock the keyring, then run the command again',
   ),
   KX_KEYRING_ITEM_INVALID: spec(
     78,
