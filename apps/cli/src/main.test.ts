@@ -71,16 +71,19 @@ describe('the command line', () => {
   });
 
   it.each([
-    'logout',
-    'trust',
-    'providers add x --static',
-    'providers rm x',
-    'connections revoke con_1',
-    'secrets put stripe',
-  ])('refuses `kontext %s` inside a session', async (args) => {
+    ['logout', 64, 'KX_SESSION_NESTED'],
+    ['trust', 64, 'KX_SESSION_NESTED'],
+    ['connections revoke con_1', 64, 'KX_SESSION_NESTED'],
+    ['providers add x --static', 77, 'KX_SESSION_REFUSED'],
+    ['providers rm x', 77, 'KX_SESSION_REFUSED'],
+    ['secrets put stripe', 77, 'KX_SESSION_REFUSED'],
+    ['members role x owner', 77, 'KX_SESSION_REFUSED'],
+    ['members suspend x', 77, 'KX_SESSION_REFUSED'],
+    ['members restore x', 77, 'KX_SESSION_REFUSED'],
+  ])('refuses `kontext %s` inside a session', async (args, exitCode, code) => {
     const result = await kontext(args, { env: { KONTEXT_SESSION_ID: 'ses_1' }, stdin: 'value' });
-    expect(result.exitCode).toBe(64);
-    expect(result.stderr).toContain('KX_SESSION_NESTED');
+    expect(result.exitCode).toBe(exitCode);
+    expect(result.stderr).toContain(code);
     expect(services.puts).toEqual([]);
   });
 

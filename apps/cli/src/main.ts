@@ -38,6 +38,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     'list agents, change what they may have (administrators)',
     () => import('./commands/agents.ts'),
   ),
+  members: entry('list, change, suspend and restore members', () => import('./commands/members.ts')),
   trust: entry('trust an env template', () => import('./commands/trust.ts')),
   audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),
   serve: entry('run the backend on this machine', () => import('./commands/serve.ts')),

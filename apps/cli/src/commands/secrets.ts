@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import { openBackend } from '../rpc/open-backend.ts';
 import { readSecret } from '../session/read-secret.ts';
-import { refuseNested } from '../session/refuse-nested.ts';
+import { refuseInSession } from '../session/refuse-in-session.ts';
 
 interface PutOptions {
   readonly name?: string;
@@ -20,8 +20,8 @@ export function define(command: Command, run: RunCommand): void {
 }
 
 async function put(context: Context, provider: string, options: PutOptions): Promise<number> {
-  const { config, terminal, signal } = context;
-  refuseNested(config, 'secrets put');
+  const { terminal, signal } = context;
+  refuseInSession(context);
   const backend = await openBackend(context);
   try {
     const secret = await readSecret(terminal, `the value for ${provider}`);
