@@ -24,6 +24,7 @@ describe('loadConfig', () => {
       apiUrl: 'http://127.0.0.1:4180',
       listen: { host: '127.0.0.1', port: 4180 },
       tls: null,
+      lostSessionMs: 90_000,
       logLevel: 'info',
     });
     expect(config.dataDir).toMatch(/kontext\/backend$/);
@@ -100,6 +101,59 @@ describe('loadConfig', () => {
   it('never repeats the value of a variable, which may hold a password', () => {
     const error = refused({ DATABASE_URL: 'mysql://user:hunter2@db' });
     expect(`${error.message} ${error.why} ${error.hint}`).not.toContain('hunter2');
+  });
+});
+
+describe('keys of key services', () => {
+  const arn = 'aws:arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab';
+  const google = 'gcp:projects/p/locations/eu/keyRings/r/cryptoKeys/k';
+  const vault = { KONTEXT_VAULT_ADDR: 'https://vault.test/', KONTEXT_VAULT_TOKEN_FILE: '/run/token' };
+
+  it('are taken in order, once each', () => {
+    const config = loadConfig({ KONTEXT_KMS_KEYS: `${arn}, ${google},${arn}`, ...vault });
+    expect(config).toMatchObject({ kmsKeys: [arn, google], vault: null });
+    expect(loadConfig({})).toMatchObject({ kmsKeys: [], vault: null });
+  });
+
+  it('of Vault bring its address, token file and namespace', () => {
+    const config = loadConfig({
+      KONTEXT_KMS_KEYS: 'vault:team/transit/k',
+      ...vault,
+      KONTEXT_VAULT_NAMESPACE: 'a',
+    });
+    expect(config.vault).toEqual({
+      address: 'https://vault.test',
+      tokenFile: '/run/token',
+      namespace: 'a',
+    });
+  });
+
+  it.each([
+    'kek-1',
+    'aws:alias/kontext',
+    'aws:arn:aws:kms:eu-west-1:111122223333:alias/kontext',
+    'gcp:projects/p/locations/eu/keyRings/r',
+    'gcp:projects/p/locations/eu/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1',
+    'vault:kontext',
+    'vault:transit/../sys/kontext',
+    'azure:key',
+  ])('are refused when they are no full name of a key (%s)', (id) => {
+    expect(refused({ KONTEXT_KMS_KEYS: `${arn},${id}` })).toMatchObject({
+      code: 'KX_CONFIG_INVALID',
+      message: 'KONTEXT_KMS_KEYS cannot be used',
+    });
+  });
+
+  it.each([
+    [{ KONTEXT_VAULT_ADDR: '' }, 'KONTEXT_VAULT_ADDR'],
+    [{ KONTEXT_VAULT_ADDR: 'http://vault.test' }, 'KONTEXT_VAULT_ADDR'],
+    [{ KONTEXT_VAULT_ADDR: 'https://u:p@vault.test' }, 'KONTEXT_VAULT_ADDR'],
+    [{ KONTEXT_VAULT_ADDR: 'https://vault.test?x' }, 'KONTEXT_VAULT_ADDR'],
+    [{ KONTEXT_VAULT_TOKEN_FILE: '' }, 'KONTEXT_VAULT_TOKEN_FILE'],
+    [{ KONTEXT_VAULT_TOKEN_FILE: 'token' }, 'KONTEXT_VAULT_TOKEN_FILE'],
+  ])('of Vault are refused with %j', (change, name) => {
+    const error = refused({ KONTEXT_KMS_KEYS: 'vault:transit/k', ...vault, ...change });
+    expect(error.message).toBe(`${name} cannot be used`);
   });
 });
 
