@@ -13,7 +13,6 @@ import {
   allowInsecureRequests,
   buildAuthorizationUrl,
   type ClientAuth,
-  ClientSecretBasic,
   ClientSecretPost,
   Configuration,
   calculatePKCECodeChallenge,
@@ -30,7 +29,7 @@ import { loadClientKey } from './client-key.ts';
 import { fetchOnce, type OAuth2Deps, type Observed } from './oauth2-http.ts';
 import { isLoopbackUrlHost } from './public-address.ts';
 import { type OAuth2Quirks, standardQuirks } from './quirks.ts';
-import { deleteToken, revokeByItself } from './revoke-tokens.ts';
+import { basicAuthorization, deleteToken, revokeByItself } from './revoke-tokens.ts';
 import { unreachable } from './safe-fetch.ts';
 import { askWhoAmI, type Identity } from './who-am-i.ts';
 
@@ -264,10 +263,21 @@ async function configure(provider: Quirky, deps: OAuth2Deps, observed: Observed)
 
 async function clientAuth(provider: Quirky): Promise<ClientAuth> {
   const { clientAuth: method, clientSecret } = provider;
-  if (method === 'client_secret_basic') return ClientSecretBasic(clientSecret);
+  if (method === 'client_secret_basic') return basic(clientSecret);
   if (method === 'client_secret_post') return ClientSecretPost(clientSecret);
   return method === 'private_key_jwt' ? signedAssertion(provider) : None();
 }
+
+/**
+ * RFC 6749 §2.3.1, encoded as appendix B says and no further: the library also encodes `-`, `.` and `_`, and a provider that
+ * does not decode (Notion) would then know none of its own client ids.
+ */
+const basic =
+  (clientSecret: string): ClientAuth =>
+  (_server, { client_id: clientId }, _body, headers) =>
+    headers.set('authorization', basicAuthorization(formEncode(clientId), formEncode(clientSecret)));
+
+const formEncode = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1);
 
 /** RFC 7523 §2.2, §3. The audience is one string, what the provider is known to expect (identity.md G8). */
 async function signedAssertion({ clientSecret, quirks, issuer, tokenEndpoint }: Quirky): Promise<ClientAuth> {
