@@ -111,7 +111,10 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   const findMember = (userId: string) => loadActiveMember(store, userId);
   const wiring = deps.wire?.(parts) ?? {};
   const withTokenExchange = wiring.tokenExchange !== undefined;
-  const provider = createProvider({ ...parts, adapters, findMember, withTokenExchange });
+  const provider = createProvider({
+    ...{ ...parts, adapters, findMember, withTokenExchange },
+    checkUpstream: wiring.federation?.check,
+  });
   const intervalSeconds = deps.deviceIntervalSeconds ?? defaultIntervalSeconds;
   addDeviceFlowRules(provider, { ...parts, adapters, intervalSeconds });
   addLoginRules(provider, parts);

@@ -55,6 +55,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
   const onLeasesEnded = () => revocations.wake();
   const credentials = createCredentialService({
     ...{ ...connectionDeps, tokens: connections.tokens, minters, onLeasesEnded },
+    approvalKey: parts.keys.derive('approval')[0],
   });
   const { lostSessionMs: lostAfterMs } = parts;
   const sessions = createSessionService({

@@ -71,6 +71,8 @@ export async function openTestRoom(opened: TestStore): Promise<TestRoom> {
       callers,
       tokens: connections.tokens,
       minters,
+      approvalKey: Buffer.alloc(32, 9),
+      onLeasesEnded: () => undefined,
     });
     return { connections, credentials };
   };

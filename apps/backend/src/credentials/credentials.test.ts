@@ -268,7 +268,7 @@ describe.each(testStores())('credentials on $kind', ({ open }) => {
       const unknown = resolve([want('stripe')], owner, { sessionId: id });
       await expect(unknown).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
     }
-    await room.sessions.end(owner, sessionId, 0);
+    await room.sessions.end(owner, sessionId, { exitCode: 0, reason: '' });
     await expect(resolve([want('stripe')])).rejects.toMatchObject({ code: 'KX_SESSION_ENDED' });
     expect(await leaseRows()).toEqual([]);
   });
@@ -281,7 +281,7 @@ describe.each(testStores())('credentials on $kind', ({ open }) => {
     const states = async () =>
       Object.fromEntries((await leaseRows()).map((row) => [row.provider, row.endReason ?? row.state]));
     expect(await states()).toEqual({ stripe: 'connection_revoked', npm: 'active' });
-    await room.sessions.end(owner, sessionId, 0);
+    await room.sessions.end(owner, sessionId, { exitCode: 0, reason: '' });
     expect(await states()).toEqual({ stripe: 'connection_revoked', npm: 'session.ended' });
   });
 
@@ -294,7 +294,7 @@ describe.each(testStores())('credentials on $kind', ({ open }) => {
       const tokenOf = tokens.get;
       const ending = () =>
         what === 'session'
-          ? room.sessions.end(owner, sessionId, 0)
+          ? room.sessions.end(owner, sessionId, { exitCode: 0, reason: '' })
           : room.connections.revoke(owner, connectionId);
       Object.assign(tokens, {
         get: async (orgId: string, id: string) => {
@@ -368,21 +368,26 @@ describe.each(testStores())('credentials on $kind', ({ open }) => {
   });
 
   test('leases are listed newest first, page by page, the own ones alone', async () => {
+    const every = { everybody: false, live: false, provider: '' };
     await put('sk', { shared: true });
     const member = await org.addUser('member');
     await resolve([want('stripe')], member, { sessionId: await room.openSession(member) });
     for (let i = 0; i < 3; i += 1) await resolve([want('stripe')]);
-    const first = await room.credentials.listLeases(owner, { sessionId, pageSize: 2, cursor: '' });
+    const first = await room.credentials.listLeases(owner, { ...every, sessionId, pageSize: 2, cursor: '' });
     const rest = await room.credentials.listLeases(owner, {
+      ...every,
       sessionId,
       pageSize: 2,
       cursor: first.next ?? '',
     });
     expect([first.leases.length, rest.leases.length, rest.next]).toEqual([2, 1, null]);
     const all = [...first.leases, ...rest.leases];
-    expect(all.every(({ userId }) => userId === owner.userId)).toBe(true);
+    expect(all.every(({ lease }) => lease.userId === owner.userId)).toBe(true);
     for (const query of [{ pageSize: 201 }, { cursor: 'x' }, { sessionId: 'x' }]) {
-      const listed = room.credentials.listLeases(owner, { sessionId: '', pageSize: 0, cursor: '', ...query });
+      const listed = room.credentials.listLeases(owner, {
+        ...{ ...every, sessionId: '', pageSize: 0, cursor: '' },
+        ...query,
+      });
       await expect(listed).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
     }
   });

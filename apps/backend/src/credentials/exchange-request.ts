@@ -11,6 +11,8 @@ export const maxBatch = 10_000;
 export interface ExchangeDeps extends ConnectionDeps {
   readonly tokens: FreshTokens;
   readonly minters: MintersByKind;
+  /** Keys questions to people about providers, see `approvals.ts`. */
+  readonly approvalKey: Buffer;
   /** For tests: called when credentials are there and nothing of it is stored yet. Default: nothing happens. */
   readonly afterFetch?: () => Promise<void>;
 }

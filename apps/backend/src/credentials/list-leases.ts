@@ -1,8 +1,7 @@
 import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
-import type { Caller } from '../caller.ts';
-import { listLeases as listLeaseRows } from '../store/queries/issued-leases.ts';
-import type { LeaseRow } from '../store/queries/leases.ts';
+import { type Caller, seesOrganisation } from '../caller.ts';
+import { type ListedLease, listLeases as listLeaseRows } from '../store/queries/issued-leases.ts';
 import type { Store } from '../store/store.ts';
 
 /** Which leases. */
@@ -13,18 +12,24 @@ export interface LeaseQuery {
   readonly pageSize: number;
   /** Empty: from the newest. */
   readonly cursor: string;
+  /** Those of everybody in the organisation. */
+  readonly everybody: boolean;
+  /** Leave out those that ended. */
+  readonly live: boolean;
+  /** Empty: of all providers. */
+  readonly provider: string;
 }
 
 /** A page; `next` is null on the last one. */
 export interface LeasePage {
-  readonly leases: readonly LeaseRow[];
+  readonly leases: readonly ListedLease[];
   readonly next: string | null;
 }
 
 /**
- * Lists the caller's own leases, newest first.
+ * Lists leases, newest first: the caller's own, or those of everybody.
  *
- * @throws KontextError `KX_REQUEST_INVALID`.
+ * @throws KontextError `KX_REQUEST_INVALID`; `KX_FORBIDDEN` when the caller may not see those of others.
  */
 export async function listLeases(store: Store, caller: Caller, query: LeaseQuery): Promise<LeasePage> {
   const limit = query.pageSize === 0 ? 50 : query.pageSize;
@@ -35,9 +40,19 @@ export async function listLeases(store: Store, caller: Caller, query: LeaseQuery
   if (query.sessionId !== '' && !isId('ses', query.sessionId)) {
     throw new KontextError('KX_REQUEST_INVALID', 'session_id is not one of ours');
   }
-  const filter = { userId: caller.userId, sessionId: query.sessionId || null };
+  if (query.everybody && !seesOrganisation(caller)) {
+    throw new KontextError('KX_FORBIDDEN', 'only overseers may see the leases of others', {
+      why: `your role is ${caller.role}`,
+    });
+  }
+  const filter = {
+    userId: query.everybody ? null : caller.userId,
+    sessionId: query.sessionId || null,
+    provider: query.provider || null,
+    live: query.live,
+  };
   const leases = await store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
     listLeaseRows(tx, filter, { before: query.cursor || null, limit }),
   );
-  return { leases, next: leases.length < limit ? null : (leases.at(-1)?.id ?? null) };
+  return { leases, next: leases.length < limit ? null : (leases.at(-1)?.lease.id ?? null) };
 }

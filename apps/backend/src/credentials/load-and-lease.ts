@@ -14,6 +14,7 @@ import {
 import type { LeaseRow } from '../store/queries/leases.ts';
 import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
+import { askApprovals, loadApprovals } from './approvals.ts';
 import { type BatchFacts, decideWanted, type GrantedCredential } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { PlannedMint } from './mint-credentials.ts';
@@ -50,15 +51,16 @@ export interface BatchItem {
  *   exchanged from has ended.
  */
 export async function loadAndLease(
-  { store, nowMs, minters }: ExchangeDeps,
+  deps: ExchangeDeps,
   request: ExchangeRequest,
 ): Promise<{ readonly agent: BatchAgent; readonly items: readonly BatchItem[] }> {
+  const { store, nowMs, minters } = deps;
   const { caller, wanted, dryRun } = request;
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
     const now = new Date(nowMs());
     const agent = await findActingAgent(tx, request);
     const parent = await holdSource(tx, request);
-    const facts = { ...(await loadFacts(tx, request, agent, now)), minters };
+    const facts = { ...(await loadFacts(tx, deps, request, agent, now)), minters };
     const leases: LeaseRow[] = [];
     const plans = new Map<string, string>();
     const items = wanted.map((one): BatchItem => {
@@ -72,7 +74,42 @@ export async function loadAndLease(
       return { wanted: one, decision, leaseId: lease.id, dry, mint };
     });
     await insertLeases(tx, leases);
-    return { agent, items };
+    if (dryRun) return { agent, items };
+    return {
+      agent,
+      items: await askForApprovals(tx, deps, { ...request, agent: agent.name }, facts, items, now),
+    };
+  });
+}
+
+/** Asks a person about providers that want it, and tells in the refusals where. */
+async function askForApprovals(
+  tx: Tx,
+  deps: ExchangeDeps,
+  request: Parameters<typeof askApprovals>[2],
+  { providers, approvals }: Pick<BatchFacts, 'providers' | 'approvals'>,
+  items: readonly BatchItem[],
+  now: Date,
+): Promise<readonly BatchItem[]> {
+  const idOf = ({ wanted, decision }: BatchItem): string | null => {
+    if (decision.ok || decision.refusal.code !== 'KX_APPROVAL_PENDING') return null;
+    return providers.get(wanted.provider)?.provider.id ?? null;
+  };
+  const unasked = new Set(items.map(idOf).filter((id) => id !== null && !approvals.has(id)));
+  const wanting = [...providers.values()].filter(({ provider }) => unasked.has(provider.id));
+  const asked = await askApprovals(
+    tx,
+    deps,
+    request,
+    wanting.map(({ provider }) => provider),
+    now,
+  );
+  return items.map((item) => {
+    const pending = asked.get(idOf(item) ?? '');
+    if (pending === undefined || item.decision.ok) return item;
+    const { refusal } = item.decision;
+    const decision = { ...item.decision, refusal: { ...refusal, members: pending.members } };
+    return { ...item, decision, dry: decision };
   });
 }
 
@@ -122,10 +159,12 @@ async function holdSource(tx: Tx, { source, sessionId }: ExchangeRequest): Promi
 
 async function loadFacts(
   tx: Tx,
-  { caller, wanted, source = null }: ExchangeRequest,
+  deps: ExchangeDeps,
+  request: ExchangeRequest,
   agent: BatchAgent,
   now: Date,
 ): Promise<Omit<BatchFacts, 'minters'>> {
+  const { caller, wanted, source = null } = request;
   const { userId, orgId, authAt } = caller;
   const names = lookupNames(wanted);
   const providers = await findProviderFacts(tx, orgId, agent.id, names);
@@ -142,9 +181,11 @@ async function loadFacts(
   }
   const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
   const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
+  const found = [...providers.values()].filter(({ attached }) => attached).map(({ provider }) => provider);
+  const approvals = await loadApprovals(tx, deps, request, found, now);
   const left = source?.expiresAtMs ?? null;
   return {
-    ...{ agent, providers, connections, providerNames, approvals: new Map() },
+    ...{ agent, providers, connections, providerNames, approvals },
     loginAgeSeconds: authAt ? (now.getTime() - authAt.getTime()) / 1000 : null,
     source:
       source === null

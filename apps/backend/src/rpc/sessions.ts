@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Mode, SessionSchema, SessionService, SessionState } from '@kontext/protocol';
+import { recallOf } from '../credentials/recall.ts';
 import type { NamedSession, SessionService as Sessions } from '../sessions/session-service.ts';
 import { callerOf } from './authenticate.ts';
 import { toSnapshotMessage } from './policies.ts';
@@ -34,16 +35,25 @@ export const sessionRoutes =
           groups: [...caller.groups],
         };
       },
-      heartbeatSession: async ({ sessionId, hookConfigHash }, context) => {
-        const result = await sessions.heartbeat(callerOf(context), sessionId, hookConfigHash);
-        return { state: states[result.state], policyVersion: BigInt(result.policyVersion) };
+      heartbeatSession: async ({ sessionId, hookConfigHash, hooksSeen }, context) => {
+        const beat = { hookConfigHash, hooksSeen };
+        const { state, policyVersion, tamperedAt } = await sessions.heartbeat(
+          callerOf(context),
+          sessionId,
+          beat,
+        );
+        return {
+          ...{ state: states[state], policyVersion: BigInt(policyVersion) },
+          ...(tamperedAt ? { tamperedAt: timestampFromDate(tamperedAt) } : {}),
+        };
       },
-      endSession: async ({ sessionId, exitCode }, context) => {
-        const { leases } = await sessions.end(callerOf(context), sessionId, exitCode);
-        return { leasesEnded: leases.length };
+      endSession: async ({ sessionId, exitCode, reason }, context) => {
+        const { leases } = await sessions.end(callerOf(context), sessionId, { exitCode, reason });
+        return describeEnd(leases);
       },
-      listSessions: async ({ pageSize, pageToken, mine }, context) => {
-        const page = await sessions.list(callerOf(context), { mine, pageSize, cursor: pageToken });
+      listSessions: async ({ pageSize, pageToken, mine, live }, context) => {
+        const query = { mine, live, pageSize, cursor: pageToken };
+        const page = await sessions.list(callerOf(context), query);
         return { sessions: page.sessions.map(toSessionMessage), nextPageToken: page.next ?? '' };
       },
       getSession: async ({ sessionId }, context) => ({
@@ -57,10 +67,26 @@ const askedMode = (mode: Mode): 'observe' | 'enforce' | null => {
   return mode === Mode.OBSERVE ? 'observe' : 'enforce';
 };
 
-function toSessionMessage({ session, userName }: NamedSession) {
+const maxLiving = 100;
+
+/** What became of the leases of an ended session: what dies now, and what lives on at its provider. */
+function describeEnd(leases: Awaited<ReturnType<Sessions['end']>>['leases']) {
+  const living = leases.filter(({ lease, provider }) => recallOf(lease, provider) !== 'upstream');
+  return {
+    leasesEnded: leases.length,
+    leasesRevoked: leases.length - living.length,
+    living: living.slice(0, maxLiving).map(({ lease }) => ({
+      ...{ provider: lease.provider, leaseId: lease.id },
+      ...(lease.upstreamExpiresAt ? { expiresAt: timestampFromDate(lease.upstreamExpiresAt) } : {}),
+    })),
+  };
+}
+
+function toSessionMessage({ session, userName, liveLeases }: NamedSession) {
   const { id, userId, orgId, agent, agentVersion, hostname, state, mode, policyVersion } = session;
   const init: MessageInitShape<typeof SessionSchema> = {
-    ...{ id, userId, userName, orgId, agent, agentVersion, hostname },
+    ...{ id, userId, userName, orgId, agent, agentVersion, hostname, liveLeases },
+    endReason: session.endReason ?? '',
     state: states[state],
     mode: mode === 'observe' ? Mode.OBSERVE : Mode.ENFORCE,
     policyVersion: BigInt(policyVersion),

@@ -11,6 +11,16 @@ export interface HeartbeatResult {
   readonly state: SessionRow['state'];
   /** Newest policy version of the organisation. */
   readonly policyVersion: number;
+  /** When it was found tampered with; null while it was not. */
+  readonly tamperedAt: Date | null;
+}
+
+/** What a client says with a heartbeat. */
+export interface Beat {
+  /** Hex SHA-256; empty where the agent has none, then it is not compared. */
+  readonly hookConfigHash: string;
+  /** The agent called a hook: it really runs under its command. */
+  readonly hooksSeen: boolean;
 }
 
 /**
@@ -19,14 +29,13 @@ export interface HeartbeatResult {
  *
  * A hook configuration other than the one last heard of is recorded as tampering.
  *
- * @param hookConfigHash Hex SHA-256; empty where the agent has none, then it is not compared.
  * @throws KontextError `KX_NOT_FOUND` when there is no such session, or it is not the caller's own.
  */
 export async function heartbeat(
   store: Store,
   caller: Caller,
   sessionId: string,
-  hookConfigHash: string,
+  { hookConfigHash, hooksSeen }: Beat,
   now: Date,
 ): Promise<HeartbeatResult> {
   checkHookConfigHash(hookConfigHash);
@@ -34,12 +43,13 @@ export async function heartbeat(
     const session = await lockSession(tx, sessionId);
     if (session?.userId !== caller.userId) throw notYours();
     const policyVersion = await findNewestPolicyVersion(tx, caller.orgId);
-    if (session.state === 'ended') return { state: 'ended', policyVersion };
+    if (session.state === 'ended') return { state: 'ended', policyVersion, tamperedAt: session.tamperedAt };
     const changed = hookConfigHash !== '' && hookConfigHash !== session.hookConfigHash;
     await updateSession(tx, sessionId, {
       state: 'live',
       lastHeartbeatAt: now,
       ...(changed ? { hookConfigHash } : {}),
+      ...(hooksSeen && session.hooksSeenAt === null ? { hooksSeenAt: now } : {}),
     });
     if (changed) await markTampered(tx, sessionId, now);
     const events = [
@@ -47,7 +57,7 @@ export async function heartbeat(
       ...(changed ? [settingsChanged(session, hookConfigHash)] : []),
     ];
     if (events.length > 0) await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
-    return { state: 'live', policyVersion };
+    return { state: 'live', policyVersion, tamperedAt: session.tamperedAt ?? (changed ? now : null) };
   });
 }
 

@@ -38,7 +38,7 @@ const limits = { agent: 64, version: 64, hostnameBytes: 255 } as const;
  *
  * @param policyVersion Version of the snapshot the client gets together with the session.
  * @throws KontextError `KX_REQUEST_INVALID` when a field cannot be used.
- * @throws KontextError `KX_AGENT_UNKNOWN` when the organisation has no such agent.
+ * @throws KontextError `KX_AGENT_UNKNOWN` when the organisation has no such agent, `KX_AGENT_DISABLED`.
  */
 export async function openSession(
   store: Store,
@@ -54,6 +54,9 @@ export async function openSession(
     if (org === null) throw new KontextError('KX_NOT_FOUND', 'the organisation does not exist');
     if (org.agentId === null) {
       throw new KontextError('KX_AGENT_UNKNOWN', `the organisation has no agent named ${input.agent}`);
+    }
+    if (org.agentDisabledAt !== null) {
+      throw new KontextError('KX_AGENT_DISABLED', `the agent ${input.agent} is disabled`);
     }
     const id = createId('ses', now.getTime());
     const mode = raiseMode(org.mode, input.mode);
@@ -76,7 +79,7 @@ export async function openSession(
     );
     if (session === null) throw new KontextError('KX_INTERNAL', 'a session was not stored');
     return {
-      ...{ session, userName: caller.userName },
+      ...{ session, userName: caller.userName, liveLeases: 0 },
       clientStreamId: client.id,
       clientStreamNonce: client.nonce,
       serverStreamId: server.id,

@@ -5,6 +5,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAppendSignal } from '../audit/append-signal.ts';
 import { createAuditService } from '../audit/audit-service.ts';
+import type { Caller } from '../caller.ts';
 import {
   createTestOrganisation,
   type TestOrganisation,
@@ -29,14 +30,15 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   let policies: PolicyService;
   let sessions: SessionService;
   let org: TestOrganisation;
-  const ended: string[] = [];
+  let told = 0;
   beforeAll(async () => {
     opened = await open();
     store = opened.store;
     const clock = () => nowMs;
     policies = createPolicyService({ store, kms: testKms, nowMs: clock });
-    const onLeasesEnded = (rows: readonly { readonly id: string }[]) =>
-      ended.push(...rows.map((row) => row.id));
+    const onLeasesEnded = () => {
+      told += 1;
+    };
     sessions = createSessionService({
       store,
       policies,
@@ -69,6 +71,14 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
       }),
     );
     return id;
+  };
+  const beat = (caller: Caller, sessionId: string, hookConfigHash: string, hooksSeen = false) =>
+    sessions.heartbeat(caller, sessionId, { hookConfigHash, hooksSeen });
+  const leaseState = async (id: string) => {
+    const rows = await store.transaction({ role: 'read', orgId: org.orgId }, (tx) =>
+      tx.select().from(leases),
+    );
+    return rows.find((row) => row.id === id)?.state;
   };
   const setMode = (mode: 'observe' | 'enforce') =>
     store.transaction({ role: 'system', orgId: null }, (tx) =>
@@ -138,17 +148,29 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
 
   test('a heartbeat keeps the session live and tells the newest policy version', async () => {
     const { session } = await sessions.open(org.owner, input);
-    expect(await sessions.heartbeat(org.owner, session.id, input.hookConfigHash)).toEqual({
+    expect(await beat(org.owner, session.id, input.hookConfigHash)).toEqual({
       state: 'live',
       policyVersion: 1,
+      tamperedAt: null,
     });
+  });
+
+  test('a heartbeat says that the agent was seen; the first time counts', async () => {
+    const { session } = await sessions.open(org.owner, input);
+    await beat(org.owner, session.id, '');
+    expect((await sessions.get(org.owner, session.id)).session.hooksSeenAt).toBeNull();
+    const seenAt = new Date(nowMs);
+    await beat(org.owner, session.id, '', true);
+    nowMs += 5_000;
+    await beat(org.owner, session.id, '', true);
+    expect((await sessions.get(org.owner, session.id)).session.hooksSeenAt).toEqual(seenAt);
   });
 
   test('another hook configuration is recorded once as tampering', async () => {
     const made = await sessions.open(org.owner, input);
     const changed = 'b'.repeat(64);
-    await sessions.heartbeat(org.owner, made.session.id, changed);
-    await sessions.heartbeat(org.owner, made.session.id, changed);
+    await beat(org.owner, made.session.id, changed);
+    await beat(org.owner, made.session.id, changed);
     const events = await serverEvents(made.serverStreamId);
     expect(events.map((event) => event.kind)).toEqual(['session.opened', 'tamper.settings_changed']);
     expect((await sessions.get(org.owner, made.session.id)).session.tamperedAt).not.toBeNull();
@@ -160,10 +182,10 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
       await addLease(made.session.id, 'pending'),
       await addLease(made.session.id, 'active'),
     ].sort();
-    const { leases: first } = await sessions.end(org.owner, made.session.id, 137);
-    expect(first.map((lease) => lease.id).sort()).toEqual(wanted);
-    expect(ended).toEqual(expect.arrayContaining(wanted));
-    expect((await sessions.end(org.owner, made.session.id, 0)).leases).toEqual([]);
+    const { leases: first } = await sessions.end(org.owner, made.session.id, { exitCode: 137, reason: '' });
+    expect(first.map(({ lease }) => lease.id).sort()).toEqual(wanted);
+    expect(told).toBeGreaterThan(0);
+    expect((await sessions.end(org.owner, made.session.id, { exitCode: 0, reason: '' })).leases).toEqual([]);
     const events = await serverEvents(made.serverStreamId);
     expect(events.map((event) => event.kind)).toEqual(['session.opened', 'session.ended']);
     expect(parseHeader(events[1]?.header ?? '').lineage.leases.toSorted()).toEqual(wanted);
@@ -171,12 +193,67 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
       state: 'ended',
       exitCode: 137,
     });
-    expect((await sessions.heartbeat(org.owner, made.session.id, '')).state).toBe('ended');
+    expect((await beat(org.owner, made.session.id, '')).state).toBe('ended');
+  });
+
+  test.each(['owner', 'admin', 'security'] as const)(
+    'role %s ends sessions of others with a reason, which both streams record',
+    async (role) => {
+      const member = await org.addUser('member');
+      const guardian = await org.addUser(role);
+      const made = await sessions.open(member, input);
+      await addLease(made.session.id, 'active');
+      const end = { exitCode: 0, reason: 'laptop stolen' };
+      expect((await sessions.end(guardian, made.session.id, end)).leases).toHaveLength(1);
+      expect((await sessions.get(member, made.session.id)).session).toMatchObject({
+        ...{ state: 'ended', endReason: 'laptop stolen', exitCode: null },
+      });
+      expect((await serverEvents(made.serverStreamId)).at(-1)?.kind).toBe('session.ended');
+    },
+  );
+
+  test.each(['auditor', 'approver', 'member'] as const)(
+    'role %s ends no session of others, with or without a reason',
+    async (role) => {
+      const caller = await org.addUser(role);
+      const { session } = await sessions.open(org.owner, input);
+      for (const reason of ['', 'why not']) {
+        const ending = sessions.end(caller, session.id, { exitCode: 0, reason });
+        await expect(ending).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
+      }
+    },
+  );
+
+  test.each(['x'.repeat(201), 'a\u001b[2J'])('refuses the reason %j', async (reason) => {
+    const { session } = await sessions.open(org.owner, input);
+    const ending = sessions.end(org.owner, session.id, { exitCode: 0, reason });
+    await expect(ending).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+  });
+
+  test('lists how many leases live, and leaves out ended sessions on request', async () => {
+    const member = await org.addUser('member');
+    const [first, second] = [await sessions.open(member, input), await sessions.open(member, input)];
+    await addLease(first.session.id, 'active');
+    await addLease(first.session.id, 'pending');
+    await sessions.end(member, second.session.id, { exitCode: 0, reason: '' });
+    const list = async (live: boolean) => {
+      const page = await sessions.list(member, { mine: true, live, pageSize: 0, cursor: '' });
+      return page.sessions.map(({ session, liveLeases }) => [session.id, liveLeases]);
+    };
+    expect(await list(true)).toEqual([[first.session.id, 2]]);
+    expect((await list(false)).toSorted()).toEqual(
+      [
+        [first.session.id, 2],
+        [second.session.id, 0],
+      ].toSorted(),
+    );
   });
 
   test.each([-1, 256, 1.5])('refuses the exit code %s', async (exitCode) => {
     const { session } = await sessions.open(org.owner, input);
-    await expect(sessions.end(org.owner, session.id, exitCode)).rejects.toMatchObject({
+    await expect(
+      sessions.end(org.owner, session.id, { exitCode: exitCode, reason: '' }),
+    ).rejects.toMatchObject({
       code: 'KX_REQUEST_INVALID',
     });
   });
@@ -184,11 +261,13 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   test('a silent session is lost with its leases, once, and lives again with its next heartbeat', async () => {
     const made = await sessions.open(org.owner, input);
     const lease = await addLease(made.session.id, 'active');
+    const before = told;
     nowMs += lostAfterMs + 1000;
     await Promise.all([sessions.sweep(), sessions.sweep()]);
     expect((await sessions.get(org.owner, made.session.id)).session.state).toBe('lost');
-    expect(ended).toContain(lease);
-    expect((await sessions.heartbeat(org.owner, made.session.id, '')).state).toBe('live');
+    expect(told).toBeGreaterThan(before);
+    expect(await leaseState(lease)).toBe('ended');
+    expect((await beat(org.owner, made.session.id, '')).state).toBe('live');
     const events = await serverEvents(made.serverStreamId);
     expect(events.map((event) => event.kind)).toEqual(['session.opened', 'session.lost', 'session.opened']);
   });
@@ -196,7 +275,7 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   test('a session with a heartbeat is not lost', async () => {
     const { session } = await sessions.open(org.owner, input);
     nowMs += lostAfterMs - 1000;
-    await sessions.heartbeat(org.owner, session.id, '');
+    await beat(org.owner, session.id, '');
     nowMs += 2000;
     await sessions.sweep();
     expect((await sessions.get(org.owner, session.id)).session.state).toBe('live');
@@ -205,11 +284,13 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   test('only their own user may keep or end a session, whatever the role of others', async () => {
     const member = await org.addUser('member');
     const { session } = await sessions.open(member, input);
-    await expect(sessions.heartbeat(org.owner, session.id, '')).rejects.toMatchObject({
+    await expect(beat(org.owner, session.id, '')).rejects.toMatchObject({
       code: 'KX_NOT_FOUND',
     });
-    await expect(sessions.end(org.owner, session.id, 0)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
-    expect((await sessions.end(member, session.id, 0)).leases).toEqual([]);
+    await expect(sessions.end(org.owner, session.id, { exitCode: 0, reason: '' })).rejects.toMatchObject({
+      code: 'KX_NOT_FOUND',
+    });
+    expect((await sessions.end(member, session.id, { exitCode: 0, reason: '' })).leases).toEqual([]);
   });
 
   test.each([
@@ -223,7 +304,12 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     const { session } = await sessions.open(org.owner, input);
     const own = (await sessions.open(caller, input)).session;
     const list = async (mine: boolean) => {
-      const { sessions: found } = await sessions.list(caller, { mine, pageSize: 200, cursor: '' });
+      const { sessions: found } = await sessions.list(caller, {
+        mine,
+        live: false,
+        pageSize: 200,
+        cursor: '',
+      });
       return found.map((row) => row.session.id);
     };
     expect(await list(true)).toEqual([own.id]);
@@ -237,20 +323,30 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     const stranger = (await createTestOrganisation(store, new Date(nowMs))).owner;
     const { session } = await sessions.open(org.owner, input);
     await expect(sessions.get(stranger, session.id)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
-    await expect(sessions.heartbeat(stranger, session.id, '')).rejects.toMatchObject({
+    await expect(beat(stranger, session.id, '')).rejects.toMatchObject({
       code: 'KX_NOT_FOUND',
     });
-    await expect(sessions.end(stranger, session.id, 0)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
-    expect((await sessions.list(stranger, { mine: false, pageSize: 0, cursor: '' })).sessions).toEqual([]);
+    await expect(sessions.end(stranger, session.id, { exitCode: 0, reason: '' })).rejects.toMatchObject({
+      code: 'KX_NOT_FOUND',
+    });
+    expect(
+      (await sessions.list(stranger, { mine: false, live: false, pageSize: 0, cursor: '' })).sessions,
+    ).toEqual([]);
   });
 
   test('pages of sessions join up, newest first', async () => {
-    const { sessions: all } = await sessions.list(org.owner, { mine: false, pageSize: 200, cursor: '' });
+    const { sessions: all } = await sessions.list(org.owner, {
+      mine: false,
+      live: false,
+      pageSize: 200,
+      cursor: '',
+    });
     const paged: string[] = [];
     let cursor: string | null = '';
     while (cursor !== null) {
       const page: Awaited<ReturnType<SessionService['list']>> = await sessions.list(org.owner, {
         mine: false,
+        live: false,
         pageSize: 3,
         cursor,
       });
@@ -264,7 +360,7 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   test.each([[{ pageSize: 201, cursor: '' }], [{ pageSize: 0, cursor: 'x' }]])(
     'refuses the page %o',
     async (page) => {
-      await expect(sessions.list(org.owner, { mine: false, ...page })).rejects.toMatchObject({
+      await expect(sessions.list(org.owner, { mine: false, live: false, ...page })).rejects.toMatchObject({
         code: 'KX_REQUEST_INVALID',
       });
     },

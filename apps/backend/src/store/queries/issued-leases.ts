@@ -135,6 +135,9 @@ export async function insertLeases(tx: Tx, rows: readonly LeaseRow[]): Promise<v
   for (let i = 0; i < rows.length; i += chunk) await tx.insert(leases).values(rows.slice(i, i + chunk));
 }
 
+/** Ends of a lease that say nothing against a successor: time went by, or the command was away. */
+export const renewableEnds: readonly string[] = ['expired', 'session.lost', 'renewed'];
+
 /** What became known of a lease when its credential was there. */
 export interface LeaseActivation {
   readonly id: string;
@@ -145,8 +148,8 @@ export interface LeaseActivation {
 }
 
 /**
- * Activates pending leases whose connection still stands. A lease that was ended meanwhile (its session ended, its
- * connection was revoked) stays ended.
+ * Activates pending leases whose connection still stands, and the lease they take over from was not revoked. A lease that was
+ * ended meanwhile (its session ended, its connection was revoked) stays ended.
  *
  * @returns Ids of those that are active now.
  */
@@ -159,9 +162,11 @@ export async function activateLeases(
   const column = (pick: (activation: LeaseActivation) => string | null) =>
     sql`${sql.param(activations.map(pick))}::text[]`;
   const ids = activations.map(({ id }) => id);
-  // In the order in which others end them, so that neither blocks the other.
-  const pending = sql`${leases.id} = ANY(${sql.param(ids)}::text[])`;
-  await tx.select({ id: leases.id }).from(leases).where(pending).orderBy(asc(leases.id)).for('update');
+  // In the order in which others end them, so that neither blocks the other. With those they take over from: who revokes one
+  // of them right now is waited for.
+  const touched = sql`${leases.id} = ANY(${sql.param(ids)}::text[]) OR ${leases.id} IN (
+    SELECT n.renews_lease_id FROM leases n WHERE n.id = ANY(${sql.param(ids)}::text[]))`;
+  await tx.select({ id: leases.id }).from(leases).where(touched).orderBy(asc(leases.id)).for('update');
   const { rows } = await tx.execute<{ id: string }>(sql`
     UPDATE leases SET state = 'active', activated_at = ${now.toISOString()}::timestamptz,
       upstream_expires_at = a.upstream::timestamptz, expires_at = a.expires::timestamptz,
@@ -171,6 +176,8 @@ export async function activateLeases(
       AS a(id, upstream, expires, scope)
     WHERE leases.id = a.id AND leases.state = 'pending'
       AND EXISTS (SELECT FROM connections c WHERE c.id = leases.connection_id AND c.state <> 'revoked')
+      AND NOT EXISTS (SELECT FROM leases old WHERE old.id = leases.renews_lease_id AND old.state = 'ended'
+        AND NOT coalesce(old.end_reason, '') = ANY(${sql.param([...renewableEnds])}::text[]))
     RETURNING leases.id`);
   return new Set(rows.map(({ id }) => id));
 }

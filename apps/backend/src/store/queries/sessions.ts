@@ -1,6 +1,6 @@
 /** Sessions. */
 import { and, asc, desc, eq, isNull, lt, ne, type SQL, sql } from 'drizzle-orm';
-import { sessions, users } from '../schema.ts';
+import { leases, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
 /** A session as stored. */
@@ -10,6 +10,7 @@ export type SessionRow = typeof sessions.$inferSelect;
 export interface NamedSession {
   readonly session: SessionRow;
   readonly userName: string;
+  readonly liveLeases: number;
 }
 
 /** Makes a session. */
@@ -60,16 +61,17 @@ function matches(filter: SessionFilter): SQL {
   return eq(hashOfGrant, filter.grantIdHash);
 }
 
-/** Sessions, newest first, before an id; of one user or, with null, of all. */
+/** Sessions, newest first, before an id; of one user or, with null, of all. `live` leaves out those that ended. */
 export async function listSessions(
   tx: Tx,
-  userId: string | null,
+  { userId, live }: { readonly userId: string | null; readonly live: boolean },
   page: { readonly before: string | null; readonly limit: number },
 ): Promise<NamedSession[]> {
   return named(tx)
     .where(
       and(
         userId === null ? undefined : eq(sessions.userId, userId),
+        live ? ne(sessions.state, 'ended') : undefined,
         page.before === null ? undefined : lt(sessions.id, page.before),
       ),
     )
@@ -115,7 +117,11 @@ export async function listSilentSessions(
 
 const named = (tx: Tx) =>
   tx
-    .select({ session: sessions, userName: users.name })
+    .select({
+      session: sessions,
+      userName: users.name,
+      liveLeases: sql<number>`(SELECT count(*)::int FROM ${leases} WHERE ${leases.sessionId} = ${sessions.id} AND ${leases.state} <> 'ended')`,
+    })
     .from(sessions)
     .innerJoin(users, eq(users.id, sessions.userId))
     .$dynamic();
