@@ -19,6 +19,7 @@ export type { LoginFilter };
  * - `suspended`: an administrator took the account's access.
  * - `upstream_logout`: the identity provider ended the session (OIDC Back-Channel Logout 1.0).
  * - `upstream_disabled`: the identity provider does not vouch for the account any more.
+ * - `upstream_expired`: the identity provider's word is too old, and it can be asked again only with the person.
  * - `identity_provider_removed`: the organisation does not believe that provider any more.
  * - `reused`: a refresh token that had been replaced came again.
  */
@@ -28,6 +29,7 @@ export type LoginEndReason =
   | 'suspended'
   | 'upstream_logout'
   | 'upstream_disabled'
+  | 'upstream_expired'
   | 'identity_provider_removed'
   | 'reused';
 

@@ -32,6 +32,7 @@ export type LoginRefusal =
   | 'account_suspended'
   | 'identity_provider_logout'
   | 'identity_provider_disabled'
+  | 'identity_provider_login_required'
   | 'identity_provider_removed';
 
 /** A login that begins. */
@@ -113,6 +114,7 @@ const refusals: Readonly<Record<LoginEndReason, LoginRefusal>> = {
   suspended: 'account_suspended',
   upstream_logout: 'identity_provider_logout',
   upstream_disabled: 'identity_provider_disabled',
+  upstream_expired: 'identity_provider_login_required',
   identity_provider_removed: 'identity_provider_removed',
 };
 

@@ -162,6 +162,8 @@ function configure(
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
     pkce: { required: () => true },
+    // The library's own refuses loopback, where everything of a test is.
+    fetch: (url, request) => fetch(url, withoutDispatcher(request)),
     rotateRefreshToken: true,
     issueRefreshToken: async () => refreshTokens,
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
@@ -179,6 +181,12 @@ function configure(
       IdToken: 300,
     },
   };
+}
+
+/** What the library would send it through refuses addresses of this machine. */
+function withoutDispatcher(request: RequestInit | undefined): RequestInit {
+  const { dispatcher: _, ...plain } = (request ?? {}) as RequestInit & { readonly dispatcher?: unknown };
+  return plain;
 }
 
 function toMetadata(client: IdentityClient): ClientMetadata {

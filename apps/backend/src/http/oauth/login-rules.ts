@@ -12,6 +12,7 @@ const descriptions: Readonly<Record<LoginRefusal, string>> = {
   account_suspended: 'the account was suspended by an administrator',
   identity_provider_logout: 'the identity provider ended the session',
   identity_provider_disabled: 'the identity provider does not vouch for the account any more',
+  identity_provider_login_required: 'the login at the identity provider is too old; log in again',
   identity_provider_removed: 'the organisation removed the identity provider',
 };
 

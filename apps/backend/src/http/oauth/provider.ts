@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { type Configuration, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { apiScope } from '../../caller.ts';
 import type { Logger } from '../../log.ts';
+import type { UpstreamVerdict } from '../../login/federation/revalidate.ts';
 import { absoluteSeconds, deviceAcr, idleSeconds, type Logins, loopbackAcr } from '../../login/logins.ts';
 import type { OidcAdapters } from '../../login/oidc-adapter.ts';
 import type { ServerKeys } from '../../login/server-keys.ts';
@@ -38,6 +39,8 @@ export interface OAuthParts {
   /** The organisation of a user who may log in; null for a disabled or unknown one. */
   readonly findMember: (userId: string) => Promise<{ readonly orgId: string } | null>;
   readonly logins: Pick<Logins, 'refusal'>;
+  /** Whether the identity provider still vouches for a person; left out: nobody but us vouches for anybody. */
+  readonly checkUpstream?: ((userId: string) => Promise<UpstreamVerdict>) | undefined;
   /** Whether token exchange will be registered: a client may not be allowed a grant that does not exist. */
   readonly withTokenExchange: boolean;
   readonly logger: Logger;
@@ -172,6 +175,7 @@ function describeDevice(ctx: KoaContextWithOIDC): { ip: string; ua: string } {
 }
 
 interface GrantedToken {
+  readonly kind?: string;
   readonly accountId?: string;
   readonly grantId?: string;
 }
@@ -207,9 +211,21 @@ async function claimsOf(
 async function findAccount(parts: OAuthParts, sub: string, token: GrantedToken | undefined) {
   const { grantId } = token ?? {};
   if (grantId !== undefined && (await parts.logins.refusal(grantId)) !== null) return undefined;
+  if (token?.kind === 'RefreshToken' && !(await isVouchedFor(parts, sub))) return undefined;
   const member = await parts.findMember(sub);
   if (member === null) return undefined;
   return { accountId: sub, orgId: member.orgId, claims: () => ({ sub }) };
+}
+
+/** @throws OIDCProviderError `temporarily_unavailable` when the identity provider has to be asked and does not answer. */
+async function isVouchedFor({ checkUpstream }: OAuthParts, userId: string): Promise<boolean> {
+  const verdict = (await checkUpstream?.(userId)) ?? 'valid';
+  if (verdict !== 'unreachable') return verdict === 'valid';
+  const error = new errors.OIDCProviderError(503, 'temporarily_unavailable');
+  // Else the library says `server_error` for whatever is not the client's fault.
+  error.expose = true;
+  error.error_description = 'the identity provider does not answer, and has to vouch for the account now';
+  throw error;
 }
 
 /** Whether a refresh token is old enough to be replaced. */

@@ -33,10 +33,10 @@ import { openRefreshToken, openUpstream, sealRefreshToken } from './upstream-sec
 /**
  * Whether a person is still who their identity provider vouched for.
  *
- * - `valid`: yes, or nobody but us vouches for them. `ended`: no; their logins have ended now.
- * - `login_required`: they have to log in at the browser again. `unreachable`: it cannot be told now.
+ * - `valid`: yes, or nobody but us vouches for them. `unreachable`: it cannot be told now.
+ * - `ended`: no, or they have to say so themselves at the browser; their logins have ended now.
  */
-export type UpstreamVerdict = 'valid' | 'ended' | 'login_required' | 'unreachable';
+export type UpstreamVerdict = 'valid' | 'ended' | 'unreachable';
 
 /** Keeps the word of identity providers fresh. */
 export interface Revalidation {
@@ -70,7 +70,7 @@ export function createRevalidation(deps: FederationDeps): Revalidation {
     check: async (userId) => {
       const [newest] = await deps.store.transaction(systemScope, (tx) => listValidities(tx, userId));
       if (newest === undefined || deps.nowMs() < deadlineOf(newest)) return 'valid';
-      if (newest.refreshSecretId === null) return 'login_required';
+      if (newest.refreshSecretId === null) return expire(deps, newest);
       const verdict = await attempt(newest);
       return verdict === 'busy' ? 'unreachable' : verdict;
     },
@@ -103,7 +103,8 @@ async function askAgain(deps: FederationDeps, due: DueIdentity): Promise<Attempt
     return { secret, found: await findLoginProvider(tx, due.providerId) };
   });
   const { secret, found } = loaded;
-  if (secret === null || found === null) return 'login_required';
+  // Taken by another attempt meanwhile: whoever asks again sees what came of it.
+  if (secret === null || found === null) return 'busy';
   const refreshToken = await openRefreshToken(deps.kms, due, secret);
   const upstream = await openUpstream(deps.kms, found);
   const answer = await deps.relyingParty.refresh(upstream, refreshToken, sub);
@@ -154,6 +155,18 @@ async function keep(
 
 /** An answer to a refresh may leave out what the one to the login had: that is no news of the person. */
 const saysSomething = ({ email, groups }: UpstreamIdentity): boolean => email !== null || groups !== null;
+
+/** Ends the logins that the provider vouched for and cannot be asked about. */
+async function expire(
+  deps: FederationDeps,
+  { orgId, userId, providerId }: DueIdentity,
+): Promise<UpstreamVerdict> {
+  const now = new Date(deps.nowMs());
+  const filter = { userId, identityProviderId: providerId };
+  await deps.store.transaction(systemScope, (tx) => endLogins(tx, orgId, filter, 'upstream_expired', now));
+  deps.appended.notify(orgId);
+  return 'ended';
+}
 
 /** Ends everything of a person, unless somebody else asked with a newer token meanwhile or the person logged in again. */
 async function end(deps: FederationDeps, { due, secret }: Asked): Promise<Attempt> {
