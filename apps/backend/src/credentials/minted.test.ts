@@ -54,6 +54,7 @@ describe.skipIf(!postgres.available).each(testStores())(
         ...{ store, refreshStore: store, kms: testKms, nowMs, apiUrl, local: true, fetch, minters },
         ...{ appended: createAppendSignal(), issuer: `${apiUrl}/oauth` },
         keys: { publicJwks: { keys: [] }, signing: [] },
+        approvalKey: Buffer.alloc(32, 9),
         callers: { load: async () => null, recordProof: async () => true, isTokenLive: async () => true },
         onLeasesEnded: () => undefined,
         ...change,

@@ -1,5 +1,5 @@
 /** What people confirmed in the browser; role `app`. */
-import { and, eq, gt, inArray } from 'drizzle-orm';
+import { and, desc, eq, gt, inArray } from 'drizzle-orm';
 import { confirmations, logins, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
@@ -48,6 +48,40 @@ export async function findConfirmationByToken(
     .from(confirmations)
     .where(and(eq(confirmations.tokenHash, tokenHash), eq(confirmations.userId, userId)));
   return row ?? null;
+}
+
+/** Confirmations of that person for some requests that are not over, newest first. */
+export async function findConfirmationsByRequest(
+  tx: Tx,
+  userId: string,
+  requestHashes: readonly string[],
+  now: Date,
+): Promise<ConfirmationRow[]> {
+  return tx
+    .select()
+    .from(confirmations)
+    .where(
+      and(
+        eq(confirmations.userId, userId),
+        inArray(confirmations.requestHash, [...requestHashes]),
+        gt(confirmations.expiresAt, now),
+      ),
+    )
+    .orderBy(desc(confirmations.createdAt));
+}
+
+/** Marks confirmed ones as used, and keeps them until an instant. */
+export async function keepConfirmations(
+  tx: Tx,
+  ids: readonly string[],
+  now: Date,
+  expiresAt: Date,
+): Promise<void> {
+  if (ids.length === 0) return;
+  await tx
+    .update(confirmations)
+    .set({ state: 'used', usedAt: now, expiresAt })
+    .where(and(inArray(confirmations.id, [...ids]), eq(confirmations.state, 'confirmed')));
 }
 
 /** Decides one that waits, once. @returns Null when it does not wait any more. */
