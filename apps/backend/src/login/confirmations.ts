@@ -37,8 +37,10 @@ const strongAcrs: ReadonlySet<string> = new Set([passcodeAcr, federatedAcr]);
 export const freshLoginSeconds = 300;
 /** Seconds a confirmation lives, from the moment it is asked for. */
 export const confirmationSeconds = 600;
-/** Confirmations asked for, and attempts refused, of one person: more would only tire them. */
+/** Confirmations asked for in one person's name: more would only tire them. */
 export const confirmationsAsked: RateLimit = { name: 'confirmation', limit: 60, windowSeconds: 600 };
+/** Attempts with a confirmation that does not fit; beyond it they are refused without being recorded one by one. */
+const confirmationsRefused: RateLimit = { name: 'confirmation-refused', limit: 60, windowSeconds: 600 };
 /** A person has to read it all: what cannot be shown cannot be confirmed. In UTF-16 units. */
 const maxSummaryLength = 4000;
 
@@ -223,7 +225,7 @@ async function take(
     return row !== null;
   });
   if (used) return;
-  refuseBeyond(await deps.limiter.count(confirmationsAsked, userId), 'too many confirmations were refused');
+  refuseBeyond(await deps.limiter.count(confirmationsRefused, userId), 'too many confirmations were refused');
   throw await deps.store.transaction({ role: 'app', orgId }, async (tx) => {
     const row = await findConfirmation(tx, userId, id);
     const refusal = explain(row, use, deps.nowMs());

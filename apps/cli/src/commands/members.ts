@@ -1,4 +1,3 @@
-import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { KontextError } from '@kontext/errors';
 import type { Member } from '@kontext/protocol';
 import type { Command } from 'commander';
@@ -124,6 +123,9 @@ const describe = (member: Member) => ({
   groups: member.groups,
   identityProvider: member.identityProvider,
   liveSessions: member.liveSessions,
-  suspendedAt: member.suspendedAt ? timestampDate(member.suspendedAt).toISOString() : null,
-  lastLoginAt: member.lastLoginAt ? timestampDate(member.lastLoginAt).toISOString() : null,
+  suspendedAt: toIso(member.suspendedAt),
+  lastLoginAt: toIso(member.lastLoginAt),
 });
+
+const toIso = (at: { readonly seconds: bigint } | undefined): string | null =>
+  at === undefined ? null : new Date(Number(at.seconds) * 1000).toISOString();
