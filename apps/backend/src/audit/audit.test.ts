@@ -207,7 +207,7 @@ describe.each(testStores())('the audit log on $kind', ({ open }) => {
 
   test('after the end of the session batches are late, after 7 days they are refused', async () => {
     const client = await openTestSession(store, org.owner, now());
-    await endSession(store, org.owner, client.sessionId, 0, now());
+    await endSession(store, org.owner, client.sessionId, { exitCode: 0, reason: '' }, now());
     const began = nowMs;
     nowMs = began + 6 * dayMs;
     await store.maintain(now());

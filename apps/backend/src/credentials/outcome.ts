@@ -7,6 +7,7 @@ import {
   refuseUpstreamDown,
 } from '@kontext/oauth';
 import type { Secret } from '@kontext/redaction';
+import type { GitHosting } from './git-hosting.ts';
 import type { Recall } from './recall.ts';
 
 /** A credential that was handed out. */
@@ -25,6 +26,8 @@ export interface IssuedCredential {
   readonly expiresInSeconds: number | null;
   /** What can be done about it before its time; set once it is stored. */
   readonly recall?: Recall;
+  /** Where it opens git repositories; set once it is stored. */
+  readonly git?: GitHosting | null;
 }
 
 /** Why there is none. `members` may hold `connect_uri` and `connect_expires_in`. */

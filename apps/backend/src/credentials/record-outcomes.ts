@@ -6,6 +6,7 @@ import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { FetchedItem } from './fetch-credentials.ts';
+import { gitHostingOf } from './git-hosting.ts';
 import type { BatchAgent } from './load-and-lease.ts';
 import {
   type IssuedCredential,
@@ -43,7 +44,7 @@ export async function recordOutcomes(
       : null;
     const final = fetched.map((one): FetchedItem => {
       if (!one.outcome.ok) return one;
-      if (active.has(one.outcome.leaseId)) return { ...one, outcome: withRecall(one, one.outcome) };
+      if (active.has(one.outcome.leaseId)) return { ...one, outcome: withFacts(one, one.outcome) };
       return { ...one, outcome: late ?? (request.renews ? leaseEnded() : disconnected(one)) };
     });
     const failed = final.filter(({ item, outcome }) => !outcome.ok && item.leaseId !== null);
@@ -89,12 +90,13 @@ async function whyLate(tx: Tx, sessionId: string | null): Promise<RefusedCredent
   return refusedWith(makeRefusal('KX_SESSION_ENDED', 'invalid_request', null, 'the session has ended'));
 }
 
-const withRecall = (
+const withFacts = (
   { item: { decision }, kept }: FetchedItem,
   outcome: IssuedCredential,
 ): IssuedCredential => ({
   ...outcome,
   recall: recallByKind(outcome.kind, kept !== undefined, decision.ok ? decision.provider : null),
+  git: decision.ok ? gitHostingOf(decision.provider) : null,
 });
 
 /** Whoever revoked the lease that was being renewed revoked its successor with it. */

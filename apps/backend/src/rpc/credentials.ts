@@ -84,6 +84,8 @@ function toCredential(issued: IssuedCredential) {
     ...{ value: value.reveal(), kind: credentialKinds[kind], leaseId, connectionId, connectionName },
     scopes: [...scopes],
     ...(expiresAt ? { expiresAt: timestampFromDate(expiresAt) } : {}),
+    expiresIn: issued.expiresInSeconds ?? 0,
+    ...(issued.git ? { gitHosts: [...issued.git.hosts], gitUser: issued.git.user } : {}),
     ...(issued.recall ? { recall: recalls[issued.recall] } : {}),
   };
   return create(CredentialSchema, init);
