@@ -1,36 +1,62 @@
 import { KontextError } from '@kontext/errors';
 import type { Context } from '../context.ts';
 import { type Backend, type FreshLogin, openBackend } from '../rpc/open-backend.ts';
-import { type DeviceLoginOptions, type DeviceTokens, deviceLogin } from './device-login.ts';
+import type { LoginTokens } from './authorization-server.ts';
+import type { DeviceLoginOptions } from './device-login.ts';
 import { encodeLogin, type Login, parseLogin } from './login-item.ts';
 import { openSecretStore } from './open-secret-store.ts';
 import { revokeToken } from './revoke-token.ts';
 import type { SecretStore } from './secret-store.ts';
 
+/** How to log in. */
+export interface LogInOptions extends DeviceLoginOptions {
+  /** By a browser on this machine that leads back here, instead of a code; default false. */
+  readonly loopback?: boolean | undefined;
+}
+
 /**
- * Logs in: proves the store first, runs the device flow, asks the backend who that was, pins what it says, and
+ * Logs in: proves the store first, runs the device flow or the loopback flow, asks the backend who that was, pins what it says, and
  * stores the login.
  *
  * @returns The backend as the new login sees it; the caller closes it.
  * @throws KontextError `KX_LOGIN_OTHER_ACCOUNT` when another account is logged in; its login stays, the new one is revoked.
- * @throws KontextError `KX_KEYRING_UNAVAILABLE`, and what {@link deviceLogin} throws.
+ * @throws KontextError `KX_SERVER_KEY_CHANGED` when the backend signs policy with another key than at the stored login.
+ * @throws KontextError `KX_KEYRING_UNAVAILABLE`, `KX_KEYRING_LOCKED`, and what the flow throws.
  */
-export async function logIn(context: Context, options: DeviceLoginOptions): Promise<Backend> {
+export async function logIn(context: Context, options: LogInOptions): Promise<Backend> {
   const { config, terminal } = context;
   const store = openSecretStore(config, terminal);
   // Before a person walks through the approval for nothing.
   await store.probe();
   const earlier = await readEarlier(config.apiUrl, store);
-  const tokens = await deviceLogin(context, options);
+  const tokens = await runFlow(context, options);
   const first = { token: tokens.accessToken, expiresInSeconds: tokens.expiresInSeconds };
   const known = await identify(context, draftLogin(config.issuer, tokens), store, first);
-  if (earlier && (earlier.sub !== known.sub || earlier.org !== known.org)) {
+  const surprise = earlier && compareWithEarlier(earlier, known);
+  if (surprise) {
     await revokeToken(known, tokens.refreshToken);
-    throw otherAccount(earlier, known);
+    throw surprise;
   }
   await store.set(config.apiUrl, encodeLogin(known));
   terminal.note(`logged in as ${known.name}; the login is kept in ${store.location}`);
   return openBackend({ config, terminal, fresh: { login: known, store, first } });
+}
+
+async function runFlow(
+  context: Context,
+  { loopback = false, ...options }: LogInOptions,
+): Promise<LoginTokens> {
+  if (loopback) return (await import('./loopback-login.ts')).loopbackLogin(context, options);
+  return (await import('./device-login.ts')).deviceLogin(context, options);
+}
+
+/** What must not change by itself between two logins at one backend; null when nothing did. */
+function compareWithEarlier(earlier: Login, now: Login): KontextError | null {
+  if (earlier.sub !== now.sub || earlier.org !== now.org) return otherAccount(earlier, now);
+  if (earlier.policyKey === now.policyKey) return null;
+  return new KontextError('KX_SERVER_KEY_CHANGED', 'the backend signs policy with another key than before', {
+    why: `pinned at the last login: ${earlier.policyKey}, now: ${now.policyKey}`,
+  });
 }
 
 /** Asks the backend who logged in, and pins the key that signs its policy. */
@@ -61,7 +87,7 @@ async function readEarlier(apiUrl: string, store: SecretStore): Promise<Login | 
   }
 }
 
-const draftLogin = (iss: string, { refreshToken, jwk }: DeviceTokens): Login => ({
+const draftLogin = (iss: string, { refreshToken, jwk }: LoginTokens): Login => ({
   refreshToken,
   jwk,
   iss,

@@ -17,6 +17,8 @@ export interface TestAuthorizationServer {
   readonly refreshAnswers: Scripted[];
   readonly revoked: string[];
   readonly userAgents: string[];
+  /** Requests that were pushed (RFC 9126), with the thumbprint of the key that proved itself. */
+  readonly pushed: { readonly params: Readonly<Record<string, string>>; readonly jkt: string | null }[];
   /** Requests to refresh that were made, with the token each carried. */
   readonly refreshes: string[];
   /** Whether each refresh gives a new refresh token and ends the old one. */
@@ -66,30 +68,24 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
     };
   };
 
-  const proofKey = async (origin: string, req: IncomingMessage) => {
-    const header = req.headers.dpop;
-    const { jkt } = await verifyDpopProof({
-      proof: typeof header === 'string' ? header : undefined,
-      htm: 'POST',
-      htu: `${origin}${req.url}`,
-      nowMs: server.now(),
-      isNonceValid: (nonce) => nonce === 'nonce-1',
-    });
-    return jkt;
-  };
-
   const token = async (origin: string, req: IncomingMessage, res: ServerResponse, form: URLSearchParams) => {
     const hasNonce = decodeProof(req).nonce === 'nonce-1';
     if (server.requireNonce && !hasNonce) {
       res.setHeader('dpop-nonce', 'nonce-1');
       return answer(res, 400, { error: 'use_dpop_nonce' });
     }
+    const code = form.get('code');
+    if (
+      code !== null &&
+      !isRedeemable(server.pushed[Number(code)], form, await proofKey(server, origin, req))
+    )
+      return answer(res, 400, { error: 'invalid_grant' });
     const isRefresh = form.get('grant_type') === 'refresh_token';
     const presented = form.get('refresh_token') ?? '';
     if (isRefresh) server.refreshes.push(presented);
     const next = (isRefresh ? server.refreshAnswers : server.deviceAnswers).shift() ?? 'tokens';
     if (next !== 'tokens') return answer(res, next.status, next.body);
-    const jkt = await proofKey(origin, req).catch(() => null);
+    const jkt = await proofKey(server, origin, req).catch(() => null);
     if (jkt === null) return answer(res, 400, { error: 'invalid_dpop_proof' });
     if (isRefresh && liveTokens.get(presented) !== jkt) return answer(res, 400, { error: 'invalid_grant' });
     if (isRefresh && server.rotate) liveTokens.delete(presented);
@@ -103,6 +99,7 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
     refreshAnswers: [],
     revoked: [],
     userAgents: [],
+    pushed: [],
     refreshes: [],
     rotate: false,
     requireNonce: false,
@@ -117,6 +114,11 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
       if (path === '/jwks') return answer(res, 200, server.jwks);
       const form = new URLSearchParams(await readText(req));
       if (path === '/device/auth') return answer(res, 200, deviceAnswer(origin, server.interval));
+      if (path === '/request') {
+        const jkt = await proofKey(server, origin, req).catch(() => null);
+        const at = server.pushed.push({ params: Object.fromEntries(form), jkt }) - 1;
+        return answer(res, 201, { request_uri: `urn:test:${at}`, expires_in: 60 });
+      }
       if (path === '/token') return token(origin, req, res, form);
       if (path === '/token/revocation') {
         server.revoked.push(form.get('token') ?? '');
@@ -126,6 +128,41 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
     },
   };
   return server;
+}
+
+/** @returns Thumbprint of the key that proved itself. */
+async function proofKey(
+  server: TestAuthorizationServer,
+  origin: string,
+  req: IncomingMessage,
+): Promise<string> {
+  const header = req.headers.dpop;
+  const { jkt } = await verifyDpopProof({
+    proof: typeof header === 'string' ? header : undefined,
+    htm: 'POST',
+    htu: `${origin}${req.url}`,
+    nowMs: server.now(),
+    isNonceValid: (nonce) => nonce === 'nonce-1',
+  });
+  return jkt;
+}
+
+/** RFC 7636 §4.6 and RFC 9449 §10; the code is the place of the pushed request. */
+function isRedeemable(
+  pushed: TestAuthorizationServer['pushed'][number] | undefined,
+  form: URLSearchParams,
+  jkt: string,
+): boolean {
+  const challenge = createHash('sha256')
+    .update(form.get('code_verifier') ?? '')
+    .digest('base64url');
+  const { params } = pushed ?? {};
+  return (
+    params?.code_challenge_method === 'S256' &&
+    params.code_challenge === challenge &&
+    params.redirect_uri === form.get('redirect_uri') &&
+    pushed?.jkt === jkt
+  );
 }
 
 const deviceAnswer = (origin: string, interval: number) => ({
@@ -141,6 +178,10 @@ const metadata = (issuer: string) => ({
   issuer,
   jwks_uri: `${issuer}/jwks`,
   token_endpoint: `${issuer}/token`,
+  authorization_endpoint: `${issuer}/auth`,
+  pushed_authorization_request_endpoint: `${issuer}/request`,
+  authorization_response_iss_parameter_supported: true,
+  code_challenge_methods_supported: ['S256'],
   device_authorization_endpoint: `${issuer}/device/auth`,
   revocation_endpoint: `${issuer}/token/revocation`,
   id_token_signing_alg_values_supported: ['ES256'],
