@@ -137,6 +137,13 @@ describe.each(testStores())('the authorization code flow of a terminal on $kind'
     expect(shown.forms).toEqual([]);
   });
 
+  it('begins at the login of the organisation that was asked for', async () => {
+    const login = await browser.open((await push({ organisation: 'acme & sons' })).href);
+    const { pathname, searchParams } = new URL(login.url);
+    expect([pathname, searchParams.get('organisation')]).toEqual(['/login', 'acme & sons']);
+    expect(searchParams.get('return_to')).toMatch(/^\/oauth\/interaction\//);
+  });
+
   it('decides once', async () => {
     const page = await reach(await push());
     await submit(page, { decision: 'approve' });

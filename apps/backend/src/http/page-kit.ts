@@ -67,7 +67,7 @@ export function createPageKit(apiUrl: string, sessions: BrowserSessions, nowMs: 
       const maxAge = Number.isFinite(maxAgeMs) ? `&max_age=${Math.floor(maxAgeMs / 1000)}` : '';
       await reply
         .header('cache-control', 'no-store')
-        .redirect(`/login?return_to=${encodeURIComponent(request.url)}${maxAge}`, 303);
+        .redirect(`/login?return_to=${encodeURIComponent(request.url)}${maxAge}${hintOf(request.url)}`, 303);
       return null;
     },
     form: (request, session) => {
@@ -89,6 +89,12 @@ export function createPageKit(apiUrl: string, sessions: BrowserSessions, nowMs: 
         .type('text/html; charset=utf-8')
         .send(renderPage(page)),
   };
+}
+
+/** Which organisation a page says the login is for (`kontext login --org`): fills a field in, decides nothing. */
+function hintOf(url: string): string {
+  const organisation = new URLSearchParams(url.split('?')[1]).get('organisation');
+  return organisation === null ? '' : `&organisation=${encodeURIComponent(organisation.slice(0, 254))}`;
 }
 
 /** The error page of a failed page request; the text of a foreign error is never shown. */

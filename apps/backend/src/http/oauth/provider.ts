@@ -109,7 +109,13 @@ function configure(parts: OAuthParts): Configuration {
       },
     },
     clientBasedCORS: () => false,
-    interactions: { url: (_ctx, interaction) => `${parts.apiUrl}${interactionPath}/${interaction.uid}` },
+    interactions: {
+      url: (_ctx, { uid, params: { organisation } }) => {
+        const page = new URL(`${parts.apiUrl}${interactionPath}/${uid}`);
+        if (typeof organisation === 'string') page.searchParams.set('organisation', organisation);
+        return page.href;
+      },
+    },
     // Every login is a grant of its own; one that exists is never taken for another terminal.
     loadExistingGrant: async (ctx) => {
       const grantId = ctx.oidc.result?.consent?.grantId;

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { createDpopProof } from '@kontext/oauth';
 import { approveDevice } from '@kontext/testkit';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createOidcAdapters } from '../../login/oidc-adapter.ts';
 import { type TestStore, testStores } from '../../store/test-stores.ts';
 import { startTestApp, type TestApp } from '../../test-app.ts';
 import { logIn, pollDevice, refresh, startDevice } from '../../test-login.ts';
@@ -13,8 +15,6 @@ describe.each(testStores())('refresh tokens on $kind', ({ open }) => {
   let app: TestApp;
   beforeAll(async () => {
     opened = await open();
-    // From then on a transaction on another day makes that day's partitions itself: audit events need them.
-    await opened.store.maintain(new Date());
     app = await startTestApp(opened.store);
   });
   afterAll(async () => {
@@ -42,15 +42,42 @@ describe.each(testStores())('refresh tokens on $kind', ({ open }) => {
   it('leads a client that lost the answer to the successor within the grace, then takes reuse as theft', async () => {
     const { refreshToken, jwk } = await logIn(app);
     travel(22 * dayMs);
+    // The end of the login is an audit event, and its day needs a partition.
+    await opened.store.maintain(new Date());
     const rotated = String((await refresh(app, refreshToken, jwk)).body.refresh_token);
     travel(10_000);
     expect((await refresh(app, refreshToken, jwk)).body.refresh_token).toBe(rotated);
     travel(15_000);
     expect(await refresh(app, refreshToken, jwk)).toMatchObject({
       status: 400,
-      body: { error: 'invalid_grant' },
+      body: { error: 'invalid_grant', failure_reason: 'login_reused' },
     });
-    expect(await refresh(app, rotated, jwk)).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
+    expect(await refresh(app, rotated, jwk)).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_grant', failure_reason: 'login_reused' },
+    });
+  });
+
+  it('goes on with a rotation that a process died in, between the claim and the successor', async () => {
+    const { refreshToken, jwk } = await logIn(app);
+    travel(22 * dayMs);
+    const killed = createOidcAdapters(opened.store, randomBytes(32), Date.now);
+    expect(await killed.claimRotation(refreshToken)).toBe(true);
+    // Nobody knows yet that it is dead: the login goes on with the token it has.
+    expect((await refresh(app, refreshToken, jwk)).body.refresh_token).toBe(refreshToken);
+    travel(60_000);
+    const rotated = String((await refresh(app, refreshToken, jwk)).body.refresh_token);
+    expect(rotated).not.toBe(refreshToken);
+    travel(60_000);
+    expect((await refresh(app, rotated, jwk)).status).toBe(200);
+  });
+
+  it('counts idle time from the last use, however old the token is', async () => {
+    const { refreshToken, jwk } = await logIn(app);
+    travel(20 * dayMs);
+    expect((await refresh(app, refreshToken, jwk)).body.refresh_token).toBe(refreshToken);
+    travel(29 * dayMs);
+    expect((await refresh(app, refreshToken, jwk)).status).toBe(200);
   });
 
   it('ends a login that was idle for 30 days', async () => {
@@ -58,7 +85,7 @@ describe.each(testStores())('refresh tokens on $kind', ({ open }) => {
     travel(30 * dayMs + 60_000);
     expect(await refresh(app, refreshToken, jwk)).toMatchObject({
       status: 400,
-      body: { error: 'invalid_grant' },
+      body: { error: 'invalid_grant', failure_reason: 'login_idle' },
     });
   });
 
@@ -72,7 +99,10 @@ describe.each(testStores())('refresh tokens on $kind', ({ open }) => {
       current = String(answer.body.refresh_token);
     }
     travel(3 * dayMs);
-    expect((await refresh(app, current, jwk)).status).toBe(400);
+    expect(await refresh(app, current, jwk)).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_grant', failure_reason: 'login_expired' },
+    });
   });
 
   it('tells a late device that its code has expired', async () => {
