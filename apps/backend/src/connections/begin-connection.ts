@@ -9,7 +9,7 @@ import {
   lockConnectionByName,
 } from '../store/queries/connections.ts';
 import { findProvider, type ProviderRow } from '../store/queries/providers.ts';
-import { isUniqueViolation } from '../store/store-errors.ts';
+import { isOvertaken } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { makeConnection } from './make-connection.ts';
@@ -73,11 +73,13 @@ export async function beginConnection(
       if (link === undefined) throw new KontextError('KX_INTERNAL', 'no connect link was made');
       return link;
     });
-  // Two that begin the same connection at once: the second finds the first one's.
-  const link = await begin().catch((error: unknown) => {
-    if (isUniqueViolation(error)) return begin();
+  // Two that begin the same connection at once: the second finds the first one's. One whose provider has just been removed
+  // finds none.
+  const again = (error: unknown) => {
+    if (isOvertaken(error)) return begin();
     throw error;
-  });
+  };
+  const link = await begin().catch(again).catch(again);
   deps.appended.notify(orgId);
   return link;
 }

@@ -10,7 +10,7 @@ import {
   replaceSecret,
 } from '../store/queries/connections.ts';
 import { findProvider, insertProvider, type ProviderRow } from '../store/queries/providers.ts';
-import { isUniqueViolation } from '../store/store-errors.ts';
+import { isOvertaken } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { makeConnection } from './make-connection.ts';
@@ -56,7 +56,7 @@ export async function putSecret(
   for (let attempt = 0; attempt < 4; attempt += 1) {
     const stored = await putOnce(deps, caller, { ...input, name, owner, value }).catch((error: unknown) => {
       // Somebody else made the provider or the connection at the same moment: it is found on the next try.
-      if (isUniqueViolation(error)) return null;
+      if (isOvertaken(error)) return null;
       throw error;
     });
     if (stored === null) continue;

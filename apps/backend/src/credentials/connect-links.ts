@@ -3,7 +3,7 @@ import { insertLinks, type WantedLink } from '../connections/begin-connection.ts
 import { parseConnectionName } from '../connections/parse-provider.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 import { findProvider } from '../store/queries/providers.ts';
-import { isUniqueViolation } from '../store/store-errors.ts';
+import { isOvertaken } from '../store/store-errors.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
 import type { BatchItem } from './load-and-lease.ts';
 import type { Outcome } from './outcome.ts';
@@ -95,7 +95,7 @@ async function makeLinks(
     });
   } catch (error) {
     // Another request begins the same connection at this moment: it gets the link.
-    if (isUniqueViolation(error)) return new Map();
+    if (isOvertaken(error)) return new Map();
     throw error;
   }
 }

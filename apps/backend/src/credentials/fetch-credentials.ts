@@ -74,7 +74,9 @@ async function fetchConnections(
 }
 
 async function fetchKey({ kms }: ExchangeDeps, held: SecretOfConnection | undefined): Promise<Fetched> {
-  if (held === undefined) return { error: new Error('the connection has no secret') };
+  // Its provider or connection went away in the middle of this.
+  if (held === undefined)
+    return { error: new KontextError('KX_CONNECTION_MISSING', 'the connection was revoked') };
   return { value: new Secret(await openKey(kms, held.connection, held.secret)), expiresAtMs: null };
 }
 

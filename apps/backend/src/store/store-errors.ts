@@ -77,6 +77,15 @@ export function isUniqueViolation(error: unknown): boolean {
   return driver instanceof Error && sqlState(driver) === '23505';
 }
 
+/**
+ * Whether somebody else came first: an insert met a row with the same unique values, or what it refers to has just been
+ * removed. Looking again finds how things are now.
+ */
+export function isOvertaken(error: unknown): boolean {
+  const driver = error instanceof DrizzleQueryError ? error.cause : error;
+  return driver instanceof Error && ['23505', '23503'].includes(sqlState(driver) ?? '');
+}
+
 function sqlState(error: Error): string | null {
   return 'code' in error && typeof error.code === 'string' ? error.code : null;
 }
