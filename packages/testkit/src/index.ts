@@ -23,6 +23,18 @@ export {
   startIdentityProvider,
 } from './identity-provider/start-identity-provider.ts';
 export { absentKeyringEnv, type Keyring, startKeyring } from './keyring/keyring.ts';
+export { type AwsStsStandIn, type StsSession, type StsTrouble, startAwsSts } from './minted/aws-sts.ts';
+export {
+  type GithubAppStandIn,
+  type GithubToken,
+  type GithubTrouble,
+  startGithubApp,
+} from './minted/github-app.ts';
+export {
+  type HeardExchange,
+  startTokenExchangeServer,
+  type TokenExchangeServer,
+} from './minted/token-exchange-server.ts';
 export { type PartName, type PartState, partState } from './part-state.ts';
 export {
   type DatabaseTemplate,

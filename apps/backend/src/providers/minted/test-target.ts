@@ -1,6 +1,8 @@
+import { createId } from '@kontext/audit';
+import { Secret } from '@kontext/redaction';
 import { startPostgresCluster } from '@kontext/testkit';
 import pg from 'pg';
-import type { MintedProvider, MinterDeps } from './minter.ts';
+import type { MintedProvider, Minter, MinterDeps, MintRequest } from './minter.ts';
 
 /** A real Postgres in which roles can be leased, set up as docs/minted-credentials.md says. */
 export interface TestTarget {
@@ -31,6 +33,23 @@ export const testMinterDeps = (change: Partial<MinterDeps> = {}): MinterDeps => 
 export const testProvider = (kind: MintedProvider['kind'], settings: object): MintedProvider => ({
   ...{ id: 'prv_1', orgId: 'org_1', name: 'target', kind, settings: JSON.stringify(settings) },
 });
+
+/** A request to mint as the exchange makes it. */
+export const testMintRequest = (
+  minter: Minter,
+  provider: MintedProvider,
+  secret: string | null,
+  change: Partial<MintRequest> & { readonly resource?: string } = {},
+): MintRequest => {
+  const { resource = '', ...rest } = change;
+  return {
+    ...{ provider, providerSecret: secret === null ? null : new Secret(secret) },
+    ...{ target: minter.target(provider, resource), plannedName: minter.plan(createId('lea')), scopes: [] },
+    ...{ ttlSeconds: 1800, orgId: 'org_1', userId: 'usr_1', agent: 'claude', sessionId: 'ses_1' },
+    userToken: () => Promise.reject(new Error('not called')),
+    ...rest,
+  };
+};
 
 /** Makes a database with a table, a template role that may read it, and an administrator that may lease it. */
 export async function openTestTarget(options: { readonly own?: boolean } = {}): Promise<TestTarget> {
