@@ -120,7 +120,7 @@ describe('serve outside local mode', () => {
     const login = await fetch(`${origin}/login`);
     await backend.close();
     expect(login.status).toBe(403);
-    expect(await login.text()).toMatch(/not built yet/);
+    expect(await login.text()).toMatch(/no organisation has an identity provider yet/);
     expect(lines).toEqual(['kontext-backend: listening on https://kontext.example.com']);
     expect(metadata).toMatchObject({ issuer: 'https://kontext.example.com/oauth' });
     expect(login.headers.get('set-cookie')).toMatch(/^__Host-kontext_browser=.*; Secure$/);

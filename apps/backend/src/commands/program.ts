@@ -47,7 +47,100 @@ export function createProgram({ print, serve }: ProgramParts): Command {
       const { org: orgSlug, role, group: groups } = options;
       printAccount(await addUserCommand(loadConfig(), { orgSlug, name, role, groups }));
     });
+  addIdentityProviderCommands(program, print);
   return program;
+}
+
+interface IdpOptions {
+  readonly org: string;
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientSecretFile?: string;
+  readonly clientAuth: string;
+  readonly scope: string[];
+  readonly groupsClaim: string;
+  readonly groupRole: string[];
+  readonly emailDomain: string[];
+  readonly admitNewMembers?: boolean;
+  readonly revalidateSeconds: string;
+}
+
+/** They load the relying party only when they run. */
+function addIdentityProviderCommands(program: Command, print: (line: string) => void): void {
+  const say = (line: string): void => print(`kontext-backend: ${line}`);
+  const load = () => import('./identity-providers.ts');
+  const idp = program.command('idp').description('identity providers that organisations log in through');
+  const org = ['--org <name>', 'organisation', 'default'] as const;
+  idp
+    .command('add <name>')
+    .description('let an organisation log in through an OpenID provider; prints what to register there')
+    .option(...org)
+    .requiredOption('--issuer <url>', 'exactly as in its metadata')
+    .requiredOption('--client-id <id>', 'our client there')
+    .option('--client-secret-file <path>', 'file with the client secret; - is standard input')
+    .option(
+      '--client-auth <method>',
+      'client_secret_basic, client_secret_post, private_key_jwt or none',
+      'client_secret_basic',
+    )
+    .option(
+      '--scope <scope>',
+      'scope to ask for, instead of what it offers; may be given several times',
+      collect,
+      [],
+    )
+    .option('--groups-claim <name>', 'claim with the groups; with dots a path', 'groups')
+    .option('--group-role <group=role>', 'role for a group; may be given several times', collect, [])
+    .option(
+      '--email-domain <domain>',
+      'people with such addresses find the organisation; may be given several times',
+      collect,
+      [],
+    )
+    .option(
+      '--admit-new-members',
+      'whoever it vouches for becomes a member, within the e-mail domains if there are any',
+    )
+    .option('--revalidate-seconds <n>', 'how long its word counts, 10 to 43200', '43200')
+    .action(async (name: string, options: IdpOptions) => {
+      const { addIdentityProviderCommand, describeIdentityProvider } = await load();
+      const config = loadConfig();
+      const { issuer, clientId, clientAuth, groupsClaim } = options;
+      const row = await addIdentityProviderCommand(config, {
+        ...{ name, issuer, clientId, clientAuth, groupsClaim, orgSlug: options.org, scopes: options.scope },
+        clientSecretFile: options.clientSecretFile ?? null,
+        groupRoles: Object.fromEntries(options.groupRole.map(splitAtLastEquals)),
+        emailDomains: options.emailDomain,
+        admitsNewMembers: options.admitNewMembers === true,
+        revalidateSeconds: Number(options.revalidateSeconds),
+      });
+      describeIdentityProvider(config, row).forEach(say);
+    });
+  idp
+    .command('ls')
+    .description('list the identity providers of an organisation')
+    .option(...org)
+    .action(async (options: { org: string }) => {
+      const { describeIdentityProvider, listIdentityProvidersCommand } = await load();
+      const config = loadConfig();
+      const rows = await listIdentityProvidersCommand(config, options.org);
+      for (const row of rows) describeIdentityProvider(config, row).forEach(say);
+    });
+  idp
+    .command('rm <name>')
+    .description('remove an identity provider; everybody it vouched for is logged out')
+    .option(...org)
+    .action(async (name: string, options: { org: string }) => {
+      const { removeIdentityProviderCommand } = await load();
+      const ended = await removeIdentityProviderCommand(loadConfig(), options.org, name);
+      say(`removed the identity provider ${name}; ${ended} logins ended`);
+    });
+}
+
+/** A group may have a `=` in its name, a role has none. */
+function splitAtLastEquals(text: string): [string, string] {
+  const at = text.lastIndexOf('=');
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 function addKeysCommands(program: Command, print: (line: string) => void): void {
