@@ -37,7 +37,7 @@ const refusal = (message: RegExp) =>
     code: 'KX_UNAUTHENTICATED',
     message: expect.stringMatching(message),
     why: expect.stringContaining('RFC 9068 §4'),
-    details: { oauth_error: 'invalid_token' },
+    details: expect.objectContaining({ oauth_error: 'invalid_token' }),
   });
 
 describe('verifyAccessToken', () => {
@@ -76,6 +76,12 @@ describe('verifyAccessToken', () => {
 
   it('reads a missing scope as empty', async () => {
     expect((await check(await issue({ scope: undefined }))).scope).toBe('');
+  });
+
+  it('says of an expired token that it has expired, for programs', async () => {
+    const details = { oauth_error: 'invalid_token', failure_reason: 'subject_token_expired' };
+
+    await expect(check(await issue({ exp: now }))).rejects.toMatchObject({ details });
   });
 
   it.each([

@@ -89,7 +89,9 @@ async function verifySignature(request: AccessTokenVerification): Promise<JWTPay
     return payload;
   } catch (cause) {
     const expired = cause instanceof Error && 'code' in cause && cause.code === 'ERR_JWT_EXPIRED';
-    throw refuse(expired ? 'the access token has expired' : 'the access token is not valid', cause);
+    if (!expired) throw refuse('the access token is not valid', cause);
+    const message = 'the access token has expired';
+    throw unauthenticated('invalid_token', 'RFC 9068 §4', message, cause, 'subject_token_expired');
   }
 }
 

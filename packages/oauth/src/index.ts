@@ -59,6 +59,7 @@ export {
 } from './policy-snapshot.ts';
 export {
   accessTokenType,
+  defaultRetryAfterSeconds,
   type ExchangeErrorName,
   type ExchangeHttpAnswer,
   type ExchangeParams,

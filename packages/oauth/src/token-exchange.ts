@@ -86,6 +86,8 @@ export type ExchangeParams =
   | URLSearchParams
   | Readonly<Record<string, string | readonly string[] | undefined>>;
 
+/** Seconds a client waits for what is down for now, when nobody said better. */
+export const defaultRetryAfterSeconds = 5;
 const maxTokenBytes = 8192;
 const maxTargetLength = 512;
 const maxScopeLength = 4096;
@@ -213,9 +215,12 @@ export function encodeExchangeResponse(issued: IssuedToken): ExchangeHttpAnswer 
 /**
  * The answer to a refused exchange (RFC 6749 §5.2, RFC 8693 §2.2.2).
  *
- * @param retryAfterSeconds For `temporarily_unavailable`: goes into `Retry-After`. Default 5.
+ * @param retryAfterSeconds For `temporarily_unavailable`: goes into `Retry-After`.
  */
-export function encodeExchangeError(refusal: ExchangeRefusal, retryAfterSeconds = 5): ExchangeHttpAnswer {
+export function encodeExchangeError(
+  refusal: ExchangeRefusal,
+  retryAfterSeconds = defaultRetryAfterSeconds,
+): ExchangeHttpAnswer {
   const isDown = refusal.oauthError === 'temporarily_unavailable';
   const reason = refusal.failureReason === null ? {} : { failure_reason: refusal.failureReason };
   const body = {

@@ -8,6 +8,7 @@ export type ChallengeError = 'invalid_dpop_proof' | 'invalid_token' | 'use_dpop_
  *
  * @param section The rule that was broken, such as `RFC 9449 §4.3 check 8`; stands in `why`.
  * @param message What is wrong, lower case, without any part of the token.
+ * @param failureReason Extension member that tells programs why; the same names as in a token exchange (identity.md §3).
  * @returns `KX_DPOP_NONCE_NEEDED` for `use_dpop_nonce`, else `KX_UNAUTHENTICATED`; `details.oauth_error` carries
  *   the wire name for a `WWW-Authenticate` header.
  */
@@ -16,11 +17,15 @@ export function unauthenticated(
   section: string,
   message: string,
   cause?: unknown,
+  failureReason?: 'subject_token_expired' | 'subject_token_revoked',
 ): KontextError {
   const code = oauthError === 'use_dpop_nonce' ? 'KX_DPOP_NONCE_NEEDED' : 'KX_UNAUTHENTICATED';
   return new KontextError(code, message, {
     why: `${message} (${section})`,
-    details: { oauth_error: oauthError },
+    details: {
+      oauth_error: oauthError,
+      ...(failureReason === undefined ? {} : { failure_reason: failureReason }),
+    },
     ...(cause === undefined ? {} : { cause }),
   });
 }

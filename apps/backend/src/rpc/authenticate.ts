@@ -116,9 +116,9 @@ function checkFacts(facts: CallerFacts | null): CallerFacts {
   if (!facts) throw refuse('the user is not a member of the organisation', 'RFC 9068 §4');
   if (!facts.proofIsNew)
     throw unauthenticated('invalid_dpop_proof', 'RFC 9449 §11.1', 'the DPoP proof was used before');
-  if (facts.userDisabled) throw refuse('the user is disabled', 'RFC 9068 §4');
-  if (!facts.grantIsLive) throw refuse('the login was revoked', 'RFC 9068 §4');
-  if (!facts.tokenIsLive) throw refuse('the access token was revoked', 'RFC 9068 §4');
+  if (facts.userDisabled) throw revoked('the user is disabled');
+  if (!facts.grantIsLive) throw revoked('the login was revoked');
+  if (!facts.tokenIsLive) throw revoked('the access token was revoked');
   return facts;
 }
 
@@ -169,6 +169,8 @@ export function createAuthentication(
 /** RFC 9449 §7.1, §9, RFC 9470 §3: what the client has to do better. */
 function addChallenge(metadata: Headers, error: unknown, parts: AuthenticationParts): void {
   metadata.set('dpop-nonce', parts.nonces.issue(parts.nowMs()));
+  const wait = error instanceof KontextError ? error.details.retry_after_seconds : undefined;
+  if (wait !== undefined) metadata.set('retry-after', String(wait));
   if (!(error instanceof KontextError) || error.spec.rpcCode !== 'unauthenticated') return;
   const { oauth_error, acr_values, max_age } = error.details;
   metadata.set('www-authenticate', challengeOf(parts.apiUrl, { error: oauth_error, acr_values, max_age }));
@@ -176,3 +178,6 @@ function addChallenge(metadata: Headers, error: unknown, parts: AuthenticationPa
 
 const refuse = (message: string, section: string): KontextError =>
   unauthenticated('invalid_token', section, message);
+
+const revoked = (message: string): KontextError =>
+  unauthenticated('invalid_token', 'RFC 9068 §4', message, undefined, 'subject_token_revoked');

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { KontextError } from '@kontext/errors';
+import { defaultRetryAfterSeconds } from '@kontext/oauth';
 import {
   CredentialSchema,
   CredentialService,
@@ -94,7 +95,8 @@ function toCredential(issued: IssuedCredential) {
 const detailsOf = ({ refusal, retryAfterSeconds }: RefusedCredential): Record<string, string | number> => ({
   ...refusal.members,
   ...{ oauth_error: refusal.oauthError, failure_reason: refusal.failureReason ?? '' },
-  retry_after_seconds: retryAfterSeconds ?? 0,
+  retry_after_seconds:
+    retryAfterSeconds ?? (refusal.oauthError === 'temporarily_unavailable' ? defaultRetryAfterSeconds : 0),
 });
 
 const toDetail = (refused: RefusedCredential) =>
