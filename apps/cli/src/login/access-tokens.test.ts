@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { generateP256Jwk } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -9,6 +10,7 @@ import { loadLogin } from './load-login.ts';
 import { logIn } from './log-in.ts';
 import { encodeLogin, type Login, parseLogin } from './login-item.ts';
 import { openSecretStore } from './open-secret-store.ts';
+import type { SecretStore } from './secret-store.ts';
 
 let backend: TestBackend;
 let context: TestContext;
@@ -88,6 +90,54 @@ describe('access tokens', () => {
     backend.oauth.refreshAnswers.push(scripted);
     await expect((await makeTokens()).get()).rejects.toMatchObject({ code });
     expect((await storedLogin()).sub).toBe('usr_1');
+  });
+
+  it.each([
+    ['login_idle', 'KX_LOGIN_EXPIRED', '30 days', 'kontext login'],
+    ['login_expired', 'KX_LOGIN_EXPIRED', '90 days', 'kontext login'],
+    ['login_revoked', 'KX_LOGIN_REVOKED', 'logged it out from elsewhere', 'tell an administrator'],
+    ['login_reused', 'KX_LOGIN_REVOKED', 'used again', 'tell an administrator'],
+    ['account_suspended', 'KX_ACCOUNT_SUSPENDED', 'administrator', 'ask an administrator'],
+    ['identity_provider_logout', 'KX_LOGIN_REVOKED', 'the identity provider ended', 'kontext login'],
+    ['identity_provider_disabled', 'KX_ACCOUNT_NOT_VOUCHED', 'does not vouch', 'runs the identity provider'],
+    ['identity_provider_removed', 'KX_LOGIN_REVOKED', 'through that identity provider', 'kontext login'],
+    ['a_reason_of_a_newer_backend', 'KX_LOGIN_EXPIRED', '', 'kontext login'],
+  ])('say what ended the login: %s is %s, exit code 77', async (reason, code, why, hint) => {
+    const body = { error: 'invalid_grant', failure_reason: reason };
+    backend.oauth.refreshAnswers.push({ status: 400, body });
+    await expect((await makeTokens()).get()).rejects.toMatchObject({
+      code,
+      why: expect.stringContaining(why),
+      hint: expect.stringContaining(hint),
+      details: { failure_reason: reason },
+      spec: { exitCode: 77 },
+    });
+    expect((await storedLogin()).sub).toBe('usr_1');
+  });
+
+  it('outlive a keyring that gets lost in mid-session, and store what it missed when it is back', async () => {
+    backend.oauth.rotate = true;
+    backend.oauth.expiresInSeconds = 20;
+    const real = openSecretStore(context.config, context.terminal);
+    let isLost = true;
+    const fail = async (): Promise<never> => {
+      throw new KontextError('KX_KEYRING_LOCKED', 'the OS keyring is locked');
+    };
+    const store: SecretStore = {
+      ...real,
+      get: (account) => (isLost ? fail() : real.get(account)),
+      set: (account, value) => (isLost ? fail() : real.set(account, value)),
+    };
+    const before = await storedLogin();
+    const tokens = createAccessTokens({ config: context.config, login: before, store });
+
+    const [one, two] = [await tokens.get(), await tokens.get()];
+
+    expect(one.reveal()).not.toBe(two.reveal());
+    expect((await storedLogin()).refreshToken.reveal()).toBe(before.refreshToken.reveal());
+    isLost = false;
+    await tokens.get();
+    expect((await storedLogin()).refreshToken.reveal()).toBe(tokens.login.refreshToken.reveal());
   });
 
   it('call a refused proof on a machine with a wrong clock what it is', async () => {

@@ -6,6 +6,7 @@ import type { Config } from '../config.ts';
 import { type Answer, request } from '../rpc/request.ts';
 import { clockError } from '../rpc/server-clock.ts';
 import { loadLogin } from './load-login.ts';
+import { loginEnded } from './login-ended.ts';
 import { encodeLogin, type Login } from './login-item.ts';
 import { withRefreshLock } from './refresh-lock.ts';
 import type { SecretStore } from './secret-store.ts';
@@ -20,7 +21,8 @@ export interface AccessTokens {
    * A token that lives at least 30 s longer, refreshed when needed.
    *
    * @param force Refresh also when the one at hand seems alive, because the backend refused it.
-   * @throws KontextError `KX_LOGIN_EXPIRED` when the refresh token is not accepted any more.
+   * @throws KontextError `KX_LOGIN_EXPIRED`, `KX_LOGIN_REVOKED`, `KX_ACCOUNT_SUSPENDED`, `KX_ACCOUNT_NOT_VOUCHED` when the
+   *   refresh token is not accepted any more.
    * @throws KontextError `KX_BACKEND_UNREACHABLE` and its kin; the login stays as it is.
    */
   get(force?: boolean): Promise<Secret>;
@@ -42,15 +44,18 @@ const monotonicMs = () => performance.now();
 
 /**
  * Makes the source of access tokens for one process. Refreshing happens once at a time, in this process and across
- * processes, and a rotated refresh token is stored before the new access token is used.
+ * processes, and a rotated refresh token is stored before the new access token is used; where the keyring is gone by then, it
+ * is kept in memory and stored as soon as that works again.
  */
 export function createAccessTokens(options: AccessTokensOptions): AccessTokens {
   let { login } = options;
   let current = options.first ? keep(options.first.token, options.first.expiresInSeconds) : null;
   let running: Promise<Secret> | null = null;
+  let isStored = true;
   const refresh = async () => {
-    const renewed = await refreshLogin({ ...options, login });
-    login = renewed.login;
+    if (!isStored) isStored = await keepLogin(options, login);
+    const renewed = await refreshLogin({ ...options, login, isStored });
+    ({ login, isStored } = renewed);
     current = keep(renewed.token, renewed.expiresInSeconds);
     return renewed.token;
   };
@@ -75,21 +80,48 @@ const keep = (token: Secret, expiresInSeconds: number) => ({
 
 interface RenewedLogin {
   readonly login: Login;
+  readonly isStored: boolean;
   readonly token: Secret;
   readonly expiresInSeconds: number;
 }
 
-function refreshLogin(options: AccessTokensOptions): Promise<RenewedLogin> {
-  const { config, store } = options;
+type Refreshing = AccessTokensOptions & { readonly isStored: boolean };
+
+/** A session outlives its keyring: what cannot be stored now is tried again at the next refresh. @returns Whether it was. */
+async function keepLogin({ config, store }: AccessTokensOptions, login: Login): Promise<boolean> {
+  try {
+    await store.set(config.apiUrl, encodeLogin(login));
+    return true;
+  } catch (error) {
+    if (error instanceof KontextError) return false;
+    throw error;
+  }
+}
+
+function refreshLogin(options: Refreshing): Promise<RenewedLogin> {
+  const { config } = options;
   return withRefreshLock(config.stateDir, config.apiUrl, async (hadToWait) => {
-    const login = hadToWait ? await loadLogin(config, store) : options.login;
+    const login = hadToWait ? await newest(options) : options.login;
     const answer = await requestRefresh(options, login);
     if (answer.json?.error !== 'invalid_grant') return saveRenewed(options, login, answer);
     // Another process may have rotated the token between our load and our lock.
-    const stored = await loadLogin(config, store);
-    if (stored.refreshToken.reveal() === login.refreshToken.reveal()) throw expired(answer);
+    const stored = await newest(options);
+    if (stored.refreshToken.reveal() === login.refreshToken.reveal()) throw loginEnded(answer);
     return saveRenewed(options, stored, await requestRefresh(options, stored));
   });
+}
+
+/**
+ * The login as another process may have stored it meanwhile. A keyring that got locked or lost in the middle of a session, and
+ * a login that was wiped, leave the one at hand: whether that is still good, the backend knows.
+ */
+async function newest({ config, store, login }: AccessTokensOptions): Promise<Login> {
+  try {
+    return await loadLogin(config, store);
+  } catch (error) {
+    if (error instanceof KontextError) return login;
+    throw error;
+  }
 }
 
 /** RFC 6749 §6 with a DPoP proof (RFC 9449 §5); repeated once when the server asks for its nonce (§8). */
@@ -117,19 +149,15 @@ async function requestRefresh(options: AccessTokensOptions, login: Login): Promi
   return needsNonce ? post(nonce) : answer;
 }
 
-async function saveRenewed(
-  options: AccessTokensOptions,
-  login: Login,
-  answer: Answer,
-): Promise<RenewedLogin> {
+async function saveRenewed(options: Refreshing, login: Login, answer: Answer): Promise<RenewedLogin> {
   const { access_token: token, expires_in: expiresIn, refresh_token: rotated } = checkAnswer(login, answer);
   const renewed =
     typeof rotated === 'string' && rotated !== login.refreshToken.reveal()
       ? { ...login, refreshToken: new Secret(rotated) }
       : login;
-  if (renewed !== login) await options.store.set(options.config.apiUrl, encodeLogin(renewed));
   return {
     login: renewed,
+    isStored: renewed === login ? options.isStored : await keepLogin(options, renewed),
     token: new Secret(String(token)),
     expiresInSeconds: typeof expiresIn === 'number' ? expiresIn : 60,
   };
@@ -140,7 +168,7 @@ function checkAnswer(login: Login, answer: Answer): Readonly<Record<string, unkn
   const { status, json } = answer;
   if (status === 200 && typeof json?.access_token === 'string') return json;
   const error = json?.error;
-  if (error === 'invalid_grant') throw expired(answer);
+  if (error === 'invalid_grant') throw loginEnded(answer);
   if (error === 'invalid_dpop_proof' || error === 'use_dpop_nonce') throw refusedProof(answer);
   const details = { status, ...(typeof error === 'string' ? { oauth_error: error } : {}) };
   if (status === 429) throw new KontextError('KX_RATE_LIMITED', 'the backend asks to wait', { details });
@@ -166,8 +194,3 @@ function checkAnswer(login: Login, answer: Answer): Readonly<Record<string, unkn
 function refusedProof({ headers }: Answer): KontextError {
   return clockError(typeof headers.date === 'string' ? Date.parse(headers.date) - Date.now() : 0);
 }
-
-const expired = (answer: Answer) =>
-  new KontextError('KX_LOGIN_EXPIRED', 'the login has expired or was revoked', {
-    details: { status: answer.status, oauth_error: 'invalid_grant' },
-  });

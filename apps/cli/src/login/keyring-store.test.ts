@@ -31,8 +31,13 @@ describe.skipIf(!state.available)(`a Secret Service ${state.reason}`, () => {
     const store = createKeyringStore({ ...env, ...keyring.env });
     await store.set('account', 'value');
     await keyring.lock();
-    await expect(store.probe()).rejects.toMatchObject({ code: 'KX_KEYRING_UNAVAILABLE' });
-    await expect(store.get('account')).rejects.toMatchObject({ code: 'KX_KEYRING_UNAVAILABLE' });
+    const locked = {
+      code: 'KX_KEYRING_LOCKED',
+      hint: expect.stringContaining('unlock'),
+      spec: { exitCode: 78 },
+    };
+    await expect(store.probe()).rejects.toMatchObject(locked);
+    await expect(store.get('account')).rejects.toMatchObject(locked);
     await keyring.unlock();
     expect(await store.get('account')).toBe('value');
   });

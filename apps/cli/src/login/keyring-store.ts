@@ -97,7 +97,7 @@ async function callKeyring(
   });
   const text = await readAnswer(child, JSON.stringify({ library, steps }), timeoutMs);
   const answer = parseAnswer(text);
-  if (answer.answers === undefined) throw unavailable(describeFailure(answer.failure ?? 'no answer'));
+  if (answer.answers === undefined) throw failureOf(answer.failure ?? 'no answer');
   return answer.answers;
 }
 
@@ -132,12 +132,14 @@ function parseAnswer(text: string): { readonly answers?: readonly Answer[]; read
 }
 
 /** The library's messages name no values, only the store's own complaint. */
-function describeFailure(message: string): string {
+function failureOf(message: string): KontextError {
   if (/DBus|dbus|autolaunch|NoStorageAccess.*connect/i.test(message)) {
-    return 'no Secret Service answers on the D-Bus of this session';
+    return unavailable('no Secret Service answers on the D-Bus of this session');
   }
-  if (/locked|dismissed|prompt/i.test(message)) return 'the keyring is locked';
-  return message.slice(0, 200);
+  if (!/locked|dismissed|prompt/i.test(message)) return unavailable(message.slice(0, 200));
+  return new KontextError('KX_KEYRING_LOCKED', 'the OS keyring is locked', {
+    why: 'it can be unlocked on the desktop of this machine, and nobody did',
+  });
 }
 
 const unavailable = (why: string, cause?: unknown) =>

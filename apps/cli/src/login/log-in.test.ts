@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startTestBackend, type TestBackend } from '../rpc/test-backend.ts';
 import { createTestContext, type TestContext, type TestContextOptions } from '../test-context.ts';
+import { loadLogin } from './load-login.ts';
 import { logIn } from './log-in.ts';
+import { encodeLogin } from './login-item.ts';
+import { openSecretStore } from './open-secret-store.ts';
 
 let backend: TestBackend;
 let contexts: TestContext[] = [];
@@ -119,6 +122,30 @@ describe('login', () => {
     expect(backend.oauth.revoked).toHaveLength(1);
     const [file] = readdirSync(join(first.config.configDir, 'secrets'));
     expect(readFileSync(join(first.config.configDir, 'secrets', file!), 'utf8')).toContain('usr_1');
+  });
+
+  it('stops when the backend signs policy with another key than at the last login, and keeps the pinned one', async () => {
+    const first = makeContext();
+    await login(first);
+    const store = openSecretStore(first.config, first.terminal);
+    const stored = await loadLogin(first.config, store);
+    await store.set(backend.url, encodeLogin({ ...stored, policyKey: 'pinned-before' }));
+
+    await expect(login(makeContext({ home: first.home }))).rejects.toMatchObject({
+      code: 'KX_SERVER_KEY_CHANGED',
+      why: expect.stringContaining('pinned-before'),
+      hint: expect.stringContaining('kontext logout'),
+      spec: { exitCode: 77 },
+    });
+
+    expect(backend.oauth.revoked).toHaveLength(1);
+    expect((await loadLogin(first.config, store)).policyKey).toBe('pinned-before');
+  });
+
+  it('hints at the organisation on the login page', async () => {
+    const context = makeContext();
+    (await logIn(context, { browser: false, org: 'acme & sons' })).close();
+    expect(context.stderr()).toContain('organisation=acme+%26+sons');
   });
 
   it('lets the same account log in again', async () => {

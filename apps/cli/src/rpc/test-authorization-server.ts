@@ -114,11 +114,7 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
       if (path === '/jwks') return answer(res, 200, server.jwks);
       const form = new URLSearchParams(await readText(req));
       if (path === '/device/auth') return answer(res, 200, deviceAnswer(origin, server.interval));
-      if (path === '/request') {
-        const jkt = await proofKey(server, origin, req).catch(() => null);
-        const at = server.pushed.push({ params: Object.fromEntries(form), jkt }) - 1;
-        return answer(res, 201, { request_uri: `urn:test:${at}`, expires_in: 60 });
-      }
+      if (path === '/request') return answer(res, 201, await push(server, origin, req, form));
       if (path === '/token') return token(origin, req, res, form);
       if (path === '/token/revocation') {
         server.revoked.push(form.get('token') ?? '');
@@ -145,6 +141,18 @@ async function proofKey(
     isNonceValid: (nonce) => nonce === 'nonce-1',
   });
   return jkt;
+}
+
+/** RFC 9126 §2.2; the URI holds the place of the request. */
+async function push(
+  server: TestAuthorizationServer,
+  origin: string,
+  req: IncomingMessage,
+  form: URLSearchParams,
+) {
+  const jkt = await proofKey(server, origin, req).catch(() => null);
+  const at = server.pushed.push({ params: Object.fromEntries(form), jkt }) - 1;
+  return { request_uri: `urn:test:${at}`, expires_in: 60 };
 }
 
 /** RFC 7636 §4.6 and RFC 9449 §10; the code is the place of the pushed request. */

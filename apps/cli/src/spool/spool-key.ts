@@ -19,6 +19,8 @@ export interface SecretItems {
 }
 
 const keyLength = 32;
+/** Errors after which the key is kept in a file instead. */
+const noKeyring: ReadonlySet<string> = new Set(['KX_KEYRING_UNAVAILABLE', 'KX_KEYRING_LOCKED']);
 
 /** Account name of the spool key in the keyring, beside the login of the same backend. */
 export const spoolKeyAccount = (apiUrl: string): string => `spool-key ${apiUrl}`;
@@ -42,7 +44,7 @@ export function createSpoolKeyStore(options: {
       try {
         return await loadItem(items, spoolKeyAccount(apiUrl));
       } catch (error) {
-        if (!(error instanceof KontextError) || error.code !== 'KX_KEYRING_UNAVAILABLE') throw error;
+        if (!(error instanceof KontextError) || !noKeyring.has(error.code)) throw error;
       }
       announce(path);
       return loadFile(path);
