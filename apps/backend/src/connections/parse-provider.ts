@@ -4,10 +4,12 @@
  * Order: the catalogue entry lends what was not given, then the issuer's metadata does, then all of it is checked alike.
  */
 import { KontextError } from '@kontext/errors';
+import { Secret } from '@kontext/redaction';
 import { endpointsOf, findEntry, placesOf } from '../providers/catalogue/catalogue.ts';
 import type { CatalogueEntry } from '../providers/catalogue/entry.ts';
 import { loadClientKey } from '../providers/client-key.ts';
 import type { Discovered } from '../providers/discover.ts';
+import { checkMintedSecret } from '../providers/minted/check-secret.ts';
 import { isLoopbackUrlHost } from '../providers/public-address.ts';
 import { type OAuth2Settings, type ProviderKind, settingsSchemas } from '../providers/settings.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
@@ -133,7 +135,9 @@ export async function parseProvider(input: ProviderInput, options: ParseOptions)
   const common = { ...parseBounds(input), name, kind, catalogueId: entry?.id ?? '' };
   const settings = parseSettings(kind, input.settingsJson ?? '', options.local);
   if (kind === 'oauth2') return { ...common, ...(await parseOAuth2(input, entry, settings, options)) };
-  return { ...common, ...parseWithoutFlow(kind, input), settings: JSON.stringify(settings) };
+  const parts = parseWithoutFlow(kind, input);
+  await checkMintedSecret(kind, settings, parts.clientSecret === '' ? null : new Secret(parts.clientSecret));
+  return { ...common, ...parts, settings: JSON.stringify(settings) };
 }
 
 function entryOf(catalogueId: string): CatalogueEntry | null {

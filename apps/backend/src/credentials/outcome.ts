@@ -71,6 +71,9 @@ export function refusedBy(error: unknown, provider: ProviderFact): RefusedCreden
       const seconds = Number(known.details.retry_after_seconds ?? 0);
       return refusedWith(refuseUpstreamDown(provider), known.hint, seconds > 0 ? seconds : null);
     }
+    case 'KX_MINT_REFUSED':
+      // Waiting does not help; what was refused is said in our words.
+      return refusedWith(makeRefusal(known.code, 'invalid_target', null, known.message), known.hint);
     default:
       return refusedWith(
         makeRefusal(

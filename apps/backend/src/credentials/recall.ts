@@ -1,3 +1,4 @@
+import { revokesTokens } from '../providers/minted/token-exchange-minter.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 
@@ -8,7 +9,7 @@ import type { ProviderRow } from '../store/queries/providers.ts';
 export type Recall = 'upstream' | 'expires' | 'never';
 
 /** What of a provider decides; null: it was removed. */
-export type RecallingProvider = Pick<ProviderRow, 'kind' | 'revocationEndpoint'> | null;
+export type RecallingProvider = Pick<ProviderRow, 'kind' | 'revocationEndpoint' | 'settings'> | null;
 
 /** Tells what can be done about the credential of a stored lease; pure. */
 export function recallOf(
@@ -42,5 +43,5 @@ const canRevoke = (provider: RecallingProvider): boolean =>
 /** AWS has no way to take back the keys of one role session. */
 function isRecallable(provider: RecallingProvider): boolean {
   if (provider === null || provider.kind === 'aws_sts') return false;
-  return provider.kind === 'token_exchange' ? canRevoke(provider) : true;
+  return provider.kind === 'token_exchange' ? revokesTokens(provider.settings) : true;
 }

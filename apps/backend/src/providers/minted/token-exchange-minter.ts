@@ -34,6 +34,9 @@ export function createTokenExchangeMinter(deps: MinterDeps): Minter {
 
 const read = (settings: string): TokenExchangeSettings => tokenExchangeSettings.parse(JSON.parse(settings));
 
+/** Whether that server takes tokens back (RFC 7009). @param settings JSON text, as stored. */
+export const revokesTokens = (settings: string): boolean => read(settings).revocationEndpoint !== undefined;
+
 /** RFC 8693 §2.2.1; only tokens that are used as bearer tokens, or are no access tokens, can be handed on. */
 const answerShape = z.looseObject({
   access_token: z.string().regex(usableToken),

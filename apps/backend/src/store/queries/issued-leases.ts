@@ -201,7 +201,7 @@ export interface ListedLease {
   /** Name of the registered agent; null when it is gone. */
   readonly agent: string | null;
   /** The provider as it is now; null when it was removed. */
-  readonly provider: Pick<ProviderRow, 'kind' | 'revocationEndpoint'> | null;
+  readonly provider: Pick<ProviderRow, 'kind' | 'revocationEndpoint' | 'settings'> | null;
 }
 
 /** Which leases to list; null does not narrow. */
@@ -246,7 +246,11 @@ const listed = (tx: Tx) =>
       lease: leases,
       userName: users.name,
       agent: agents.name,
-      provider: { kind: providers.kind, revocationEndpoint: providers.revocationEndpoint },
+      provider: {
+        kind: providers.kind,
+        revocationEndpoint: providers.revocationEndpoint,
+        settings: providers.settings,
+      },
     })
     .from(leases)
     .innerJoin(users, and(eq(users.id, leases.userId), eq(users.orgId, leases.orgId)))
