@@ -17,6 +17,7 @@ import { registerTokenExchange, type TokenExchangeHandler } from './http/oauth/t
 import { createPageKit, type PageKit } from './http/page-kit.ts';
 import { registerSecurityHeaders } from './http/security-headers.ts';
 import { createServer } from './http/server.ts';
+import { defaultVolumeLimits } from './limits.ts';
 import type { Logger } from './log.ts';
 import { createBrowserLogins } from './login/browser-logins.ts';
 import { createBrowserSessions } from './login/browser-sessions.ts';
@@ -34,13 +35,14 @@ import { createRateLimiter, type RateLimiter } from './login/rate-limiter.ts';
 import { createRecordLogin } from './login/record-login.ts';
 import { revokeAccessToken } from './login/revoke-access-token.ts';
 import { loadServerKeys, type ServerKeys } from './login/server-keys.ts';
+import { createVolumeLimiter, type VolumeLimiter } from './login/volume-limits.ts';
 import { type RpcRoutes, registerRpc } from './rpc/router.ts';
 import type { Store } from './store/store.ts';
 
 /** What the app is made from; all of it is open already, and closed by whoever opened it. */
 export interface AppDeps {
   readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'> &
-    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs'>>;
+    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs' | 'limits'>>;
   /** Migrated and maintained. */
   readonly store: Store;
   readonly kms: Kms;
@@ -77,6 +79,7 @@ export interface AppParts {
   readonly kit: PageKit;
   readonly recordLogin: RecordLogin;
   readonly confirmations: Confirmations;
+  readonly volume: VolumeLimiter;
 }
 
 /** What the rooms give back. */
@@ -175,6 +178,7 @@ async function createParts(
     limiter,
     kit: createPageKit(config.apiUrl, sessions, nowMs),
     recordLogin: createRecordLogin(store, logger, nowMs),
+    volume: createVolumeLimiter(config.limits ?? defaultVolumeLimits, nowMs),
     confirmations: createConfirmations({ store, apiUrl, keys: confirmationKeys, limiter, nowMs }),
   };
   return { parts, adapters: createOidcAdapters(store, keys.derive('user-code')[0], nowMs) };

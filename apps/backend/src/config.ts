@@ -5,6 +5,7 @@ import { isAbsolute, join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { KontextError } from '@kontext/errors';
 import { z } from 'zod';
+import { defaultVolumeLimits, type VolumeLimits } from './limits.ts';
 
 /**
  * Configuration of the backend, from the environment only, through one schema.
@@ -15,6 +16,18 @@ import { z } from 'zod';
 
 const text = z.string().trim().min(1);
 const flag = z.enum(['0', '1', 'true', 'false']).transform((value) => value === '1' || value === 'true');
+
+const perMinute = (fallback: number, what: string) =>
+  z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000_000)
+    .default(fallback)
+    .meta({
+      description: `${what} of one person per minute and replica, 0 to 10000000; an organisation may have ten times as many. \`0\`: no limit.`,
+      shownDefault: String(fallback),
+    });
 
 const schema = z.object({
   DATABASE_URL: text
@@ -77,6 +90,12 @@ const schema = z.object({
       'Seconds without a heartbeat after which a session is lost and its leases end, 5 to 3600. Commands beat at a quarter of it.',
     shownDefault: '90',
   }),
+  KONTEXT_RPC_PER_MINUTE: perMinute(defaultVolumeLimits.rpc, 'Calls'),
+  KONTEXT_EXCHANGES_PER_MINUTE: perMinute(
+    defaultVolumeLimits.exchange,
+    'Token exchanges, resolves and renewals',
+  ),
+  KONTEXT_EVENTS_PER_MINUTE: perMinute(defaultVolumeLimits.events, 'Uploads of audit events'),
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
@@ -129,6 +148,7 @@ export interface Config {
   } | null;
   /** A session without heartbeat for so long is lost. */
   readonly lostSessionMs: number;
+  readonly limits: VolumeLimits;
   readonly logLevel: string;
   /** Node's own options, to look for ones that must not be. */
   readonly nodeOptions: string;
@@ -173,6 +193,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
     kmsKeys,
     vault: kmsKeys.some((id) => id.startsWith('vault:')) ? loadVault(raw) : null,
     lostSessionMs: raw.KONTEXT_LOST_SESSION_SECONDS * 1000,
+    limits: {
+      rpc: raw.KONTEXT_RPC_PER_MINUTE,
+      exchange: raw.KONTEXT_EXCHANGES_PER_MINUTE,
+      events: raw.KONTEXT_EVENTS_PER_MINUTE,
+    },
     logLevel: raw.KONTEXT_LOG_LEVEL,
     nodeOptions: raw.NODE_OPTIONS ?? '',
   };

@@ -6,10 +6,12 @@ import { unauthenticated } from '@kontext/oauth';
 import type { FastifyInstance } from 'fastify';
 import { challengeOf } from '../http/metadata.ts';
 import type { Confirmations } from '../login/confirmations.ts';
+import type { VolumeLimiter } from '../login/volume-limits.ts';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
 import { confirmationRoutes } from './confirmations.ts';
 import { toConnectError } from './connect-error.ts';
 import { addressKey, createPermissionCheck } from './enforce-permissions.ts';
+import { createVolumeCheck } from './limit-volume.ts';
 import { services as everyService } from './permissions.ts';
 
 /** Adds one service to the router: `(router) => router.service(SessionService, { … })`. */
@@ -29,9 +31,12 @@ const maxTimeoutMs = 60 * 60_000;
 export async function registerRpc(
   app: FastifyInstance,
   services: readonly RpcRoutes[],
-  authentication: AuthenticationParts & { readonly confirmations: Confirmations },
+  authentication: AuthenticationParts & {
+    readonly confirmations: Confirmations;
+    readonly volume: VolumeLimiter;
+  },
 ): Promise<void> {
-  const { confirmations } = authentication;
+  const { confirmations, volume } = authentication;
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
       if (/^dpop /i.test(request.headers.authorization ?? '')) return;
@@ -49,7 +54,7 @@ export async function registerRpc(
       routes: (router: ConnectRouter) => {
         mountServices(router, [confirmationRoutes(confirmations), ...services]);
       },
-      interceptors: [interceptor, createPermissionCheck(confirmations)],
+      interceptors: [interceptor, createVolumeCheck(volume), createPermissionCheck(confirmations)],
       contextValues: (request) => createContextValues().set(addressKey, request.ip),
       grpc: false,
       grpcWeb: false,

@@ -1,6 +1,8 @@
+import { KontextError } from '@kontext/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from 'oidc-provider';
 import { deviceRequests, type RateLimiter } from '../../login/rate-limiter.ts';
+import type { VolumeLimiter } from '../../login/volume-limits.ts';
 
 /** Routes of the authorization server that are reachable. Its own device pages are not among them: ours replace them. */
 const routes: ReadonlyMap<string, readonly string[]> = new Map([
@@ -25,7 +27,11 @@ const routes: ReadonlyMap<string, readonly string[]> = new Map([
 export async function mountOAuth(
   app: FastifyInstance,
   provider: Provider,
-  options: { readonly apiUrl: string; readonly limiter: RateLimiter },
+  options: {
+    readonly apiUrl: string;
+    readonly limiter: RateLimiter;
+    readonly volume: Pick<VolumeLimiter, 'countTokenRequest'>;
+  },
 ): Promise<void> {
   const { protocol, host } = new URL(options.apiUrl);
   const handle = provider.callback();
@@ -61,6 +67,7 @@ export async function mountOAuth(
         url: `/oauth${path}`,
         exposeHeadRoute: false,
         handler: async (request, reply) => {
+          if (path === '/token' && (await refuseVolume(request, reply, options.volume))) return reply;
           if (path === '/device/auth' && (await refuseFlood(request, reply, options.limiter))) return reply;
           // The path as asked for, without the query: it may hold an id.
           pass(request, reply, request.url.replace(/\?.*$/s, '').slice('/oauth'.length));
@@ -69,6 +76,26 @@ export async function mountOAuth(
       });
     }
   });
+}
+
+/** One address may not keep the token endpoint busy for everybody. */
+async function refuseVolume(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  volume: Pick<VolumeLimiter, 'countTokenRequest'>,
+): Promise<boolean> {
+  try {
+    volume.countTokenRequest(request.ip);
+    return false;
+  } catch (error) {
+    if (!(error instanceof KontextError)) throw error;
+    await reply
+      .code(429)
+      .header('retry-after', error.details.retry_after_seconds)
+      .header('cache-control', 'no-store')
+      .send({ error: 'temporarily_unavailable', error_description: error.message });
+    return true;
+  }
 }
 
 /** Device codes are rows: one address may make 60 a minute. Answers as RFC 6749 §5.2, and says so. */

@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { type NonceIssuer, verifyDpopProof } from '@kontext/oauth';
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Logger } from '../../log.ts';
+import type { VolumeLimiter } from '../../login/volume-limits.ts';
 import { issuerOf, tokenExchangeGrant } from './provider.ts';
 
 /** A token exchange request as it arrived; nothing in it was judged but the client and the DPoP proof. */
@@ -30,6 +31,7 @@ export type TokenExchangeHandler = (request: TokenExchangeHttpRequest) => Promis
 export interface TokenExchangeGrantOptions {
   readonly apiUrl: string;
   readonly nonces: NonceIssuer;
+  readonly volume: Pick<VolumeLimiter, 'countExchange'>;
   readonly logger: Logger;
   readonly nowMs: () => number;
 }
@@ -76,12 +78,17 @@ async function answer(
 ): Promise<TokenExchangeHttpResponse> {
   try {
     const proof = await readProof(ctx, options);
+    options.volume.countExchange(proof?.jkt ?? ctx.ip);
     const sent = Object.entries(ctx.oidc.params ?? {}).filter(
       ([name, value]) => parameters.includes(name) && value,
     );
     const params = Object.fromEntries(sent.map(([name, value]) => [name, String(value)]));
     return await handler({ params, clientId: ctx.oidc.client?.clientId ?? '', proof, address: ctx.ip });
   } catch (err) {
+    if (err instanceof KontextError && err.code === 'KX_RATE_LIMITED') {
+      const body = { error: 'temporarily_unavailable', error_description: err.message };
+      return { status: 429, body, headers: { 'retry-after': String(err.details.retry_after_seconds) } };
+    }
     if (err instanceof KontextError && typeof err.details.oauth_error === 'string') {
       return { status: 400, body: { error: err.details.oauth_error, error_description: err.message } };
     }

@@ -1,0 +1,8 @@
+/** What is counted apart: uploads of audit events come in bursts, exchanges cost most. */
+export type VolumeKind = 'rpc' | 'exchange' | 'events';
+
+/** Requests of one person per minute, by kind; 0 means no limit. An organisation may have ten times as many. */
+export type VolumeLimits = Readonly<Record<VolumeKind, number>>;
+
+/** What applies when nothing is set. */
+export const defaultVolumeLimits: VolumeLimits = { rpc: 1200, exchange: 600, events: 60_000 };
