@@ -50,6 +50,15 @@ describe('loadConfig', () => {
     expect(loadConfig(env)).toMatchObject({ local: true, apiUrl: 'http://[::1]:9' });
   });
 
+  it('takes hosts that may have a private address', () => {
+    const hosts = ' IdP.corp.test, 10.0.0.7:8443,[fd00::1] , idp.test:443';
+    const { outboundHosts } = loadConfig({ KONTEXT_OUTBOUND_HOSTS: hosts });
+    expect(outboundHosts).toEqual(['idp.corp.test', '10.0.0.7:8443', '[fd00::1]', 'idp.test:443']);
+    for (const bad of ['https://idp.test', 'idp.test/path', '10.0.0.0/8', 'a b', 'me@idp.test']) {
+      expect(() => loadConfig({ KONTEXT_OUTBOUND_HOSTS: bad }), bad).toThrow(/KONTEXT_OUTBOUND_HOSTS/);
+    }
+  });
+
   it('treats an empty variable as unset', () => {
     expect(loadConfig({ KONTEXT_LISTEN: '', DATABASE_URL: '' }).listen.port).toBe(4180);
   });

@@ -69,6 +69,20 @@ describe('the safe fetch', () => {
     },
   );
 
+  test('calls a private address where the operator lists its host, for https alone', async () => {
+    const resolve = async () => [{ address: '127.0.0.1', family: 4 }];
+    const allowedHosts = ['idp.corp.test', '127.0.0.1:9', '127.0.0.2'];
+    const fetch = createSafeFetch({ allowLoopback: false, allowedHosts, resolve });
+    // Nobody listens there: that it failed in the network says that it was tried.
+    for (const url of ['https://idp.corp.test:9/', 'https://127.0.0.1:9/', 'https://127.0.0.2:9/']) {
+      await expect(fetch(url, get), url).rejects.toMatchObject(reason('network'));
+    }
+    for (const url of ['https://other.corp.test:9/', 'https://127.0.0.1:10/']) {
+      await expect(fetch(url, get), url).rejects.toMatchObject(reason('address'));
+    }
+    await expect(fetch('http://idp.corp.test/', get)).rejects.toMatchObject(reason('url'));
+  });
+
   test('follows no redirect', async () => {
     let calls = 0;
     const url = await serve((_request, response) => {

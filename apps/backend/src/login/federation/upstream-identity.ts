@@ -58,7 +58,7 @@ export function parseIdentity(claims: Claims, groupsClaim: string): UpstreamIden
 export function parseEmail(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > 254) return null;
   const address = value.trim().toLowerCase();
-  return /^[^\s@<>"'\\,;:\p{C}]+@[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/u.test(address) ? address : null;
+  return /^[^\s@<>"\\,;:\p{C}]+@[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/u.test(address) ? address : null;
 }
 
 /** The domain of an address that {@link parseEmail} gave. */
