@@ -46,6 +46,7 @@ export async function fetchOnce(
   try {
     const answer = await send(name, deps, url, encode(quirks, options));
     observed.receivedAtMs = deps.nowMs();
+    refuseWrongType(name, answer);
     return normalise(answer, observed, quirks);
   } catch (error) {
     if (error instanceof KontextError) observed.failure = error;
@@ -77,6 +78,14 @@ function busy(name: string, { status, headers }: SafeAnswer): KontextError {
   const seconds = Number(headers['retry-after']);
   const retryAfter = Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, 3600) : undefined;
   return unreachable('status', name, `it answered ${status}`, retryAfter);
+}
+
+/** RFC 6749 §5.1: tokens come as application/json. Whatever else holds some was not made by a token endpoint. */
+function refuseWrongType(name: string, { status, headers, body }: SafeAnswer): void {
+  const isJson = /^application\/([a-z0-9.-]+\+)?json\s*(;|$)/i.test(headers['content-type'] ?? '');
+  if (status !== 200 || isJson || body.length === 0) return;
+  if (parseObject(body)?.access_token === undefined) return;
+  throw unreachable('answer', name, 'its answer is not application/json');
 }
 
 /**
