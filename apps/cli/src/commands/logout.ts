@@ -1,15 +1,40 @@
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
+import { loadLogin } from '../login/load-login.ts';
 import { type Login, parseLogin } from '../login/login-item.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import { revokeToken } from '../login/revoke-token.ts';
+import { withClients } from '../rpc/open-backend.ts';
 import { flushSpool } from '../session/flush-spool.ts';
 import { measureSpool } from '../session/measure-spool.ts';
+import { refuseInSession } from '../session/refuse-in-session.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
 
 /** `kontext logout` */
 export function define(command: Command, run: RunCommand): void {
-  command.action(() => run({}, logOut));
+  command
+    .option('--all', 'end every login of the account, on every machine; a person confirms it in the browser')
+    .action((options: { all?: boolean }) => run({}, options.all ? logOutEverywhere : logOut));
+}
+
+/**
+ * Ends every login of the account with its sessions and credentials, then wipes the one of this machine.
+ *
+ * @throws KontextError `KX_SESSION_REFUSED` inside a session, `KX_NOT_LOGGED_IN`, and what a confirmation throws: then
+ *   nothing has ended, and the login of this machine stays.
+ */
+async function logOutEverywhere(context: Context): Promise<number> {
+  const { config, terminal, signal } = context;
+  refuseInSession(context);
+  const store = openSecretStore(config, terminal);
+  await flushSpool(context, store, await loadLogin(config, store));
+  const ended = await withClients(context, (clients) => clients.logins.revokeLogins({}, { signal }));
+  await store.delete(config.apiUrl);
+  terminal.note(
+    `ended ${ended.loginsEnded} login(s), ${ended.sessionsEnded} session(s), ${ended.leasesEnded} credential(s)`,
+  );
+  terminal.note(`the login is gone from ${store.location}`);
+  return 0;
 }
 
 /**

@@ -18,6 +18,33 @@ async function showStatus(context: Context, json: boolean): Promise<number> {
   return exitCode;
 }
 
+const howBy: Readonly<Record<string, string>> = {
+  'urn:kontext:acr:passcode': 'with a passcode',
+  'urn:kontext:acr:federated': 'at the identity provider',
+};
+
+function describeLogin({ login }: Status): [string, string | null][] {
+  if (login === null) return [];
+  const { createdAt, acr, idleExpiresAt, absoluteExpiresAt } = login;
+  const how = howBy[acr] ?? acr;
+  return [
+    ['logged in', createdAt && `${describeAge(createdAt)} ago, ${how}`],
+    ['expires', absoluteExpiresAt && `in ${describeAge(absoluteExpiresAt)}`],
+    ['', idleExpiresAt && `in ${describeAge(idleExpiresAt)} when it is not used`],
+  ];
+}
+
+/** Whole days from two days on, else hours, else minutes. */
+function describeAge(instant: string): string {
+  const minutes = Math.floor(Math.abs(Date.parse(instant) - Date.now()) / 60_000);
+  if (minutes >= 2 * 24 * 60) return `${Math.floor(minutes / (24 * 60))} days`;
+  return minutes >= 120 ? `${Math.floor(minutes / 60)} h` : `${minutes} min`;
+}
+
+/** A page holds 200. */
+const describeLive = ({ sessions, leases }: NonNullable<Status['live']>): string =>
+  `${sessions >= 200 ? '200+' : sessions} session(s), ${leases >= 200 ? '200+' : leases} credential(s)`;
+
 function describeStatus(status: Status): string[] {
   const { user, org, backend, spool, error } = status;
   const account = user ? `${user.name}${status.role ? ` (${status.role})` : ''}` : 'nobody is logged in';
@@ -26,8 +53,9 @@ function describeStatus(status: Status): string[] {
     : 'not reached';
   const lines: [string, string | null][] = [
     ['account', account],
-    ['organisation', org ? (org.name ?? org.id) : null],
+    ['organisation', org ? `${org.name ?? org.id}${org.slug ? ` (${org.slug})` : ''}` : null],
     ['login', status.loginStore ? `kept in ${status.loginStore}` : null],
+    ...describeLogin(status),
     ['backend', `${status.apiUrl}, ${reached}`],
     [
       'clock',
@@ -35,6 +63,7 @@ function describeStatus(status: Status): string[] {
     ],
     ['policy key', status.policyKeyPinned === false ? 'differs from the one pinned at login' : null],
     ['session', status.session],
+    ['live', status.live ? describeLive(status.live) : null],
     [
       'spool',
       spool.sessions === 0 ? 'empty' : `${spool.sessions} session(s), ${spool.bytes} bytes wait to be sent`,

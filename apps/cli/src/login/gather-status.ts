@@ -1,5 +1,8 @@
+import { type Timestamp, timestampDate } from '@bufbuild/protobuf/wkt';
 import { KontextError } from '@kontext/errors';
+import type { Login } from '@kontext/protocol';
 import type { Context } from '../context.ts';
+import type { Clients } from '../rpc/clients.ts';
 import { type Backend, openBackend } from '../rpc/open-backend.ts';
 import { request } from '../rpc/request.ts';
 import { maxSkewMs } from '../rpc/server-clock.ts';
@@ -11,8 +14,10 @@ export interface Status {
   readonly issuer: string;
   readonly loggedIn: boolean;
   readonly user: { readonly id: string; readonly name: string } | null;
-  readonly org: { readonly id: string; readonly name: string | null } | null;
+  readonly org: { readonly id: string; readonly name: string | null; readonly slug: string | null } | null;
   readonly role: string | null;
+  /** The login of this machine as the backend knows it; null when it was not reached. */
+  readonly login: LoginFacts | null;
   readonly loginStore: string | null;
   readonly backend: {
     readonly reachable: boolean;
@@ -22,12 +27,28 @@ export interface Status {
   };
   /** Whether the backend signs policy with the key pinned at login; null when it was not reached. */
   readonly policyKeyPinned: boolean | null;
+  /** The account's live sessions and credentials, on every machine; null when they could not be counted. */
+  readonly live: { readonly sessions: number; readonly leases: number } | null;
   /** Audit events of ended or running sessions that wait to be sent. */
   readonly spool: SpoolSize;
   /** The session we run inside. */
   readonly session: string | null;
   /** What is wrong, null when nothing is. */
   readonly error: { readonly code: string; readonly message: string; readonly next: string } | null;
+}
+
+/** Instants are RFC 3339, null where the backend says none. */
+export interface LoginFacts {
+  readonly machine: string;
+  readonly address: string;
+  /** How the person was at the browser (`acr`), and when. */
+  readonly acr: string;
+  readonly authenticatedAt: string | null;
+  readonly createdAt: string | null;
+  /** When it ends unless it is used before. */
+  readonly idleExpiresAt: string | null;
+  /** When it ends whatever happens. */
+  readonly absoluteExpiresAt: string | null;
 }
 
 /** Looks at login, backend and spool. A backend that is away is part of the answer, not an error. */
@@ -60,13 +81,43 @@ async function askBackend(backend: Backend, signal: AbortSignal) {
   return {
     loggedIn: true,
     user: { id: caller.userId, name: caller.userName },
-    org: { id: caller.orgId, name: caller.orgName },
+    org: { id: caller.orgId, name: caller.orgName, slug: caller.orgSlug === '' ? null : caller.orgSlug },
     role: caller.role,
+    login: caller.login ? loginFacts(caller.login) : null,
+    live: await countLive(clients, signal),
     loginStore: backend.store.location,
     backend: { reachable: true, version: caller.serverVersion, clockSkewMs: skewOf(backend) },
     policyKeyPinned: caller.policyKeyThumbprint === backend.login.policyKey,
     error: null,
   };
+}
+
+const rfc3339 = (stamp: Timestamp | undefined): string | null =>
+  stamp === undefined ? null : timestampDate(stamp).toISOString();
+
+const loginFacts = (login: Login): LoginFacts => ({
+  machine: login.machine,
+  address: login.address,
+  acr: login.acr,
+  authenticatedAt: rfc3339(login.authAt),
+  createdAt: rfc3339(login.createdAt),
+  idleExpiresAt: rfc3339(login.idleExpiresAt),
+  absoluteExpiresAt: rfc3339(login.absoluteExpiresAt),
+});
+
+/** Up to a page of each: who has more sees that there are many. */
+async function countLive(clients: Clients, signal: AbortSignal): Promise<Status['live']> {
+  const options = { signal, timeoutMs: 10_000 };
+  try {
+    const [{ sessions }, { leases }] = await Promise.all([
+      clients.sessions.listSessions({ mine: true, live: true, pageSize: 200 }, options),
+      clients.credentials.listLeases({ live: true, pageSize: 200 }, options),
+    ]);
+    return { sessions: sessions.length, leases: leases.length };
+  } catch (error) {
+    if (error instanceof KontextError) return null;
+    throw error;
+  }
 }
 
 /** Without a login only the health of a backend can be asked. */
@@ -78,14 +129,22 @@ async function isBackendThere(apiUrl: string): Promise<boolean> {
   }
 }
 
+/** What only a backend that was reached can say. */
+const refusals: ReadonlySet<string> = new Set([
+  ...['KX_LOGIN_EXPIRED', 'KX_LOGIN_REVOKED', 'KX_ACCOUNT_SUSPENDED', 'KX_ACCOUNT_NOT_VOUCHED'],
+  ...['KX_UNAUTHENTICATED', 'KX_CLOCK_SKEW'],
+]);
+
 /** What is known without the backend: the stored login. */
 function describeOffline(backend: Backend | undefined, error: KontextError, reachable: boolean) {
-  const over = ['KX_LOGIN_EXPIRED', 'KX_UNAUTHENTICATED', 'KX_CLOCK_SKEW'].includes(error.code);
+  const over = refusals.has(error.code);
   return {
     loggedIn: backend !== undefined && !over,
     user: backend ? { id: backend.login.sub, name: backend.login.name } : null,
-    org: backend ? { id: backend.login.org, name: null } : null,
+    org: backend ? { id: backend.login.org, name: null, slug: null } : null,
     role: null,
+    login: null,
+    live: null,
     loginStore: backend?.store.location ?? null,
     backend: { reachable: over || reachable, version: null, clockSkewMs: backend?.clock.skewMs ?? null },
     policyKeyPinned: null,

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { Code, ConnectError, type ConnectRouter, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { createNonceIssuer, verifyAccessToken, verifyDpopProof } from '@kontext/oauth';
@@ -19,6 +20,8 @@ export interface TestBackend {
   refuseWith: string | null;
   close(): Promise<void>;
 }
+
+const dayMs = 86_400_000;
 
 /** Makes an error as the backend sends it. */
 export const wireError = (
@@ -63,6 +66,16 @@ export async function startTestBackend(
         role: 'owner',
         policyKeyThumbprint: 'thumbprint',
         serverVersion: '1.2.3',
+        orgSlug: 'example',
+        groups: ['platform'],
+        login: {
+          ...{ id: 'lgn_1', machine: 'alice-mbp', address: '127.0.0.1', current: true },
+          acr: 'urn:kontext:acr:passcode',
+          createdAt: timestampFromMs(now() - 3 * dayMs),
+          authAt: timestampFromMs(now() - 3 * dayMs),
+          idleExpiresAt: timestampFromMs(now() + 30 * dayMs + 60_000),
+          absoluteExpiresAt: timestampFromMs(now() + 87 * dayMs + 60_000),
+        },
         now: { seconds: BigInt(Math.floor(now() / 1000)) },
       }));
       routes(router);
