@@ -168,8 +168,8 @@ export interface Rewrapped {
  * Stores re-wrapped data keys, each only if its secret is still wrapped under the KEK it was read under: another replica may
  * have been quicker, and the secret may be gone.
  *
- * One statement, so that the embedded database is not held up; rows are locked by ascending id, so that two replicas do not
- * wait for each other.
+ * One statement, so that the embedded database is not held up. It waits for nobody and nobody waits for it long: a row that
+ * somebody else is changing is left for the next time.
  *
  * @returns How many were stored.
  */
@@ -183,7 +183,7 @@ export async function replaceWrappedDeks(tx: Tx, rewrapped: readonly Rewrapped[]
     WITH given (id, old_kek_id, kek_id, wrapped_dek) AS (VALUES ${sql.join(values, sql`, `)}),
       locked AS (
         SELECT secrets.id FROM secrets JOIN given ON given.id = secrets.id AND given.old_kek_id = secrets.kek_id
-        ORDER BY secrets.id FOR UPDATE OF secrets)
+        ORDER BY secrets.id FOR NO KEY UPDATE OF secrets SKIP LOCKED)
     UPDATE secrets SET kek_id = given.kek_id, wrapped_dek = given.wrapped_dek
     FROM given JOIN locked ON locked.id = given.id
     WHERE secrets.id = given.id AND secrets.kek_id = given.old_kek_id
