@@ -59,6 +59,28 @@ describe('access tokens', () => {
     expect(after).toMatchObject({ sub: before.sub, policyKey: before.policyKey, jwk: before.jwk });
   });
 
+  it('of twenty processes that refresh at once come from one refresh', async () => {
+    let release: () => void = () => undefined;
+    backend.oauth.hold = new Promise((resolve) => {
+      release = resolve;
+    });
+    const all = await Promise.all(Array.from({ length: 20 }, makeTokens));
+    const running = Promise.all(all.map((tokens) => tokens.get()));
+    await expect.poll(() => backend.oauth.refreshes.length).toBe(1);
+    // Everybody else has found the lock taken by then, and waits at the socket of whoever holds it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    release();
+    expect(new Set((await running).map((token) => token.reveal())).size).toBe(1);
+    expect(backend.oauth.refreshes).toHaveLength(1);
+  });
+
+  it('are refreshed by each who waited when the one that refreshed failed', async () => {
+    backend.oauth.refreshAnswers.push({ status: 503, body: '' });
+    const [one, two] = [await makeTokens(), await makeTokens()];
+    const answers = await Promise.allSettled([one.get(), two.get()]);
+    expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  });
+
   it('survive two processes that refresh a rotating login at the same time', async () => {
     backend.oauth.rotate = true;
     const [one, two] = [await makeTokens(), await makeTokens()];

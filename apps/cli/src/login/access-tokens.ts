@@ -1,6 +1,6 @@
 import type { Agent } from 'node:http';
 import { KontextError } from '@kontext/errors';
-import { createDpopProof } from '@kontext/oauth';
+import { createDpopProof, jwkThumbprint } from '@kontext/oauth';
 import { Secret } from '@kontext/redaction';
 import type { Config } from '../config.ts';
 import { type Answer, request } from '../rpc/request.ts';
@@ -8,7 +8,7 @@ import { clockError } from '../rpc/server-clock.ts';
 import { loadLogin } from './load-login.ts';
 import { loginEnded } from './login-ended.ts';
 import { encodeLogin, type Login } from './login-item.ts';
-import { withRefreshLock } from './refresh-lock.ts';
+import { type SharedResult, withRefreshLock } from './refresh-lock.ts';
 import type { SecretStore } from './secret-store.ts';
 
 /** The public client every CLI is (RFC 6749 §2.1). */
@@ -100,7 +100,7 @@ async function keepLogin({ config, store }: AccessTokensOptions, login: Login): 
 
 function refreshLogin(options: Refreshing): Promise<RenewedLogin> {
   const { config } = options;
-  return withRefreshLock(config.stateDir, config.apiUrl, async (hadToWait) => {
+  return withRefreshLock(config.stateDir, config.apiUrl, sharing(options), async (hadToWait) => {
     const login = hadToWait ? await newest(options) : options.login;
     const answer = await requestRefresh(options, login);
     if (answer.json?.error !== 'invalid_grant') return saveRenewed(options, login, answer);
@@ -109,6 +109,37 @@ function refreshLogin(options: Refreshing): Promise<RenewedLogin> {
     if (stored.refreshToken.reveal() === login.refreshToken.reveal()) throw loginEnded(answer);
     return saveRenewed(options, stored, await requestRefresh(options, stored));
   });
+}
+
+/** Access tokens go to processes that wait for one; a rotated refresh token they find in the store, when they need it. */
+function sharing({ login, isStored }: Refreshing): SharedResult<RenewedLogin> {
+  const key = jwkThumbprint(login.jwk);
+  return {
+    encode: ({ token, expiresInSeconds }) =>
+      JSON.stringify({ v: 1, key, token: token.reveal(), expiresInSeconds }),
+    decode: (text) => {
+      const shared = parseShared(text);
+      if (shared?.key !== key) return null;
+      return { login, isStored, token: new Secret(shared.token), expiresInSeconds: shared.expiresInSeconds };
+    },
+  };
+}
+
+interface Shared {
+  /** Thumbprint of the key the token is bound to: with another login it is of no use. */
+  readonly key: string;
+  readonly token: string;
+  readonly expiresInSeconds: number;
+}
+
+function parseShared(text: string): Shared | null {
+  try {
+    const { v, key, token, expiresInSeconds } = JSON.parse(text) as Record<string, unknown>;
+    const isOurs = v === 1 && typeof key === 'string' && typeof token === 'string';
+    return isOurs && typeof expiresInSeconds === 'number' ? { key, token, expiresInSeconds } : null;
+  } catch {
+    return null;
+  }
 }
 
 /**

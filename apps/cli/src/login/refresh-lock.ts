@@ -2,33 +2,51 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { awaitRefresh, serveRefresh } from './refresh-share.ts';
 
 /** A refresh takes one request; a lock older than this was left by a process that died. */
 const staleAfterMs = 20_000;
 const pollMs = 25;
 
+/** How a result travels to the processes that wait for it. */
+export interface SharedResult<T> {
+  readonly encode: (result: T) => string;
+  /** Null when it is of no use here: then this process works itself. */
+  readonly decode: (text: string) => T | null;
+}
+
 /**
- * Lets one process of this user at a time refresh the login of one backend.
+ * Lets one process of this user at a time refresh the login of one backend. Whoever waits meanwhile gets its result.
  *
  * @param work Told whether another process held the lock meanwhile: then the stored login may be newer.
  */
 export async function withRefreshLock<T>(
   stateDir: string,
   apiUrl: string,
+  shared: SharedResult<T>,
   work: (hadToWait: boolean) => Promise<T>,
 ): Promise<T> {
   const name = createHash('sha256').update(apiUrl).digest('hex').slice(0, 16);
   const path = join(stateDir, 'locks', `refresh-${name}.lock`);
+  const socket = join(stateDir, 'locks', `refresh-${name}.sock`);
   mkdirSync(join(stateDir, 'locks'), { recursive: true, mode: 0o700 });
   let hadToWait = false;
   while (!tryLock(path)) {
     hadToWait = true;
+    const text = await awaitRefresh(socket);
+    const result = text === null ? null : shared.decode(text);
+    if (result !== null) return result;
     if (isStale(path)) rmSync(path, { force: true });
     else await sleep(pollMs);
   }
+  const share = await serveRefresh(socket);
+  let text: string | null = null;
   try {
-    return await work(hadToWait);
+    const result = await work(hadToWait);
+    text = shared.encode(result);
+    return result;
   } finally {
+    await share.finish(text);
     rmSync(path, { force: true });
   }
 }

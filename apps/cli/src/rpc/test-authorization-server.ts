@@ -23,6 +23,8 @@ export interface TestAuthorizationServer {
   readonly refreshes: string[];
   /** Whether each refresh gives a new refresh token and ends the old one. */
   rotate: boolean;
+  /** Refreshes are not answered before this resolves. */
+  hold: Promise<void>;
   requireNonce: boolean;
   userId: string;
   expiresInSeconds: number;
@@ -83,6 +85,7 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
     const isRefresh = form.get('grant_type') === 'refresh_token';
     const presented = form.get('refresh_token') ?? '';
     if (isRefresh) server.refreshes.push(presented);
+    if (isRefresh) await server.hold;
     const next = (isRefresh ? server.refreshAnswers : server.deviceAnswers).shift() ?? 'tokens';
     if (next !== 'tokens') return answer(res, next.status, next.body);
     const jkt = await proofKey(server, origin, req).catch(() => null);
@@ -102,6 +105,7 @@ export async function createTestAuthorizationServer(): Promise<TestAuthorization
     pushed: [],
     refreshes: [],
     rotate: false,
+    hold: Promise.resolve(),
     requireNonce: false,
     userId: 'usr_1',
     expiresInSeconds: 300,
