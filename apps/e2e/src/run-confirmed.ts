@@ -8,6 +8,8 @@ export interface ConfirmedOptions extends CliOptions {
   readonly person?: { readonly account: string; readonly passcode: string };
   /** Default `confirm`. */
   readonly decision?: 'confirm' | 'deny';
+  /** Does the person's part; default: walks the pages over HTTP. */
+  readonly confirm?: (url: string) => Promise<unknown>;
 }
 
 /**
@@ -42,7 +44,8 @@ export async function runConfirmed(
   const walk = async (url: string): Promise<void> => {
     const { account, passcode } = options.person ?? world;
     const decision = options.decision ?? 'confirm';
-    await confirmInBrowser({ url, account, passcode, decision }).catch((error: Error) => {
+    const confirm = options.confirm ?? (() => confirmInBrowser({ url, account, passcode, decision }));
+    await confirm(url).catch((error: Error) => {
       stderr += `\nconfirming failed: ${error.message}`;
       child.kill();
     });

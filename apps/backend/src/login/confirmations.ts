@@ -303,11 +303,14 @@ function hashesOf(deps: ConfirmationDeps, caller: Requester, { action, message }
   );
 }
 
-/** People know each other by name: each id in the sentence gets its name in front. */
+/** People know each other by name: each id in the sentence gets its name in front. Ids stand in quotes there, so the name is escaped. */
 async function nameMembers(tx: Tx, summary: string): Promise<string> {
   const pattern = /\busr_[0-9a-f-]{36}\b/g;
   const names = await listUserNames(tx, [...new Set(summary.match(pattern) ?? [])]);
-  return summary.replace(pattern, (id) => (names.has(id) ? `${names.get(id)} (${id})` : id));
+  return summary.replace(pattern, (id) => {
+    const name = names.get(id);
+    return name === undefined ? id : `${JSON.stringify(name).slice(1, -1)} (${id})`;
+  });
 }
 
 async function record(

@@ -3,6 +3,7 @@ import { partState } from '@kontext/testkit';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addUpstream } from '../demo/steps.ts';
+import { runConfirmed } from '../run-confirmed.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 import { launchChromium, openWatchedPage, type WatchedPage } from './chromium.ts';
 
@@ -82,6 +83,36 @@ describe.skipIf(!part.available)(`the backend's pages in Chromium ${part.reason}
     await shoot(page, 'wrong-code');
     expect(await page.innerText('body')).toMatch(/code (is|was|cannot|has)|no such code/i);
     expect(await page.innerText('body')).not.toMatch(/at .*\.js:\d+/);
+  });
+
+  it('shows what is to be confirmed, as text, and waits for a press', async () => {
+    const name = 'evil\u202e\u0007<b>x</b>';
+    const hostile = await world.cli(['secrets', 'put', 'stripe', '--name', name], { stdin: 'value' });
+    const linkIn = (text: string) => /https?:\/\/\S+\/confirm\/[\w-]{43}/.exec(text)?.[0] ?? '';
+    const { page } = watched;
+
+    await page.goto(linkIn(hostile.stderr));
+    await shoot(page, 'confirm-hostile');
+    expect(await page.innerText('.deed')).toContain('\\u202e');
+    expect(await page.locator('.deed b').count()).toBe(0);
+
+    let text = '';
+    const put = await runConfirmed(world, ['secrets', 'put', 'stripe', '--name', 'prod'], {
+      stdin: 'value',
+      confirm: async (url) => {
+        await page.goto(url);
+        await shoot(page, 'confirm');
+        text = await page.innerText('body');
+        await page.click('[value=confirm]');
+        await page.waitForSelector('text=/return to your terminal/i');
+        await shoot(page, 'confirmed');
+      },
+    });
+
+    expect(put.exitCode, put.stderr).toBe(0);
+    expect(text).toContain('store a secret for "stripe/prod", for you alone');
+    expect(text).toContain('127.0.0.1');
+    expect(text).toMatch(/only confirm what you started yourself/i);
   });
 
   it('asks nothing of anybody else and breaks none of its own rules', () => {

@@ -1,0 +1,129 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  AddIdentityProviderRequestSchema,
+  AddProviderRequestSchema,
+  AttachProviderRequestSchema,
+  DetachProviderRequestSchema,
+  DisableAgentRequestSchema,
+  InviteMemberRequestSchema,
+  ProviderKind,
+  PutAgentRequestSchema,
+  PutSecretRequestSchema,
+  RemoveIdentityProviderRequestSchema,
+  RemoveProviderRequestSchema,
+  RevokeLeasesRequestSchema,
+  RevokeLoginsRequestSchema,
+  SetMemberRequestSchema,
+  SuspendMemberRequestSchema,
+} from '@kontext/protocol';
+import { describe, expect, it } from 'vitest';
+import * as sentence from './confirmation-sentences.ts';
+
+const me = { userId: 'usr_me' };
+
+describe('the sentence a person confirms', () => {
+  it.each([
+    [
+      sentence.addProvider(
+        create(AddProviderRequestSchema, {
+          provider: {
+            ...{ name: 'acme', kind: ProviderKind.OAUTH2, clientId: 'id', scopes: ['a', 'b'] },
+            ...{ tokenEndpoint: 'https://acme.example/token', agents: [{ agent: 'claude' }] },
+          },
+          clientSecret: 'planted',
+        }),
+      ),
+      'add the provider "acme" (kind oauth2, token endpoint "https://acme.example/token", client id "id", scopes "a b", for the agents "claude")',
+    ],
+    [
+      sentence.removeProvider(create(RemoveProviderRequestSchema, { name: 'acme', force: true })),
+      'remove the provider "acme" with all its connections',
+    ],
+    [
+      sentence.attachProvider(create(AttachProviderRequestSchema, { provider: 'acme', agent: 'claude' })),
+      'let the agent "claude" have credentials of "acme", with any scope',
+    ],
+    [
+      sentence.detachProvider(create(DetachProviderRequestSchema, { provider: 'acme', agent: 'claude' })),
+      'take credentials of "acme" away from the agent "claude"',
+    ],
+    [
+      sentence.putSecret(
+        create(PutSecretRequestSchema, { provider: 'acme', value: 'planted', shared: true }),
+      ),
+      'store a secret for "acme/default", shared with the whole organisation',
+    ],
+    [
+      sentence.putAgent(
+        create(PutAgentRequestSchema, { name: 'ci', ceilingScopes: ['read'], maxTtlSeconds: 60 }),
+      ),
+      'set the agent "ci" to at most "read", leases of at most 60 s',
+    ],
+    [
+      sentence.disableAgent(create(DisableAgentRequestSchema, { name: 'ci' })),
+      'disable the agent "ci" and end all it does',
+    ],
+    [
+      sentence.setMember(create(SetMemberRequestSchema, { userId: 'usr_1', role: 'admin', groups: ['ops'] })),
+      'make the member "usr_1" "admin", with the groups "ops"',
+    ],
+    [
+      sentence.suspendMember(create(SuspendMemberRequestSchema, { userId: 'usr_1', restore: true })),
+      'let the member "usr_1" in again',
+    ],
+    [
+      sentence.inviteMember(create(InviteMemberRequestSchema, { email: 'a@example.com', role: 'owner' })),
+      'invite "a@example.com" as "owner"',
+    ],
+    [
+      sentence.addIdentityProvider(
+        create(AddIdentityProviderRequestSchema, {
+          identityProvider: {
+            ...{ name: 'corp', issuer: 'https://id.example', clientId: 'k', admitsNewMembers: true },
+            ...{ emailDomains: ['example.com'], groupRoles: { ops: 'owner' } },
+          },
+          clientSecret: 'planted',
+        }),
+      ),
+      'let "https://id.example" ("corp", client id "k") vouch for people for "example.com", admitting new members without an invitation, with the groups "ops" as "owner"',
+    ],
+    [
+      sentence.removeIdentityProvider(create(RemoveIdentityProviderRequestSchema, { name: 'corp' })),
+      'remove the identity provider "corp" and end the logins it vouched for',
+    ],
+  ])('%s', (said, expected) => {
+    expect(said).toBe(expected);
+    expect(said).not.toContain('planted');
+  });
+
+  it('lets no name pose as part of the sentence', () => {
+    const name = 'x", for you alone. "';
+    const message = create(PutSecretRequestSchema, { provider: 'acme', name, shared: true });
+    expect(sentence.putSecret(message)).toBe(
+      'store a secret for "acme/x\\", for you alone. \\"", shared with the whole organisation',
+    );
+  });
+
+  it.each([
+    [{ loginId: 'l' }, null],
+    [{ loginId: 'l', userId: 'usr_me' }, null],
+    [{ loginId: 'l', userId: 'usr_1' }, 'end the login "l" of the member "usr_1"'],
+    [{}, 'end every login of yours'],
+    [{ userId: 'usr_1' }, 'end every login of the member "usr_1"'],
+  ])('of ending the logins %j is %s', (init, expected) => {
+    expect(sentence.revokeLogins(create(RevokeLoginsRequestSchema, init), me)).toBe(expected);
+  });
+
+  it.each([
+    [{ case: 'leaseId', value: 'lea_1' }, null],
+    [{ case: 'sessionId', value: 'ses_1' }, null],
+    [{ case: 'connectionId', value: 'con_1' }, 'end every lease of the connection "con_1"'],
+    [{ case: 'userId', value: 'usr_1' }, 'end every lease of the member "usr_1"'],
+    [{ case: 'agent', value: 'claude' }, 'end every lease of the agent "claude"'],
+    [{ case: 'provider', value: 'acme' }, 'end every lease of the provider "acme"'],
+    [{ case: 'everything', value: true }, 'end every lease of the organisation'],
+  ] as const)('of ending the leases %j is %s', (filter, expected) => {
+    expect(sentence.revokeLeases(create(RevokeLeasesRequestSchema, { filter }))).toBe(expected);
+    expect(sentence.revokeLeases(create(RevokeLeasesRequestSchema, { filter, dryRun: true }))).toBeNull();
+  });
+});
