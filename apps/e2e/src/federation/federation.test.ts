@@ -3,6 +3,7 @@ import { type CommandResult, partState } from '@kontext/testkit';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchChromium } from '../pages/chromium.ts';
+import { runConfirmed } from '../run-confirmed.ts';
 import { logIn } from '../world.ts';
 import { type Organisation, startOrganisation } from './organisation-world.ts';
 
@@ -82,6 +83,40 @@ describe.skipIf(!(chromium.available && postgres.available))(
       const status = await organisation.world.cli(['status', '--json']);
       expect(login.exitCode, login.stderr).toBe(0);
       expect(JSON.parse(status.stdout)).toMatchObject({ role: 'owner', user: { name: 'owner@acme.test' } });
+    });
+
+    it('lets the owner invite somebody from the terminal, after a fresh login there', {
+      timeout: 180_000,
+    }, async () => {
+      const { world, idp } = organisation;
+      const invited = await runConfirmed(world, ['invitations', 'create', 'guest@outside.test'], {
+        confirm: async (url) => {
+          const page = await openPage();
+          await page.goto(url);
+          await page.click('button:has-text("Continue with okta")');
+          await page.click('[value=confirm]');
+          await page.waitForSelector('h1:has-text("Confirmed")');
+          await page.context().close();
+        },
+      });
+      const link = /https:\S+\/invite\/\S+/.exec(invited.stdout)?.[0] ?? '';
+      const guest = { sub: 'guest-1', email: 'guest@outside.test' };
+      idp.putAccount(guest);
+      idp.setCurrent(guest.sub);
+      const page = await openPage();
+      await page.goto(link);
+      await page.click('button:has-text("Continue with okta")');
+      await page.waitForSelector('h1:has-text("Welcome")');
+      await page.context().close();
+      const open = await world.cli(['invitations', 'ls', '--json']);
+      const providers = await world.cli(['idp', 'ls', '--json']);
+      const member = await world.cli(['members', 'ls', '--json']);
+
+      expect(invited.exitCode, invited.stderr).toBe(0);
+      expect(JSON.parse(open.stdout)).toEqual([]);
+      expect(JSON.parse(providers.stdout)).toMatchObject([{ name: 'okta', issuer: idp.issuer }]);
+      expect(member.stdout).toContain('guest@outside.test');
+      expect(complaints).toEqual([]);
     });
   },
 );
