@@ -93,7 +93,7 @@ describe.each(testStores())('adding providers on $kind', ({ open }) => {
       ['settings of another kind', { catalogueId: 'github', settingsJson: '{"databases":{}}', ...client }],
       ['settings that are no JSON', { catalogueId: 'github', settingsJson: '{', ...client }],
       ['settings that are a list', { catalogueId: 'github', settingsJson: '[]', ...client }],
-      ['settings too long', { catalogueId: 'github', settingsJson: ' '.repeat(16_385), ...client }],
+      ['settings too long', { catalogueId: 'github', settingsJson: ' '.repeat(131_073), ...client }],
       [
         'a base by plain http',
         { catalogueId: 'gitlab', settingsJson: '{"base":"http://git.example"}', ...client },

@@ -77,7 +77,7 @@ export interface ParseOptions {
 }
 
 const limits = {
-  ...{ url: 2048, clientId: 512, clientSecret: 16_384, settings: 16_384, scopes: 100, scope: 256 },
+  ...{ url: 2048, clientId: 512, clientSecret: 16_384, settings: 131_072, scopes: 100, scope: 256 },
   ...{ loginAgeSeconds: 365 * 86_400, leaseSeconds: 86_400, leastLeaseSeconds: 60 },
 } as const;
 /** RFC 6749 §3.3, without `+`, which separates scopes in a placeholder. */
@@ -175,7 +175,7 @@ const isWithin = (value: number, least: number, most: number): boolean =>
 
 /** Reads the settings of a kind; addresses in them are checked as endpoints are. */
 function parseSettings(kind: ProviderKind, text: string, local: boolean): object {
-  if (text.length > limits.settings) throw invalid('the settings must be at most 16,384 characters');
+  if (text.length > limits.settings) throw invalid('the settings must be at most 131,072 characters');
   const result = settingsSchemas[kind].safeParse(parseJson(text === '' ? '{}' : text));
   if (!result.success) {
     const [issue] = result.error.issues;
