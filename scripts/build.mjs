@@ -138,6 +138,7 @@ async function buildE2e() {
     upstream: 'packages/testkit/src/upstream/main.ts',
     bench: 'apps/e2e/src/bench/main.ts',
     'bench-hook-agent': 'apps/e2e/src/bench/hook-agent.ts',
+    'bench-exchange-floor': 'apps/e2e/src/bench/exchange-floor.ts',
   };
   const entryPoints = Object.fromEntries(
     Object.entries(entries).filter(([, path]) => existsSync(join(root, path))),

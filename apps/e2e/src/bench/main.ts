@@ -4,6 +4,7 @@
  * `--only hook,start` picks suites, `--json` prints one JSON line per row, `--rounds n` sets the samples per side.
  */
 import { parseArgs } from 'node:util';
+import { benchExchange } from './exchange.ts';
 import { benchHook } from './hook.ts';
 import type { BenchRow } from './row.ts';
 import { benchStart } from './start.ts';
@@ -11,11 +12,12 @@ import { benchStart } from './start.ts';
 const suites: Readonly<Record<string, (rounds: number) => Promise<readonly BenchRow[]>>> = {
   hook: benchHook,
   start: benchStart,
+  exchange: benchExchange,
 };
 
 function print(row: BenchRow, json: boolean): void {
   const cpu = row.cpuMs === null ? '' : `, cpu ${row.cpuMs.toFixed(1)} ms`;
-  const text = `${row.name.padEnd(22)} ${row.ratio.toFixed(2)} × ${row.floorName}  (${row.value.toFixed(1)} ms, floor ${row.floor.toFixed(1)} ms, p95 ${row.p95Ms.toFixed(1)} ms${cpu}, n ${row.n})`;
+  const text = `${row.name.padEnd(22)} ${row.ratio.toFixed(2)} × ${row.floorName}  (${row.value.toFixed(1)} ${row.unit}, floor ${row.floor.toFixed(1)} ${row.unit}, p95 ${row.p95Ms.toFixed(1)} ms${cpu}, n ${row.n})`;
   process.stdout.write(`${json ? JSON.stringify(row) : text}\n`);
 }
 

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 
-/** One line of `npm run bench -- --json`. Times are milliseconds of wall clock unless `unit` says otherwise. */
+/** One line of `npm run bench -- --json`. `value` and `floor` are milliseconds of wall clock, or requests per second. */
 export interface BenchRow {
   readonly name: string;
   readonly value: number;
-  readonly unit: 'ms';
+  readonly unit: 'ms' | '1/s';
   readonly floorName: string;
   readonly floor: number;
-  /** Cost divided by floor, both medians of the same interleaved run. */
+  /** Cost or rate divided by floor, both medians of the same interleaved run. */
   readonly ratio: number;
   readonly p50Ms: number;
   readonly p95Ms: number;
@@ -40,6 +40,30 @@ export function makeRow(name: string, samples: Samples, floorName: string, floor
     cpuMs: samples.cpuMs === null ? null : round(samples.cpuMs),
     n: samples.wallMs.length,
   };
+}
+
+/** Rounds of requests: how many were answered per second, and how long each took. */
+export interface RateSamples {
+  readonly rate: number;
+  readonly wallMs: readonly number[];
+}
+
+/** Puts a row about a rate together; the times are those of single requests. */
+export function makeRateRow(
+  name: string,
+  samples: readonly RateSamples[],
+  floorName: string,
+  floor: readonly RateSamples[],
+): BenchRow {
+  const rateOf = (side: readonly RateSamples[]): number =>
+    quantile(
+      side.map(({ rate }) => rate),
+      0.5,
+    );
+  const wallMs = samples.flatMap((round) => round.wallMs);
+  const row = makeRow(name, { wallMs, cpuMs: null }, floorName, { wallMs: [], cpuMs: null });
+  const [value, floorValue] = [rateOf(samples), rateOf(floor)];
+  return { ...row, value, unit: '1/s', floor: floorValue, ratio: round(value / floorValue) };
 }
 
 function quantile(values: readonly number[], q: number): number {
