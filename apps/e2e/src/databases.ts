@@ -45,8 +45,8 @@ export async function dumpDatabase(url: string): Promise<string> {
   return stdout;
 }
 
-/** Client programs lie beside the server's. */
-function program(name: string): string {
+/** Path of a client program, such as `psql`; they lie beside the server's. */
+export function program(name: string): string {
   const binaries = findPostgresBinaries();
   return binaries === null ? name : join(dirname(binaries.initdb), name);
 }
