@@ -15,6 +15,8 @@ import {
 import { roles } from '../store/queries/local-accounts.ts';
 import type { Store } from '../store/store.ts';
 
+export type { InvitationRow };
+
 /** What invitations need. */
 export interface InvitationDeps {
   readonly store: Store;

@@ -3,10 +3,10 @@ import { IdentityProviderSchema, IdentityProviderService } from '@kontext/protoc
 import { backchannelUrl, type FederationDeps, loginCallbackUrl } from '../login/federation/deps.ts';
 import {
   addIdentityProvider,
+  type IdentityProviderRow,
   listIdentityProviders,
   removeIdentityProvider,
 } from '../login/federation/identity-providers.ts';
-import type { IdentityProviderRow } from '../store/queries/identity-providers.ts';
 import { callerOf } from './authenticate.ts';
 import type { RpcRoutes } from './router.ts';
 

@@ -4,11 +4,11 @@ import type { ServiceImpl } from '@connectrpc/connect';
 import { InvitationSchema, type OrganisationService } from '@kontext/protocol';
 import {
   type InvitationDeps,
+  type InvitationRow,
   inviteMember,
   listInvitations,
   revokeInvitation,
 } from '../organisations/invitations.ts';
-import type { InvitationRow } from '../store/queries/invitations.ts';
 import { callerOf } from './authenticate.ts';
 
 /** The part of the organisation's service that is about invitations. */

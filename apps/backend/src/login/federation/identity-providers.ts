@@ -19,6 +19,8 @@ import { type FederationDeps, systemScope } from './deps.ts';
 import { invalidProvider, isUsableUrl } from './relying-party.ts';
 import { clientSecretContext, sealText } from './upstream-secrets.ts';
 
+export type { IdentityProviderRow };
+
 /** What an identity provider is described by; empty texts and zero mean the default. */
 export interface IdentityProviderInput {
   readonly name: string;

@@ -1,5 +1,5 @@
 import { generateP256Jwk, type P256PrivateJwk } from '@kontext/oauth';
-import { createBrowser } from '@kontext/testkit';
+import { createBrowser, type IdentityProvider, startIdentityProvider } from '@kontext/testkit';
 import { sql } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { IdentityProviderRow } from '../../store/queries/identity-providers.ts';
@@ -39,11 +39,15 @@ describe.each(testStores())('people who leave, on $kind', ({ open }) => {
   }
 
   /** A person with a terminal that is logged in through the provider. */
-  async function logInTerminal(provider: IdentityProviderRow, known?: string): Promise<Terminal> {
+  async function logInTerminal(
+    provider: IdentityProviderRow,
+    known?: string,
+    idp: IdentityProvider = room.idp,
+  ): Promise<Terminal> {
     people += 1;
     const sub = known ?? `leaver-${people}`;
-    room.idp.putAccount({ sub, email: `${sub}@acme.test`, groups: ['devs'] });
-    room.idp.setCurrent(sub);
+    idp.putAccount({ sub, email: `${sub}@acme.test`, groups: ['devs'] });
+    idp.setCurrent(sub);
     const started = await startDevice(room.app);
     const returnTo = `/activate?user_code=${started.user_code}`;
     const browser = createBrowser();
@@ -82,6 +86,34 @@ describe.each(testStores())('people who leave, on $kind', ({ open }) => {
     await sweep();
     expect([early, due, room.idp.refreshes() - before]).toEqual([0, 1, 2]);
     expect(await terminal.renew()).toMatchObject({ status: 200 });
+  });
+
+  test('a provider that is down does not keep others from being asked', async () => {
+    const dead = await startIdentityProvider();
+    const down = await room.addProvider({ revalidateSeconds: 3600 }, { idp: dead });
+    const up = await room.addProvider({ revalidateSeconds: 3600 });
+    await logInTerminal(down, undefined, dead);
+    await logInTerminal(up);
+    await dead.stop();
+    const before = room.idp.refreshes();
+    advance(2800);
+    await createRevalidation(room.deps, 1).sweep();
+    expect(room.idp.refreshes() - before).toBeGreaterThanOrEqual(1);
+  });
+
+  test('an account whose secret cannot be opened does not keep others from being asked', async () => {
+    const provider = await room.addProvider({ revalidateSeconds: 3600 });
+    const broken = await logInTerminal(provider);
+    await logInTerminal(provider);
+    await room.opened.store.transaction(systemScope, (tx) =>
+      tx.execute(
+        sql`UPDATE secrets SET ciphertext = '\\x00' WHERE id = (SELECT refresh_secret_id FROM identities WHERE sub = ${broken.sub})`,
+      ),
+    );
+    const before = room.idp.refreshes();
+    advance(2800);
+    await createRevalidation(room.deps).sweep();
+    expect(room.idp.refreshes() - before).toBeGreaterThanOrEqual(1);
   });
 
   test('groups that change there change here, without a login', async () => {

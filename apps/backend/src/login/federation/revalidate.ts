@@ -49,14 +49,17 @@ export interface Revalidation {
 const backgroundShare = 0.75;
 /** Life of an access token, which the last one has to spend within the time. */
 const tokenTailSeconds = 300;
-const batch = 50;
 /** One attempt at a time, on whichever replica: a refresh token may be good for one use. */
 const oneAttempt: RateLimit = { name: 'revalidate', limit: 1, windowSeconds: 20 };
 
 type Attempt = UpstreamVerdict | 'busy';
 
-/** Creates the revalidation; one per process. */
-export function createRevalidation(deps: FederationDeps): Revalidation {
+/**
+ * Creates the revalidation; one per process.
+ *
+ * @param batch How many accounts are looked up at once; default 50.
+ */
+export function createRevalidation(deps: FederationDeps, batch = 50): Revalidation {
   const running = new Map<string, Promise<Attempt>>();
   const attempt = (due: DueIdentity): Promise<Attempt> => {
     const key = JSON.stringify([due.iss, due.sub]);
@@ -75,14 +78,27 @@ export function createRevalidation(deps: FederationDeps): Revalidation {
       return verdict === 'busy' ? 'unreachable' : verdict;
     },
     sweep: async () => {
-      const now = new Date(deps.nowMs());
-      const due = await deps.store.transaction(systemScope, (tx) =>
-        listDueIdentities(tx, backgroundShare, now, batch),
-      );
+      // A provider that is down must not keep the others from being asked.
       const down = new Set<string>();
-      for (const identity of due) {
-        if (down.has(identity.providerId)) continue;
-        if ((await attempt(identity)) === 'unreachable') down.add(identity.providerId);
+      for (let progress = true; progress; ) {
+        progress = false;
+        const filter = {
+          share: backgroundShare,
+          now: new Date(deps.nowMs()),
+          limit: batch,
+          except: [...down],
+        };
+        const due = await deps.store.transaction(systemScope, (tx) => listDueIdentities(tx, filter));
+        for (const identity of due) {
+          if (down.has(identity.providerId)) continue;
+          const verdict = await attempt(identity).catch((err: unknown): Attempt => {
+            // One account that cannot be worked on must not keep the others from being asked.
+            deps.logger.error({ err, orgId: identity.orgId }, 'an upstream login could not be worked on');
+            return 'busy';
+          });
+          if (verdict === 'unreachable') down.add(identity.providerId);
+          progress ||= verdict !== 'busy' && due.length === batch;
+        }
       }
     },
   };

@@ -1,5 +1,5 @@
 /** Accounts at identity providers and the people they stand for; all as role `system`. */
-import { and, eq, inArray, isNull, notExists, or, sql } from 'drizzle-orm';
+import { and, eq, inArray, isNull, notExists, notInArray, or, sql } from 'drizzle-orm';
 import {
   identities,
   identityProviders,
@@ -35,10 +35,6 @@ export async function findIdentity(tx: Tx, iss: string, sub: string): Promise<Id
     .limit(1);
   return row ?? null;
 }
-
-/** Accounts of one person. */
-export const listIdentitiesOf = (tx: Tx, userId: string): Promise<IdentityRow[]> =>
-  tx.select().from(identities).where(eq(identities.userId, userId));
 
 /** Stores an account. */
 export async function insertIdentity(tx: Tx, row: IdentityRow): Promise<void> {
@@ -184,6 +180,14 @@ export interface DueIdentity extends IdentityRow {
   readonly providerId: string;
 }
 
+/** Which accounts {@link listDueIdentities} gives. */
+export interface DueFilter {
+  readonly share: number;
+  readonly now: Date;
+  readonly limit: number;
+  readonly except: readonly string[];
+}
+
 const dueColumns = {
   iss: identities.iss,
   sub: identities.sub,
@@ -210,8 +214,10 @@ export const listValidities = (tx: Tx, userId: string): Promise<DueIdentity[]> =
 /**
  * Accounts whose provider has to be asked again soon: `share` of the time its word counts is over, they can be asked for, and
  * somebody is logged in by them. The oldest word first.
+ *
+ * @param except Ids of providers that are left out.
  */
-export const listDueIdentities = (tx: Tx, share: number, now: Date, limit: number): Promise<DueIdentity[]> =>
+export const listDueIdentities = (tx: Tx, { share, now, limit, except }: DueFilter): Promise<DueIdentity[]> =>
   tx
     .select(dueColumns)
     .from(identities)
@@ -219,6 +225,7 @@ export const listDueIdentities = (tx: Tx, share: number, now: Date, limit: numbe
     .where(
       and(
         sql`${identities.refreshSecretId} IS NOT NULL`,
+        except.length === 0 ? undefined : notInArray(identityProviders.id, [...except]),
         sql`${identities.validatedAt} + make_interval(secs => ${identityProviders.revalidateSeconds} * ${share}::float8) <= ${now.toISOString()}::timestamptz`,
         sql`EXISTS (SELECT FROM ${logins} WHERE ${logins.orgId} = ${identities.orgId} AND ${logins.userId} = ${identities.userId}
           AND ${logins.revokedAt} IS NULL AND ${logins.absoluteExpiresAt} > ${now.toISOString()}::timestamptz)`,
