@@ -19,6 +19,7 @@ import { createMintersByKind } from './providers/minted/minters-by-kind.ts';
 import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
 import { auditRoutes } from './rpc/audit.ts';
+import { confirmationRoutes } from './rpc/confirmations.ts';
 import { connectionRoutes } from './rpc/connections.ts';
 import { credentialRoutes } from './rpc/credentials.ts';
 import { identityProviderRoutes } from './rpc/identity-providers.ts';
@@ -73,6 +74,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
       loginRoutes(logins),
       identityProviderRoutes(federationDeps),
       providerRoutes(connections),
+      confirmationRoutes(parts.confirmations),
       connectionRoutes(connections),
       credentialRoutes(credentials),
       agentRoutes(createAgentService({ store, appended, nowMs })),

@@ -8,7 +8,6 @@ import { challengeOf } from '../http/metadata.ts';
 import type { Confirmations } from '../login/confirmations.ts';
 import type { VolumeLimiter } from '../login/volume-limits.ts';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
-import { confirmationRoutes } from './confirmations.ts';
 import { toConnectError } from './connect-error.ts';
 import { addressKey, createPermissionCheck } from './enforce-permissions.ts';
 import { createVolumeCheck } from './limit-volume.ts';
@@ -52,7 +51,7 @@ export async function registerRpc(
     );
     await scope.register(fastifyConnectPlugin, {
       routes: (router: ConnectRouter) => {
-        mountServices(router, [confirmationRoutes(confirmations), ...services]);
+        mountServices(router, services);
       },
       interceptors: [interceptor, createVolumeCheck(volume), createPermissionCheck(confirmations)],
       contextValues: (request) => createContextValues().set(addressKey, request.ip),
