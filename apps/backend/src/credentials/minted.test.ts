@@ -2,30 +2,19 @@ import { partState } from '@kontext/testkit';
 import { eq } from 'drizzle-orm';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createAppendSignal } from '../audit/append-signal.ts';
 import type { Caller } from '../caller.ts';
-import { createConnectionService } from '../connections/connection-service.ts';
-import {
-  createTestOrganisation,
-  type TestOrganisation,
-  testKms,
-} from '../organisations/test-organisation.ts';
-import { createPolicyService } from '../policies/policy-service.ts';
+import { createTestOrganisation, type TestOrganisation } from '../organisations/test-organisation.ts';
 import type { Minter, MintersByKind } from '../providers/minted/minter.ts';
 import { createMintersByKind } from '../providers/minted/minters-by-kind.ts';
 import { openTestTarget, type TestTarget, testMinterDeps } from '../providers/minted/test-target.ts';
-import { createSafeFetch } from '../providers/safe-fetch.ts';
-import { createSessionService } from '../sessions/session-service.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import { leases } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
-import { createCredentialService } from './credential-service.ts';
 import type { Outcome } from './outcome.ts';
-import { createUpstreamRevocations } from './upstream-revocation.ts';
+import { createMintingBackend, type MintingBackend, type TestBackendOptions } from './test-mint-room.ts';
 
 const postgres = partState('postgres');
-const apiUrl = 'http://127.0.0.1:4180';
 
 describe.skipIf(!postgres.available).each(testStores())(
   `leased roles, with a $kind store ${postgres.reason}`,
@@ -44,33 +33,8 @@ describe.skipIf(!postgres.available).each(testStores())(
       await opened?.close();
     });
 
-    /** One backend process, as far as this goes. */
-    const backend = (
-      change: { minters?: MintersByKind; afterFetch?: () => Promise<void>; store?: Store } = {},
-    ) => {
-      const fetch = createSafeFetch({ allowLoopback: true });
-      const minters = createMintersByKind(testMinterDeps({ nowMs }));
-      const deps = {
-        ...{ store, refreshStore: store, kms: testKms, nowMs, apiUrl, local: true, fetch, minters },
-        ...{ appended: createAppendSignal(), issuer: `${apiUrl}/oauth` },
-        keys: { publicJwks: { keys: [] }, signing: [] },
-        approvalKey: Buffer.alloc(32, 9),
-        callers: { load: async () => null, recordProof: async () => true, isTokenLive: async () => true },
-        onLeasesEnded: () => undefined,
-        ...change,
-      };
-      const connections = createConnectionService(deps);
-      const logger = { error: () => undefined } as never;
-      return {
-        connections,
-        credentials: createCredentialService({ ...deps, tokens: connections.tokens }),
-        revocations: createUpstreamRevocations({ ...deps, logger, random: () => 0 }),
-        sessions: createSessionService({
-          ...{ store, appended: deps.appended, nowMs },
-          policies: createPolicyService({ store, kms: testKms, nowMs }),
-        }),
-      };
-    };
+    const backend = (change: Partial<TestBackendOptions> = {}) =>
+      createMintingBackend({ store, nowMs, ...change });
     const addDatabase = async (owner: Caller) => {
       const { settings } = target.provider;
       await backend().connections.addProvider(owner, {
@@ -90,7 +54,7 @@ describe.skipIf(!postgres.available).each(testStores())(
     };
     type Org = Awaited<ReturnType<typeof prepare>>;
     const resolve = async (
-      { credentials }: Pick<ReturnType<typeof backend>, 'credentials'>,
+      { credentials }: Pick<MintingBackend, 'credentials'>,
       { owner, sessionId }: Org,
       resources: readonly string[] = ['prod'],
       scopes: readonly string[] = [],
