@@ -34,7 +34,7 @@ import { createOidcAdapters, type OidcAdapters } from './login/oidc-adapter.ts';
 import { createRateLimiter, type RateLimiter } from './login/rate-limiter.ts';
 import { createRecordLogin } from './login/record-login.ts';
 import { revokeAccessToken } from './login/revoke-access-token.ts';
-import { loadServerKeys, type ServerKeys } from './login/server-keys.ts';
+import { loadServerKeys, rotateSigningKeys, type ServerKeys } from './login/server-keys.ts';
 import { createVolumeLimiter, type VolumeLimiter } from './login/volume-limits.ts';
 import { type RpcRoutes, registerRpc } from './rpc/router.ts';
 import type { Store } from './store/store.ts';
@@ -101,6 +101,7 @@ export interface BackgroundTask {
   readonly run: () => Promise<void>;
 }
 
+const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
 /**
@@ -148,7 +149,8 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
     intervalMs: hourMs,
     run: () => store.maintain(new Date(parts.nowMs())),
   };
-  runTasks(app, [maintenance, ...(wiring.tasks ?? [])]);
+  const signingKeys = { name: 'signing keys', intervalMs: minuteMs, run: () => followSigningKeys(parts) };
+  runTasks(app, [maintenance, signingKeys, ...(wiring.tasks ?? [])]);
   return app;
 }
 
@@ -156,7 +158,7 @@ async function createParts(
   deps: AppDeps,
 ): Promise<{ readonly parts: AppParts; readonly adapters: OidcAdapters }> {
   const { config, store, kms, logger, nowMs = Date.now } = deps;
-  const keys = await loadServerKeys(store, kms, nowMs());
+  const keys = await loadServerKeys(store, kms, nowMs);
   const sessions = createBrowserSessions(keys.derive('browser')[0], createBrowserLogins(store, nowMs), nowMs);
   const limiter = createRateLimiter(store, nowMs);
   const { apiUrl } = config;
@@ -182,6 +184,12 @@ async function createParts(
     confirmations: createConfirmations({ store, apiUrl, keys: confirmationKeys, limiter, nowMs }),
   };
   return { parts, adapters: createOidcAdapters(store, keys.derive('user-code')[0], nowMs) };
+}
+
+/** Rotates them when they are old, and takes over what another replica or the command rotated. */
+async function followSigningKeys({ store, kms, keys, nowMs }: AppParts): Promise<void> {
+  await rotateSigningKeys(store, kms, nowMs(), true);
+  await keys.reload();
 }
 
 function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[]): void {

@@ -35,7 +35,7 @@ export const addIdentityProviderCommand = (
   withStore(config, async (store) => {
     const orgId = await findOrgId(store, orgSlug);
     const kms = await openVault(config, store);
-    const { signing } = await loadServerKeys(store, kms, Date.now());
+    const { signing } = await loadServerKeys(store, kms, Date.now);
     const [signingKey] = signing;
     if (signingKey === undefined) throw new KontextError('KX_INTERNAL', 'there is no signing key');
     const { local, outboundHosts } = config;

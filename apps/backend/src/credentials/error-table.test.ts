@@ -42,7 +42,7 @@ describe.each(testStores())('the error table on $kind', ({ open }) => {
       method: 'POST',
       body: new URLSearchParams({ client_id: 'kontext-cli', token: revoked.refreshToken }),
     });
-    const [key] = (await loadServerKeys(opened.store, testKms, Date.now())).signing;
+    const [key] = (await loadServerKeys(opened.store, testKms, Date.now)).signing;
     if (key === undefined) throw new Error('there is no signing key');
     expired = await new SignJWT({ ...decodeJwt(world.login.accessToken), exp: Date.now() / 1000 - 1 })
       .setProtectedHeader({ typ: 'at+jwt', alg: 'ES256', kid: key.kid })

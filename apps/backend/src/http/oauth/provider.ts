@@ -60,23 +60,25 @@ export function createProvider(parts: OAuthParts): Provider {
   const provider = new Provider(issuerOf(parts.apiUrl), configure(parts));
   // Origin and address come from our configuration: mountOAuth overwrites the forwarding headers it then reads.
   provider.proxy = true;
-  mendAnswers(provider, grantTypesOf(parts.withTokenExchange));
+  mendAnswers(provider, grantTypesOf(parts.withTokenExchange), parts.keys);
   provider.on('server_error', (_ctx, err) => parts.logger.error({ err }, 'the authorization server failed'));
   return provider;
 }
 
 function configure(parts: OAuthParts): Configuration {
-  const resourceServer = {
+  // The library knows the keys of this moment, for ever.
+  const known = parts.keys.signing.map((key) => ({ ...key }));
+  const resourceServer = () => ({
     scope: apiScope,
     audience: parts.apiUrl,
     accessTokenTTL: accessTokenSeconds,
     accessTokenFormat: 'jwt' as const,
-    jwt: { sign: { alg: 'ES256' as const } },
-  };
+    jwt: { sign: { alg: 'ES256' as const, kid: newestKid(parts.keys, known) } },
+  });
   return {
     adapter: parts.adapters.factory,
     clients: [cliClient(parts.withTokenExchange)],
-    jwks: { keys: parts.keys.signing.map((key) => ({ ...key })) },
+    jwks: { keys: known },
     cookies: cookieNames(parts),
     scopes: ['openid', 'offline_access'],
     acrValues: [deviceAcr, loopbackAcr],
@@ -104,7 +106,7 @@ function configure(parts: OAuthParts): Configuration {
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, resource) => {
           if (resource !== parts.apiUrl) throw new errors.InvalidTarget();
-          return resourceServer;
+          return resourceServer();
         },
       },
     },
@@ -140,6 +142,17 @@ function configure(parts: OAuthParts): Configuration {
       },
     },
   };
+}
+
+/**
+ * The key to sign access tokens with: the active one, or after several rotations without a restart the newest that the library
+ * knows; all of them are believed.
+ */
+function newestKid(keys: ServerKeys, known: readonly { readonly kid: string }[]): string | undefined {
+  const kids = new Set(known.map(({ kid }) => kid));
+  const [active, ...others] = keys.signing;
+  if (active !== undefined && kids.has(active.kid)) return active.kid;
+  return others.findLast(({ kid }) => kids.has(kid))?.kid;
 }
 
 const grantTypesOf = (withTokenExchange: boolean): string[] => [
