@@ -67,6 +67,8 @@ export interface Config {
   readonly args: readonly string[];
   /** The session we run inside, when an agent calls us. */
   readonly sessionId: string | null;
+  /** Socket of the session we run inside; null outside, and inside `kontext run`. */
+  readonly socketPath: string | null;
   /** Null: no log is written. */
   readonly logFile: string | null;
   readonly cwd: string;
@@ -131,6 +133,7 @@ function readSurroundings(flags: Flags, env: Readonly<Record<string, string>>, s
     args: flags.args ?? [],
     browser: env.BROWSER || null,
     sessionId: env.KONTEXT_SESSION_ID || null,
+    socketPath: env.KONTEXT_SOCKET || null,
     logFile: debug ? env.KONTEXT_LOG_FILE || join(stateDir, 'kontext.log') : null,
   };
 }

@@ -28,6 +28,8 @@ export interface Terminal {
   readonly stdoutIsTerminal: boolean;
   /** One line of result on standard output. */
   out(line: string): void;
+  /** A value that a program asked for, as it is and with a line break after it: the one way a credential is shown. */
+  value(text: string): void;
   /** Rows of result: aligned under a head on a terminal, else separated by tabs and without head. */
   table(head: readonly string[], rows: readonly (readonly string[])[]): void;
   /** One JSON document on one line of standard output. */
@@ -88,6 +90,10 @@ export function createTerminal(
     out(line) {
       clearStatus();
       stdout.write(`${printable(line)}\n`);
+    },
+    value(text) {
+      clearStatus();
+      stdout.write(`${text}\n`);
     },
     table(head, rows) {
       clearStatus();

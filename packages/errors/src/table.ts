@@ -519,6 +519,18 @@ export const errorTable = {
     'fix the file or the JSON after --settings',
   ),
   KX_SOCKET_FAILED: spec(1, 'internal', 'the hook socket cannot be made', 'check the runtime directory'),
+  KX_CREDENTIAL_NOT_IN_SESSION: spec(
+    77,
+    'not_found',
+    'the session holds no such credential',
+    'add its placeholder to the env template and start again',
+  ),
+  KX_NO_SESSION: spec(
+    64,
+    'failed_precondition',
+    'the command works inside a session only',
+    'run it from an agent that `kontext start` runs',
+  ),
   KX_CREDENTIAL_KIND_REFUSED: spec(
     1,
     'failed_precondition',

@@ -37,6 +37,8 @@ export interface HookServerOptions {
   readonly runtimeDir: string;
   /** Answers a hook. Its failure becomes {@link HookServerOptions.onFailure}. */
   readonly handleHook: (request: HookRequest) => Promise<HookReply>;
+  /** Answers a request for a credential; left out: they are refused. Must not throw. */
+  readonly handleCredential?: (request: HookRequest) => Promise<HookReply>;
   /** The answer when the handler throws; must not throw. */
   readonly onFailure: (request: HookRequest, error: unknown) => HookReply;
   /** Time for a request to arrive whole; default 1,000 ms, below the client's first deadline. */
@@ -202,12 +204,13 @@ const answers: Readonly<
 > = {
   hook: (request, options) => options.handleHook(request),
   selfTest: async () => textReply(0, '{"selfTest":"ok"}\n', ''),
-  credential: async () =>
-    textReply(
-      1,
-      '',
-      `${formatError(
-        new KontextError('KX_CREDENTIAL_KIND_REFUSED', 'no credential is handed out over the hook socket'),
-      )}\n`,
-    ),
+  credential: (request, options) => options.handleCredential?.(request) ?? refuseCredential(),
 };
+
+async function refuseCredential(): Promise<HookReply> {
+  const error = new KontextError(
+    'KX_CREDENTIAL_KIND_REFUSED',
+    'no credential is handed out over the hook socket',
+  );
+  return textReply(1, '', `${formatError(error)}\n`);
+}

@@ -9,6 +9,8 @@ import { KontextError } from '@kontext/errors';
 import type {
   AppendEventsRequestJson,
   AppendEventsResponseJson,
+  AttenuateCredentialRequestJson,
+  AttenuateCredentialResponseJson,
   EndSessionRequestJson,
   EndSessionResponseJson,
   GetPolicySnapshotRequestJson,
@@ -17,6 +19,8 @@ import type {
   HeartbeatSessionResponseJson,
   OpenSessionRequestJson,
   OpenSessionResponseJson,
+  RenewCredentialsRequestJson,
+  RenewCredentialsResponseJson,
   ResolveCredentialsRequestJson,
   ResolveCredentialsResponseJson,
 } from '@kontext/protocol';
@@ -42,6 +46,8 @@ export interface Calls {
   readonly heartbeatSession: Call<HeartbeatSessionRequestJson, HeartbeatSessionResponseJson>;
   readonly endSession: Call<EndSessionRequestJson, EndSessionResponseJson>;
   readonly resolveCredentials: Call<ResolveCredentialsRequestJson, ResolveCredentialsResponseJson>;
+  readonly renewCredentials: Call<RenewCredentialsRequestJson, RenewCredentialsResponseJson>;
+  readonly attenuateCredential: Call<AttenuateCredentialRequestJson, AttenuateCredentialResponseJson>;
   readonly getPolicySnapshot: Call<GetPolicySnapshotRequestJson, GetPolicySnapshotResponseJson>;
   readonly appendEvents: Call<AppendEventsRequestJson, AppendEventsResponseJson>;
 }
@@ -52,6 +58,8 @@ export const callPaths: Readonly<Record<keyof Calls, string>> = {
   heartbeatSession: 'kontext.v1.SessionService/HeartbeatSession',
   endSession: 'kontext.v1.SessionService/EndSession',
   resolveCredentials: 'kontext.v1.CredentialService/ResolveCredentials',
+  renewCredentials: 'kontext.v1.CredentialService/RenewCredentials',
+  attenuateCredential: 'kontext.v1.CredentialService/AttenuateCredential',
   getPolicySnapshot: 'kontext.v1.PolicyService/GetPolicySnapshot',
   appendEvents: 'kontext.v1.AuditService/AppendEvents',
 };

@@ -1,4 +1,6 @@
 import { type EnvTemplate, type MissingValue, renderEntries } from '@kontext/env-template';
+import { conflictingNames } from './conflicting-names.ts';
+import { gitConfigVariables } from './git-config.ts';
 import type { ResolvedCredential } from './resolve-placeholders.ts';
 
 /** What the child's environment is made from. */
@@ -11,6 +13,8 @@ export interface ChildEnvInput {
   readonly sessionId: string;
   /** Path of the hook socket; left out where there are no hooks. */
   readonly socketPath?: string;
+  /** Program and arguments of `kontext`, for git to ask; left out where there is no socket to ask over. */
+  readonly program?: readonly string[];
 }
 
 /** The environment, and what could not be set. */
@@ -32,12 +36,32 @@ export function buildChildEnv(input: ChildEnvInput): ChildEnv {
   const { template, credentials } = input;
   const values = new Map([...credentials].map(([key, { value }]) => [key, value.reveal()]));
   const { variables, missing } = renderEntries(template.entries, values);
-  const owned = new Set([...cleared, ...template.entries.map((e) => e.name), ...brokenNames(template)]);
+  const set = new Set([...template.entries.map((e) => e.name), ...brokenNames(template)]);
+  const owned = new Set([...cleared, ...set, ...conflictingNames(credentialNames(template))]);
   const kept = Object.entries(input.inherited).filter(([name]) => !owned.has(name));
   const ours: Record<string, string> = { KONTEXT_SESSION_ID: input.sessionId };
   if (input.socketPath !== undefined) ours.KONTEXT_SOCKET = input.socketPath;
-  return { env: { ...Object.fromEntries(kept), ...Object.fromEntries(variables), ...ours }, missing };
+  const env = { ...Object.fromEntries(kept), ...Object.fromEntries(variables), ...ours };
+  return { env: { ...env, ...gitVariables(input, env) }, missing };
 }
+
+function gitVariables(
+  { credentials, program, socketPath }: ChildEnvInput,
+  env: Readonly<Record<string, string>>,
+) {
+  if (program === undefined || socketPath === undefined) return {};
+  const hosts = new Set([...credentials.values()].flatMap(({ git }) => git?.hosts ?? []));
+  return gitConfigVariables({ env, hosts: [...hosts], program });
+}
+
+/** Names that hold a credential, and those that were meant to. */
+const credentialNames = (template: EnvTemplate): ReadonlySet<string> =>
+  new Set([
+    ...template.entries
+      .filter(({ parts }) => parts.some((part) => typeof part !== 'string'))
+      .map((e) => e.name),
+    ...brokenNames(template),
+  ]);
 
 /** Names whose line was wrong. A refused name is not the template's: what the user set stays. */
 const brokenNames = (template: EnvTemplate): string[] =>

@@ -1,7 +1,7 @@
 import type { Terminal } from '../terminal.ts';
-import type { OpenSession } from './open-session.ts';
+import type { OpenSession, SessionClose } from './open-session.ts';
 import type { SessionHooks } from './session-hooks.ts';
-import { describeEnd } from './session-lines.ts';
+import { describeEnd, describeLiving } from './session-lines.ts';
 
 /** Longest time the person waits for their prompt. */
 const closeMs = 2_000;
@@ -34,15 +34,16 @@ export async function closeSession(options: {
   } else if (!sent) {
     terminal.warn('some events could not be sent; the next session sends them');
   }
-  if (!told)
+  if (told === null)
     terminal.warn('the backend was not told that the session ended; its credentials end when they expire');
+  for (const line of describeLiving(told?.living ?? [], Date.now())) terminal.note(line);
   terminal.note(describeEnd(hooks.counts, endedAtMs - startedAtMs));
 }
 
-async function within(ms: number, work: Promise<boolean>): Promise<boolean> {
+async function within(ms: number, work: Promise<SessionClose | null>): Promise<SessionClose | null> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.max(0, ms));
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), Math.max(0, ms));
   });
   try {
     return await Promise.race([work, late]);

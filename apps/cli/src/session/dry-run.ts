@@ -38,7 +38,7 @@ interface DryRunPlaceholder {
   readonly scopes: readonly string[];
   readonly ready: boolean;
   /** Null where there is no credential, as are `connection` and `expiresAt`; the latter also when it has no end. */
-  readonly kind: 'oauth' | 'static' | null;
+  readonly kind: ResolvedCredential['kind'] | null;
   readonly connection: string | null;
   /** RFC 3339. */
   readonly expiresAt: string | null;

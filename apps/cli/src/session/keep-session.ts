@@ -5,7 +5,8 @@ import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
 import type { Terminal } from '../terminal.ts';
 import { appendEvents } from './append-events.ts';
-import type { OpenSession } from './open-session.ts';
+import type { Heartbeat, OpenSession } from './open-session.ts';
+import type { Renewals } from './renew-credentials.ts';
 import type { SessionHooks } from './session-hooks.ts';
 import { type PolicyOwner, verifyPolicy } from './verify-policy.ts';
 
@@ -16,6 +17,9 @@ export interface KeepSessionOptions {
   readonly policy: ActivePolicy;
   readonly owner: PolicyOwner;
   readonly hooks: SessionHooks;
+  readonly renewals: Renewals;
+  /** Forgets the credentials: somebody ended the session elsewhere. */
+  readonly forget: () => void;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
   /** Directory of all sessions' sockets. */
   readonly runtimeDir: string;
@@ -40,16 +44,24 @@ const firstEventWithinMs = 10_000;
  * It prints nothing into the agent's screen, but for the alarm that no hook was called.
  */
 export function keepSession(options: KeepSessionOptions): SessionKeeper {
-  const { session, policy, hooks, terminal } = options;
+  const { session, policy, hooks, renewals, terminal } = options;
   let stopWaiting = (): void => undefined;
   let updating = false;
   let leftovers: ReplayReport | null = null;
   let swept: SweepReport | null = null;
   let stopped = false;
-  const onBeat = async (newest: number): Promise<void> => {
+  let endedElsewhere = false;
+  const onBeat = async ({ policyVersion: newest, state }: Heartbeat): Promise<void> => {
     // A heartbeat may still be under way when everything it would look at is being taken down.
     if (stopped) return;
     hooks.checkSettings();
+    if (state === 'ended') {
+      endedElsewhere = true;
+      renewals.stop();
+      options.forget();
+      return;
+    }
+    renewals.check();
     if (newest <= policy.version || updating) return;
     updating = true;
     await takeNewPolicy(options).catch(() => undefined);
@@ -57,10 +69,19 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
   };
   return {
     onSpawn() {
-      stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, () =>
-        terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
-      );
-      session.startHeartbeats('', ({ policyVersion }) => void onBeat(policyVersion));
+      const beatNow = session.startHeartbeats({
+        hooksSeen: hooks.wasCalled,
+        onBeat: (beat) => void onBeat(beat),
+      });
+      stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, {
+        // Renewals of an enforced session wait until the backend knows.
+        onFirst: beatNow,
+        warn: () =>
+          terminal.warn(
+            'the agent has called no hook yet: its tool calls may be neither decided nor recorded',
+          ),
+      });
+      renewals.start();
       void policy
         .warmUp(() => stopped)
         .then(async () => {
@@ -71,6 +92,12 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
     stop() {
       stopped = true;
       stopWaiting();
+      renewals.stop();
+      const trouble = renewals.trouble();
+      if (endedElsewhere) terminal.warn('the session was ended elsewhere; its credentials ended with it');
+      else if (trouble !== null) {
+        terminal.warn(`credentials were not renewed: ${trouble.message}: ${trouble.why} (${trouble.code})`);
+      }
       if (swept !== null && swept.missed > 0) {
         terminal.warn(
           `${swept.missed} hook calls of an earlier session, which was killed, could not be recorded`,

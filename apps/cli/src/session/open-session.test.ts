@@ -14,7 +14,7 @@ describe('a session', () => {
     expect(session).toMatchObject({ id: 'ses_1', orgName: 'Example', mode: 'observe', policyVersion: 3 });
     expect(session.clientStreamNonce).toHaveLength(32);
 
-    expect(await session.end(7)).toBe(true);
+    expect(await session.end(7)).toEqual({ leasesRevoked: 0, living: [] });
     await session.end(8);
     expect(services.sessions.get('ses_1')).toBe(7);
   });
@@ -28,7 +28,7 @@ describe('a session', () => {
   it('beats until it is ended, and tells the newest policy version', async () => {
     const services = createTestServices();
     const session = await openSession(createTestCalls(createRouterTransport(services.routes)), request);
-    const beat = await new Promise((resolve) => session.startHeartbeats('', resolve));
+    const beat = await new Promise((resolve) => session.startHeartbeats({ onBeat: resolve }));
     expect(beat).toEqual({ state: 'live', policyVersion: 4 });
     await session.end(0);
   });
@@ -47,6 +47,6 @@ describe('a session', () => {
       rpc(SessionService.method.openSession, () => ({ session: { id: 'ses_1' } }));
     });
     const session = await openSession(createTestCalls(transport), request);
-    expect(await session.end(0)).toBe(false);
+    expect(await session.end(0)).toBeNull();
   });
 });

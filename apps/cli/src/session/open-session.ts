@@ -1,6 +1,11 @@
 import { hostname } from 'node:os';
 import { KontextError } from '@kontext/errors';
-import type { OpenSessionResponseJson, PolicySnapshotJson, SessionStateJson } from '@kontext/protocol';
+import type {
+  EndSessionResponseJson,
+  OpenSessionResponseJson,
+  PolicySnapshotJson,
+  SessionStateJson,
+} from '@kontext/protocol';
 import type { Calls } from '../rpc/calls.ts';
 import { cliVersion } from '../version.ts';
 
@@ -21,6 +26,24 @@ export interface Heartbeat {
   readonly state: 'live' | 'ended' | 'lost';
   /** Newest policy version of the organisation. */
   readonly policyVersion: number;
+  /** Whether the session was found tampered with. */
+  readonly tampered: boolean;
+}
+
+/** What sends heartbeats say. */
+export interface HeartbeatOptions {
+  readonly hookConfigHash?: string;
+  /** Whether the agent has called a hook by now; asked each time. */
+  readonly hooksSeen?: () => boolean;
+  /** Called with each answer. */
+  readonly onBeat?: (beat: Heartbeat) => void;
+}
+
+/** What became of a session's credentials when it ended. */
+export interface SessionClose {
+  readonly leasesRevoked: number;
+  /** Those that cannot be recalled; `expiresAt` null: they do not expire, or nobody knows when. */
+  readonly living: readonly { readonly provider: string; readonly expiresAt: Date | null }[];
 }
 
 /** A live session. End it in every path. */
@@ -47,16 +70,16 @@ export interface OpenSession {
   /**
    * Sends heartbeats until the session ends. A heartbeat that fails is left out: the next one speaks for both.
    *
-   * @param onBeat Called with each answer.
+   * @returns Sends one at once, besides.
    */
-  startHeartbeats(hookConfigHash?: string, onBeat?: (beat: Heartbeat) => void): void;
+  startHeartbeats(options?: HeartbeatOptions): () => void;
   /**
    * Ends the session and its leases. Called twice, it does nothing the second time.
    *
    * @param exitCode Of the agent, 0 to 255.
-   * @returns Whether the backend was told, within 2 s.
+   * @returns What became of its credentials; null when the backend could not be told within 2 s.
    */
-  end(exitCode: number): Promise<boolean>;
+  end(exitCode: number): Promise<SessionClose | null>;
 }
 
 /** Never longer: the person waits for their prompt. */
@@ -118,13 +141,15 @@ function keepSession(
   const sessionId = answer.session?.id ?? '';
   const intervalMs = Math.min(Math.max(answer.heartbeatSeconds ?? 0, 1), 3_600) * 1000;
   let timer: NodeJS.Timeout | undefined;
-  let ended: Promise<boolean> | undefined;
-  const beat = async (hookConfigHash: string, onBeat?: (beat: Heartbeat) => void) => {
+  let ended: Promise<SessionClose | null> | undefined;
+  const beat = async ({ hookConfigHash = '', hooksSeen, onBeat }: HeartbeatOptions) => {
     try {
-      const { state, policyVersion } = await calls.heartbeatSession({ sessionId, hookConfigHash });
+      const said = { sessionId, hookConfigHash, hooksSeen: hooksSeen?.() ?? false };
+      const { state, policyVersion, tamperedAt } = await calls.heartbeatSession(said);
       onBeat?.({
         state: (state && stateNames[state]) ?? 'live',
         policyVersion: Number(policyVersion ?? 0),
+        tampered: tamperedAt !== undefined,
       });
     } catch {
       // The backend may be away for a while; the session lives on.
@@ -133,16 +158,16 @@ function keepSession(
   const tellEnd = async (exitCode: number) => {
     clearInterval(timer);
     try {
-      await calls.endSession({ sessionId, exitCode }, { timeoutMs: endTimeoutMs });
-      return true;
+      return toClose(await calls.endSession({ sessionId, exitCode }, { timeoutMs: endTimeoutMs }));
     } catch {
-      return false;
+      return null;
     }
   };
   return {
-    startHeartbeats(hookConfigHash = '', onBeat) {
+    startHeartbeats(options = {}) {
       clearInterval(timer);
-      timer = setInterval(() => void beat(hookConfigHash, onBeat), intervalMs).unref();
+      timer = setInterval(() => void beat(options), intervalMs).unref();
+      return () => void beat(options);
     },
     end(exitCode) {
       ended ??= tellEnd(exitCode);
@@ -150,6 +175,14 @@ function keepSession(
     },
   };
 }
+
+const toClose = ({ leasesRevoked = 0, living = [] }: EndSessionResponseJson): SessionClose => ({
+  leasesRevoked,
+  living: living.map(({ provider = '', expiresAt }) => ({
+    provider,
+    expiresAt: expiresAt === undefined ? null : new Date(expiresAt),
+  })),
+});
 
 const stateNames: Readonly<Partial<Record<SessionStateJson, Heartbeat['state']>>> = {
   SESSION_STATE_LIVE: 'live',

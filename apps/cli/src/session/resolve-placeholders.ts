@@ -1,6 +1,11 @@
 import type { PlaceholderRef } from '@kontext/env-template';
 import { type ErrorCode, isErrorCode, KontextError } from '@kontext/errors';
-import type { CredentialJson, ErrorDetailJson, ResolvedPlaceholderJson } from '@kontext/protocol';
+import type {
+  CredentialJson,
+  ErrorDetailJson,
+  PlaceholderJson,
+  ResolvedPlaceholderJson,
+} from '@kontext/protocol';
 import { Secret } from '@kontext/redaction';
 import type { Calls } from '../rpc/calls.ts';
 
@@ -8,14 +13,18 @@ import type { Calls } from '../rpc/calls.ts';
 export interface ResolvedCredential {
   /** Empty in a dry run. */
   readonly value: Secret;
-  /** `oauth` is short-lived; `static` is a long-lived key. */
-  readonly kind: 'oauth' | 'static';
+  /** `static` is a long-lived key; the others are short-lived. */
+  readonly kind: 'oauth' | 'static' | 'minted' | 'token';
   readonly leaseId: string;
   readonly connectionId: string;
   readonly connectionName: string;
   readonly scopes: readonly string[];
   /** Null when it does not expire. */
   readonly expiresAt: Date | null;
+  /** Seconds it lived when it was handed out; null when it does not expire. */
+  readonly expiresInSeconds: number | null;
+  /** Where it opens git repositories; null: nowhere. */
+  readonly git: { readonly hosts: readonly string[]; readonly user: string } | null;
 }
 
 /** A placeholder without credential, and why. */
@@ -63,12 +72,7 @@ export async function resolvePlaceholders(
     {
       sessionId: request.sessionId,
       dryRun: request.dryRun ?? false,
-      placeholders: placeholders.map(({ provider, resource, scopes, delivery }) => ({
-        provider,
-        resource,
-        scopes: [...scopes],
-        delivery: delivery === 'broker' ? 'DELIVERY_BROKER' : 'DELIVERY_INJECT',
-      })),
+      placeholders: placeholders.map(toWirePlaceholder),
     },
     request.signal ? { signal: request.signal } : {},
   );
@@ -80,31 +84,68 @@ export async function resolvePlaceholders(
   return { ...sortOutcomes(placeholders, results), serverEventHash };
 }
 
+/** A placeholder as the wire has it. */
+export const toWirePlaceholder = ({
+  provider,
+  resource,
+  scopes,
+  delivery,
+}: PlaceholderRef): PlaceholderJson => ({
+  ...{ provider, resource, scopes: [...scopes] },
+  delivery: delivery === 'broker' ? 'DELIVERY_BROKER' : 'DELIVERY_INJECT',
+});
+
+/** What became of one placeholder. */
+export type PlaceholderOutcome =
+  | { readonly ok: true; readonly credential: ResolvedCredential }
+  | { readonly ok: false; readonly failure: PlaceholderFailure };
+
+/** Reads the answer for one placeholder. */
+export function readOutcome(
+  placeholder: PlaceholderRef,
+  { credential, error, errorMessage = '' }: ResolvedPlaceholderJson,
+): PlaceholderOutcome {
+  // A value for a brokered placeholder would be the silent inject that is promised never to happen.
+  return credential !== undefined && placeholder.delivery === 'inject'
+    ? { ok: true, credential: toCredential(credential) }
+    : { ok: false, failure: toFailure(placeholder, error, errorMessage) };
+}
+
 function sortOutcomes(placeholders: readonly PlaceholderRef[], results: readonly ResolvedPlaceholderJson[]) {
   const credentials = new Map<string, ResolvedCredential>();
   const failures: PlaceholderFailure[] = [];
   for (const [index, placeholder] of placeholders.entries()) {
-    const { credential, error, errorMessage = '' } = results[index] ?? {};
-    // A value for a brokered placeholder would be the silent inject that is promised never to happen.
-    if (credential !== undefined && placeholder.delivery === 'inject') {
-      credentials.set(placeholder.key, toCredential(credential));
-    } else {
-      failures.push(toFailure(placeholder, error, errorMessage));
-    }
+    const outcome = readOutcome(placeholder, results[index] ?? {});
+    if (outcome.ok) credentials.set(placeholder.key, outcome.credential);
+    else failures.push(outcome.failure);
   }
   return { credentials, failures };
 }
 
-/** What is left out on the wire has its default: Protobuf's JSON omits empty fields. */
-const toCredential = (credential: CredentialJson): ResolvedCredential => ({
+const kindNames: Readonly<Partial<Record<string, ResolvedCredential['kind']>>> = {
+  CREDENTIAL_KIND_OAUTH: 'oauth',
+  CREDENTIAL_KIND_MINTED: 'minted',
+  CREDENTIAL_KIND_TOKEN: 'token',
+};
+
+/** Reads a credential. What is left out on the wire has its default: Protobuf's JSON omits empty fields. */
+export const toCredential = (credential: CredentialJson): ResolvedCredential => ({
   value: new Secret(credential.value ?? ''),
-  kind: credential.kind === 'CREDENTIAL_KIND_OAUTH' ? 'oauth' : 'static',
+  kind: kindNames[credential.kind ?? ''] ?? 'static',
   leaseId: credential.leaseId ?? '',
   connectionId: credential.connectionId ?? '',
   connectionName: credential.connectionName ?? '',
   scopes: credential.scopes ?? [],
   expiresAt: credential.expiresAt === undefined ? null : wholeSeconds(credential.expiresAt),
+  expiresInSeconds: readLife(credential),
+  git: credential.gitHosts?.length ? { hosts: credential.gitHosts, user: credential.gitUser ?? '' } : null,
 });
+
+/** An older backend names the instant alone. */
+function readLife({ expiresIn = 0, expiresAt }: CredentialJson): number | null {
+  if (expiresIn > 0) return expiresIn;
+  return expiresAt === undefined ? null : Math.max(0, (Date.parse(expiresAt) - Date.now()) / 1000);
+}
 
 const wholeSeconds = (instant: string): Date => new Date(Math.floor(Date.parse(instant) / 1000) * 1000);
 

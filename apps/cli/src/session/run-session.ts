@@ -13,7 +13,9 @@ import { closeSession } from './close-session.ts';
 import { keepSession } from './keep-session.ts';
 import type { loadTemplate } from './load-template.ts';
 import { type OpenSession, openSession } from './open-session.ts';
+import { programPath } from './program-path.ts';
 import { resolveOrAsk } from './resolve-or-ask.ts';
+import { createSessionCredentials, type SessionCredentials } from './session-credentials.ts';
 import { hashHookConfig, openSessionHooks } from './session-hooks.ts';
 import { describeStart } from './session-lines.ts';
 import { spawnChild } from './spawn-agent.ts';
@@ -82,9 +84,12 @@ async function runAgent(run: Run): Promise<void> {
   const { config, terminal } = context;
   const { template, adapter, command } = preparation;
   const redactor = redactLater();
+  const held = createSessionCredentials({
+    ...{ calls: backend.calls, sessionId: session.id, template, hide: redactor.hide },
+  });
   const resolving = resolveOrAsk({ context, backend, sessionId: session.id, template, allowMissing });
   // The hooks are opened while the backend works, once the request is on its way; what a failure leaves open is closed.
-  const opening = nextTurn().then(() => openHooks(run, redactor));
+  const opening = nextTurn().then(() => openHooks(run, redactor, held));
   const [opened, resolved] = await Promise.allSettled([opening, resolving]);
   if (opened.status === 'rejected') throw opened.reason;
   const { hooks, policy, owner, spool } = opened.value;
@@ -94,6 +99,7 @@ async function runAgent(run: Run): Promise<void> {
   }
   const { credentials, serverEventHash } = resolved.value;
   redactor.hide([...credentials.values()].map(({ value }) => value));
+  held.hold(credentials);
   hooks.noteLaunch(serverEventHash.length > 0 ? serverEventHash : session.serverEventHash);
   const startedAtMs = Date.now();
   let exitCode = 1;
@@ -104,11 +110,13 @@ async function runAgent(run: Run): Promise<void> {
       credentials,
       sessionId: session.id,
       socketPath: hooks.socketPath,
+      program: [process.execPath, programPath()],
     });
     terminal.note(describeStart(credentials, policy.mode, session.id));
     const { calls } = backend;
     const kept = keepSession({
       ...{ session, calls, policy, owner, hooks, spool, terminal },
+      ...{ renewals: held.renewals, forget: held.forget },
       runtimeDir: config.runtimeDir,
     });
     const onSpawn = (): void => {
@@ -124,7 +132,7 @@ async function runAgent(run: Run): Promise<void> {
 }
 
 /** Policy verified, hook server listening, spool open: all but the secrets to redact, which are being resolved. */
-async function openHooks(run: Run, redactor: Redactor) {
+async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials) {
   const { context, backend, preparation, session } = run;
   const { config } = context;
   const { adapter, plan } = preparation;
@@ -154,6 +162,7 @@ async function openHooks(run: Run, redactor: Redactor) {
     client: hookClientPath(),
     environment: config.environment,
     spool,
+    handleCredential: held.handle,
     append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),
   });
   return { hooks, policy, owner, spool };
@@ -182,8 +191,8 @@ const loadSpoolKey = ({ config, terminal }: Context, backend: Backend): Promise<
   }).load();
 
 /**
- * A redactor whose secrets are known later: they are resolved while the hooks are opened. Indexing them takes
- * milliseconds, for which the first hook can wait and the agent's start need not.
+ * A redactor whose secrets are known later: they are resolved while the hooks are opened, and renewed while the agent runs.
+ * Indexing them takes milliseconds, for which the first hook can wait and the agent's start need not.
  */
 function redactLater() {
   let secrets: readonly Secret[] | undefined;
@@ -196,11 +205,18 @@ function redactLater() {
   return {
     redactText: (text: string) => make().redactText(text),
     redactJson: (value: unknown) => make().redactJson(value),
+    /** Adds values; what is searched from now on is searched for them too. */
     hide(known: readonly Secret[]): void {
-      secrets = known;
+      const wasMade = made !== undefined;
+      secrets = [...(secrets ?? []), ...known].slice(-maxSecrets);
+      made = undefined;
+      if (wasMade) make();
     },
     warmUp(): void {
       make();
     },
   };
 }
+
+/** Values searched for, the newest of a session; a day of tokens that live for a minute each. */
+const maxSecrets = 2000;

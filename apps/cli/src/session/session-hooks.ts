@@ -9,6 +9,7 @@ import type { Redactor } from '@kontext/redaction';
 import type { AgentAdapter, HookWiring, LaunchPlan } from '../agents/agent.ts';
 import type { ActivePolicy } from '../hooks/active-policy.ts';
 import { type Actor, createHookHandler, type HookCounts } from '../hooks/decide-and-record.ts';
+import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import type { HookClientPath } from '../hooks/hook-client-path.ts';
 import { createHookServer } from '../hooks/hook-server.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
@@ -28,6 +29,8 @@ export interface SessionHooksOptions {
   readonly environment: Readonly<Record<string, string>>;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
   readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
+  /** Answers programs of the session that ask for credentials. */
+  readonly handleCredential: (request: HookRequest, sink: Spool) => Promise<HookReply>;
 }
 
 /** The open hooks of a session. */
@@ -43,8 +46,14 @@ export interface SessionHooks {
    * @param serverEventHash Newest event of the session's server stream (32 bytes), named by this first event.
    */
   noteLaunch(serverEventHash: Uint8Array): void;
-  /** Warns once when the agent has called no hook within so many milliseconds. @returns Stops waiting. */
-  expectFirstEvent(withinMs: number, warn: () => void): () => void;
+  /** Whether the agent has called a hook. */
+  wasCalled(): boolean;
+  /**
+   * Waits for the first hook; warns once when none was called within so many milliseconds.
+   *
+   * @returns Stops waiting.
+   */
+  expectFirstEvent(withinMs: number, on: { onFirst(): void; warn(): void }): () => void;
   /** Whether the settings file still holds what was written; false is recorded, once. */
   checkSettings(): boolean;
   /** How the upload is doing, and the last trouble it had. */
@@ -68,6 +77,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     },
   });
   let heard = (): void => undefined;
+  let seen = false;
   const { actor, redactor } = options;
   const handler = createHookHandler({
     agent: adapter,
@@ -75,11 +85,15 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     policy,
     redactor,
     sink: spool,
-    onEvent: () => heard(),
+    onEvent: () => {
+      seen = true;
+      heard();
+    },
   });
   const server = await createHookServer({
     runtimeDir: options.runtimeDir,
     handleHook: handler.handleHook,
+    handleCredential: (request) => options.handleCredential(request, spool),
     onFailure: handler.onFailure,
   }).catch(async (error: unknown) => {
     await spool.close();
@@ -109,9 +123,14 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
       spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
     },
     upload: () => upload,
-    expectFirstEvent(withinMs, warn) {
+    wasCalled: () => seen,
+    expectFirstEvent(withinMs, { onFirst, warn }) {
       const timer = setTimeout(warn, withinMs);
-      heard = () => clearTimeout(timer);
+      heard = () => {
+        clearTimeout(timer);
+        heard = () => undefined;
+        onFirst();
+      };
       return () => clearTimeout(timer);
     },
     checkSettings() {
