@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Candidate, chooseConnection } from './choose-connection.ts';
+import { type Candidate, chooseConnection, chooseMinting } from './choose-connection.ts';
 import { closestName } from './closest-name.ts';
 
 const own = (name: string, state: Candidate['state'] = 'connected'): Candidate => ({
@@ -33,6 +33,17 @@ describe('chooseConnection', () => {
     ],
   ])('%s', (_what, candidates, resource, expected) => {
     expect(chooseConnection(candidates, resource)).toMatchObject(expected as object);
+  });
+});
+
+describe('chooseMinting', () => {
+  test.each<[string, Candidate[], unknown]>([
+    ['the one of the organisation', [shared('default')], { connection: shared('default') }],
+    ['never one of the user', [own('default'), shared('default')], { connection: shared('default') }],
+    ['nothing else of the organisation', [shared('prod')], { kind: 'missing' }],
+    ['nothing that was revoked', [shared('default', 'revoked')], { kind: 'missing' }],
+  ])('%s', (_what, candidates, expected) => {
+    expect(chooseMinting(candidates)).toMatchObject(expected as object);
   });
 });
 

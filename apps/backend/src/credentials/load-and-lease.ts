@@ -15,9 +15,8 @@ import type { LeaseRow } from '../store/queries/leases.ts';
 import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
 import { askApprovals, loadApprovals } from './approvals.ts';
-import { type BatchFacts, decideWanted, type GrantedCredential } from './decide-wanted.ts';
+import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
-import type { PlannedMint } from './mint-credentials.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
 import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
 
@@ -30,6 +29,13 @@ export interface BatchAgent {
   readonly name: string;
   readonly ceilingScopes: readonly string[] | null;
   readonly maxTtlSeconds: number;
+}
+
+/** How a granted credential is to be minted. Items that share a planned name share what is minted. */
+export interface PlannedMint extends MeantMint {
+  /** Stored with the pending lease. */
+  readonly plannedName: string;
+  readonly plannedAtMs: number;
 }
 
 /** One wanted credential, decided. */

@@ -1,7 +1,7 @@
 import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
 import { openClientSecret } from '../connections/token-set.ts';
-import type { Minted, Minter, MintTarget } from '../providers/minted/minter.ts';
+import type { Minted } from '../providers/minted/minter.ts';
 import { findProviderFacts, findUsableConnections } from '../store/queries/issued-leases.ts';
 import { findClientSecrets } from '../store/queries/providers.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
@@ -9,17 +9,8 @@ import { chooseConnection } from './choose-connection.ts';
 import type { GrantedCredential } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import { sealKept } from './lease-secret.ts';
-import type { BatchAgent, BatchItem } from './load-and-lease.ts';
+import type { BatchAgent, BatchItem, PlannedMint } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
-
-/** How a granted credential is to be minted. Items that share a planned name share what is minted. */
-export interface PlannedMint {
-  readonly minter: Minter;
-  readonly target: MintTarget;
-  /** Stored with the pending lease. */
-  readonly plannedName: string;
-  readonly plannedAtMs: number;
-}
 
 /** What was minted under one planned name. */
 export interface MintedOnce {

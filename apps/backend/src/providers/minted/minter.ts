@@ -1,9 +1,6 @@
 import type { Secret } from '@kontext/redaction';
 import type { SafeFetch } from '../safe-fetch.ts';
 
-/** Kinds of provider whose credentials are made for one lease alone. */
-export type MintedKind = 'github_app' | 'aws_sts' | 'postgres' | 'token_exchange';
-
 /** A provider as its organisation described it; a stored row fits. */
 export interface MintedProvider {
   readonly id: string;
