@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// Writes the documents that are made from code: docs/errors.md and docs/configuration.md.
+// Writes the documents that are made from code: docs/errors.md, docs/configuration.md and docs/providers.md.
 // With --check nothing is written and a difference is a failure.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
+import { providersPage } from './providers-page.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const check = process.argv.includes('--check');
@@ -70,6 +71,11 @@ let stale = 0;
 for (const [path, make] of [
   ['docs/errors.md', errorsPage],
   ['docs/configuration.md', configurationPage],
+  [
+    'docs/providers.md',
+    async () =>
+      providersPage(await load('apps/backend/src/providers/catalogue/catalogue.ts'), { table, note }),
+  ],
 ]) {
   const text = await make();
   const file = join(root, path);

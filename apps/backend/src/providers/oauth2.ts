@@ -237,7 +237,8 @@ async function revokeGrant(
     return revokeByItself(deps, revocationEndpoint, { ...provider, accessToken });
   }
   // RFC 7009 §2.1: revoking the refresh token also ends the access tokens of the grant.
-  return refreshToken === null ? revoke(accessToken, 'access_token') : revoke(refreshToken, 'refresh_token');
+  const isAccessToken = refreshToken === null || quirks.revocation === 'access-token';
+  return isAccessToken ? revoke(accessToken, 'access_token') : revoke(refreshToken, 'refresh_token');
 }
 
 async function configure(provider: Quirky, deps: OAuth2Deps, observed: Observed): Promise<Configuration> {

@@ -30,6 +30,8 @@ export interface WhoAmI {
 export type RevocationStyle =
   /** RFC 7009: the refresh token where there is one, else the access token. Needs a revocation endpoint. */
   | 'rfc7009'
+  /** The same, for the access token alone: the endpoint knows no other. */
+  | 'access-token'
   /** `DELETE …/applications/{client_id}/token` with the client's basic authentication and the access token in JSON. */
   | 'delete-token'
   /** The token revokes itself: POST with it as bearer token, `ok` in the answer. */

@@ -2,7 +2,9 @@ import type { OAuth2Quirks } from '../quirks.ts';
 import type { ProviderKind } from '../settings.ts';
 
 /** How far an entry has been tried. Nothing here was ever run against the live service. */
-export type TestLabel = 'protocol-tested against a stand-in' | 'not tested';
+export type TestLabel =
+  | 'protocol-tested against a stand-in'
+  | 'stored and handed out as it is; its test address was never tried';
 
 /** A service kontext knows by name: what a provider made from it starts with. */
 export interface CatalogueEntry {

@@ -157,9 +157,10 @@ export const oauth2Entries: readonly CatalogueEntry[] = [
     places: { base: 'https://api.notion.com' },
     clientAuth: 'client_secret_basic',
     tokenLife: 'often not said',
-    revoking: 'the access token ends',
+    revoking: 'the access token ends; its documentation says nothing of the refresh token',
     quirks: {
       ...{ authorizeParameters: { owner: 'user' }, tokenBody: 'json', accountMember: 'workspace_id/bot_id' },
+      revocation: 'access-token',
       tokenHeaders: { 'notion-version': '2022-06-28' },
       whoAmI: get('{base}/v1/users/me', 'id', { headers: { 'notion-version': '2022-06-28' } }),
     },

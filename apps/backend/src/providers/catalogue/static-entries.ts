@@ -15,7 +15,7 @@ const entry = (
     tokenLife: 'does not end',
     revoking: 'nothing: the key is forgotten here, and has to be deleted there',
   },
-  label: 'protocol-tested against a stand-in',
+  label: 'stored and handed out as it is; its test address was never tried',
 });
 
 const get = (url: string, account: string, more: Partial<WhoAmI> = {}): WhoAmI => ({
