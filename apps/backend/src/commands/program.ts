@@ -28,6 +28,7 @@ export function createProgram({ print, serve }: ProgramParts): Command {
     .description('bring the database schema up to date')
     .action(async () => print(`kontext-backend: ${await migrate(loadConfig())} migrations ran`));
   addKeysCommands(program, print);
+  addSigningKeysCommand(program, print);
   const org = program.command('org').description('organisations');
   org
     .command('create <name>')
@@ -169,6 +170,18 @@ function addKeysCommands(program: Command, print: (line: string) => void): void 
       const report = await keysStatus(loadConfig());
       if (json) print(JSON.stringify(report, null, 2));
       else for (const line of formatKeys(report, new Date())) print(line);
+    });
+}
+
+function addSigningKeysCommand(program: Command, print: (line: string) => void): void {
+  program
+    .command('signing-keys')
+    .description('keys that sign access tokens')
+    .command('rotate')
+    .description('let the next key sign; a backend does it by itself every 90 days')
+    .action(async () => {
+      const { rotateSigningKeysCommand } = await import('./signing-keys.ts');
+      for (const line of await rotateSigningKeysCommand(loadConfig())) print(`kontext-backend: ${line}`);
     });
 }
 
