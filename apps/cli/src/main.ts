@@ -31,6 +31,10 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   logout: entry('log out, here and at the backend', () => import('./commands/logout.ts')),
   status: entry('show account, backend and what waits to be sent', () => import('./commands/status.ts')),
   whoami: entry('show who is logged in', () => import('./commands/whoami.ts')),
+  attenuate: entry(
+    'run a command with narrower credentials of the session around it',
+    () => import('./commands/attenuate.ts'),
+  ),
   credential: entry(
     'inside a session: show its newest credential of a provider',
     () => import('./commands/credential.ts'),

@@ -18,6 +18,8 @@ export interface ServedCredential {
   readonly resource: string;
   /** Variables of the env template that hold nothing but this credential. */
   readonly names: readonly string[];
+  /** Variables in which it stands, alone or among other text. */
+  readonly mentions: readonly string[];
   readonly value: string;
   readonly kind: string;
   readonly leaseId: string;
@@ -41,6 +43,8 @@ export interface CredentialServerOptions {
   readonly renewals: Pick<Renewals, 'renewNow' | 'trouble'>;
   /** Variables of the env template that hold one placeholder alone, by its key. */
   readonly namesOf: (key: string) => readonly string[];
+  /** Variables of the env template in which a placeholder stands, by its key. */
+  readonly mentionsOf: (key: string) => readonly string[];
   readonly sink: Pick<EventSink, 'intend'>;
   /** Narrows a credential at the backend; its value is hidden from what is recorded before this returns. */
   readonly attenuate: (
@@ -65,12 +69,14 @@ export function createCredentialServer(
     if (tokens < 1) throw new KontextError('KX_RATE_LIMITED', 'too many requests for credentials');
     tokens -= 1;
   };
+  // Leases that were narrowed before, by what they were narrowed from: those can be narrowed further.
+  const narrowed: Narrowed = new Map();
   return async (request) => {
     try {
       takeTurn();
       const asked = parseRequest(request);
       const answer =
-        request.event === 'attenuate' ? await narrow(options, asked) : await serve(options, asked);
+        request.event === 'attenuate' ? await narrow(options, asked, narrowed) : await serve(options, asked);
       return textReply(0, `${JSON.stringify({ v: 1, ...answer })}\n`, '');
     } catch (error) {
       return errorReply(error);
@@ -199,7 +205,13 @@ function overdue({ renewals }: CredentialServerOptions, [first]: readonly HeldCr
   });
 }
 
-async function narrow(options: CredentialServerOptions, asked: Asked) {
+/** Lease id to the key of its placeholder. */
+type Narrowed = Map<string, string>;
+/** A session narrows no more than this; what is beyond is forgotten, oldest first. */
+const maxNarrowed = 10_000;
+
+/** @param asked `leaseId`: a lease that was narrowed before, to be narrowed further; left out: the session's own. */
+async function narrow(options: CredentialServerOptions, asked: Asked, narrowed: Narrowed) {
   const [one] = pick(options.held.list(), text(asked, 'provider'), text(asked, 'resource'));
   if (one === undefined) throw invalid('nothing is named');
   const { scopes, ttlSeconds } = asked;
@@ -207,12 +219,18 @@ async function narrow(options: CredentialServerOptions, asked: Asked) {
     throw invalid('scopes are not texts');
   if (ttlSeconds !== undefined && !Number.isSafeInteger(ttlSeconds))
     throw invalid('ttlSeconds is not a whole number');
-  const { leaseId } = one.credential;
-  const narrowed = await options.attenuate({ leaseId, scopes, ttlSeconds: Number(ttlSeconds ?? 0) });
-  note(options, 'attenuate', one.placeholder.provider, narrowed.leaseId);
+  const above = text(asked, 'leaseId');
+  if (above !== '' && narrowed.get(above) !== one.placeholder.key)
+    throw new KontextError('KX_CREDENTIAL_NOT_IN_SESSION', 'the session has narrowed no such credential');
+  const leaseId = above === '' ? one.credential.leaseId : above;
+  const credential = await options.attenuate({ leaseId, scopes, ttlSeconds: Number(ttlSeconds ?? 0) });
+  narrowed.set(credential.leaseId, one.placeholder.key);
+  const oldest = narrowed.size > maxNarrowed ? narrowed.keys().next().value : undefined;
+  if (oldest !== undefined) narrowed.delete(oldest);
+  note(options, 'attenuate', one.placeholder.provider, credential.leaseId);
   return {
     credential: {
-      ...narrowed,
+      ...credential,
       names: options.namesOf(one.placeholder.key),
       gitUser: one.credential.git?.user ?? null,
     },
@@ -220,14 +238,23 @@ async function narrow(options: CredentialServerOptions, asked: Asked) {
 }
 
 function describe(
-  { namesOf }: CredentialServerOptions,
+  { namesOf, mentionsOf }: CredentialServerOptions,
   one: HeldCredential,
 ): Omit<ServedCredential, 'value'> {
   const { provider, resource, key } = one.placeholder;
   const { kind, leaseId, scopes, git } = one.credential;
   const leftMs = one.leftMs();
   return {
-    ...{ provider, resource, names: namesOf(key), kind, leaseId, scopes, gitUser: git?.user ?? null },
+    ...{
+      provider,
+      resource,
+      names: namesOf(key),
+      mentions: mentionsOf(key),
+      kind,
+      leaseId,
+      scopes,
+      gitUser: git?.user ?? null,
+    },
     expiresIn: leftMs === null ? null : Math.max(0, Math.floor(leftMs / 1000)),
   };
 }

@@ -34,6 +34,7 @@ export function createSessionCredentials(options: SessionCredentialsOptions): Se
   const onServerEvent = (hash: Uint8Array): void => spool?.noteServerEvent(hash);
   const renewals = createRenewals({ calls, sessionId, held, hide, onServerEvent });
   const names = namesByKey(template);
+  const mentions = mentionsByKey(template);
   const attenuate = async (asked: AttenuateRequest) => {
     const request = { ...asked, sessionId, scopes: [...asked.scopes] };
     const { credential = {}, serverEventHash = '' } = await calls.attenuateCredential(request);
@@ -58,6 +59,7 @@ export function createSessionCredentials(options: SessionCredentialsOptions): Se
       serve ??= createCredentialServer({
         ...{ held, renewals, sink, attenuate },
         namesOf: (key) => names.get(key) ?? [],
+        mentionsOf: (key) => mentions.get(key) ?? [],
       });
       return serve(request);
     },
@@ -71,6 +73,17 @@ function namesByKey({ entries }: EnvTemplate): ReadonlyMap<string, readonly stri
     const [part, ...more] = parts.filter((one) => one !== '');
     if (part === undefined || typeof part === 'string' || more.length > 0) continue;
     names.set(part.key, [...(names.get(part.key) ?? []), name]);
+  }
+  return names;
+}
+
+/** Variables in which a placeholder stands, alone or among other text, by its key. */
+function mentionsByKey({ entries }: EnvTemplate): ReadonlyMap<string, readonly string[]> {
+  const names = new Map<string, string[]>();
+  for (const { name, parts } of entries) {
+    for (const part of parts) {
+      if (typeof part !== 'string') names.set(part.key, [...(names.get(part.key) ?? []), name]);
+    }
   }
   return names;
 }
