@@ -6,8 +6,8 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { type GivenAnswer, type HeardRequest, listen } from './listen.ts';
 
-/** What the next calls meet. `rate limit`: 403 with `Retry-After`; `hangs`: no answer; `generous`: more than was asked for. */
-export type GithubTrouble = 'none' | 'rate limit' | 'suspended' | 'down' | 'hangs' | 'garbage' | 'generous';
+/** What the next calls meet. `rate limit`: 403 with `Retry-After`; `generous`: more than was asked for. */
+export type GithubTrouble = 'none' | 'rate limit' | 'suspended' | 'down' | 'garbage' | 'generous';
 
 /** A token as it was made. */
 export interface GithubToken {
@@ -60,9 +60,8 @@ const json = (status: number, body: object, headers: Record<string, string> = {}
   body: JSON.stringify(body),
 });
 
-function answer(state: State, key: KeyObject, request: HeardRequest): GivenAnswer | null {
+function answer(state: State, key: KeyObject, request: HeardRequest): GivenAnswer {
   const { headers, method, path } = request;
-  if (state.trouble === 'hangs') return null;
   if (state.trouble === 'down') return { status: 502, body: '<html>Bad Gateway</html>' };
   if (state.trouble === 'garbage') return { status: 201, body: '{"token": ["ghs_1"]}' };
   if (state.trouble === 'rate limit') {

@@ -23,10 +23,8 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-/** Serves on a free port of 127.0.0.1; an answer of null never comes. */
-export async function listen(
-  answer: (request: HeardRequest) => GivenAnswer | null | Promise<GivenAnswer | null>,
-): Promise<Listening> {
+/** Serves on a free port of 127.0.0.1. */
+export async function listen(answer: (request: HeardRequest) => GivenAnswer): Promise<Listening> {
   const server = createServer((request, response) => {
     respond(request, response, answer).catch((error: unknown) => {
       response.writeHead(500).end(String(error));
@@ -54,7 +52,6 @@ async function respond(
   const chunks: Buffer[] = [];
   for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
   const { method = '', url: path = '', headers } = request;
-  const given = await answer({ method, path, headers, body: Buffer.concat(chunks).toString('utf8') });
-  if (given === null) return;
+  const given = answer({ method, path, headers, body: Buffer.concat(chunks).toString('utf8') });
   response.writeHead(given.status, given.headers ?? {}).end(given.body ?? '');
 }

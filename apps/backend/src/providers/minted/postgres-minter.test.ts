@@ -1,4 +1,5 @@
 import { chmodSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { createId } from '@kontext/audit';
 import { Secret } from '@kontext/redaction';
 import { createSelfSignedCertificate, partState } from '@kontext/testkit';
@@ -204,6 +205,24 @@ describe.skipIf(!postgres.available)(`leased roles of Postgres ${postgres.reason
     await mintFailing({ providerSecret, provider: without({ tls: 'verify-full' }) }, deps).toMatchObject({
       ...{ code: 'KX_PROVIDER_UNREACHABLE', details: { reason: 'address' } },
     });
+  });
+
+  test.each([
+    ['says nothing', ''],
+    ['speaks something else', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+  ])('a server that %s is given up, with and without TLS', async (_what, says) => {
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).on('data', () => says && socket.end(says));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const providerSecret = new Secret(`postgres://u:p@127.0.0.1:${port}/x`);
+    const modes = ['off', 'verify-full'].map((tls) =>
+      minter.mint(requestOf({ providerSecret, provider: without({ tls }) })).catch((error: unknown) => error),
+    );
+    for (const error of await Promise.all(modes))
+      expect(error).toMatchObject({ code: 'KX_PROVIDER_UNREACHABLE' });
+    server.close();
   });
 
   test('a connection without TLS is refused unless the setting says so, and that works on loopback alone', async () => {
