@@ -1,7 +1,15 @@
 import { randomBytes } from 'node:crypto';
+import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type TestStore, testStores } from '../store/test-stores.ts';
-import { createOidcAdapters, graceSeconds, type OidcAdapters } from './oidc-adapter.ts';
+import {
+  abandonedAfterSeconds,
+  createOidcAdapters,
+  graceSeconds,
+  hashOidcId,
+  type OidcAdapters,
+} from './oidc-adapter.ts';
+import { sealSuccessor } from './refresh-successor.ts';
 
 describe.each(testStores())('oidc adapter on $kind', ({ open }) => {
   let opened: TestStore;
@@ -66,14 +74,34 @@ describe.each(testStores())('oidc adapter on $kind', ({ open }) => {
   });
 
   it('shows a rotated refresh token as used only after the grace', async () => {
-    const [adapter, id] = [adapters.factory('RefreshToken'), token()];
+    const [adapter, id, next] = [adapters.factory('RefreshToken'), token(), token()];
     await adapter.upsert(id, { accountId: 'usr_1' }, 3600);
+    await adapter.upsert(next, { accountId: 'usr_1' }, 3600);
     expect(await adapters.claimRotation(id)).toBe(true);
     expect(await adapters.claimRotation(id)).toBe(false);
     expect(await adapter.find(id)).not.toHaveProperty('consumed');
+    const link = JSON.stringify({ successor: sealSuccessor(id, next) });
+    await opened.store.transaction({ role: 'system', orgId: null }, (tx) =>
+      tx.execute(sql`UPDATE oidc_payloads SET payload = (payload::jsonb || ${link}::jsonb)::text
+        WHERE model = 'RefreshToken' AND id_hash = ${hashOidcId('RefreshToken', id)}`),
+    );
+    expect(await adapter.find(id)).toMatchObject({ jti: next });
     nowMs += (graceSeconds + 1) * 1000;
     expect(await adapter.find(id)).toHaveProperty('consumed');
     expect(await adapters.findSuccessor(id)).toBeNull();
+    expect(await adapters.claimRotation(id)).toBe(false);
+  });
+
+  it('gives the right to rotate to another when whoever had it left no successor', async () => {
+    const [adapter, id] = [adapters.factory('RefreshToken'), token()];
+    await adapter.upsert(id, { accountId: 'usr_1' }, 3600);
+    expect(await adapters.claimRotation(id)).toBe(true);
+    nowMs += (abandonedAfterSeconds - 1) * 1000;
+    expect(await adapters.claimRotation(id)).toBe(false);
+    nowMs += (graceSeconds + 1) * 1000;
+    expect(await adapter.find(id)).not.toHaveProperty('consumed');
+    const claims = await Promise.all([1, 2, 3].map(() => adapters.claimRotation(id)));
+    expect(claims.filter(Boolean)).toHaveLength(1);
   });
 
   it('removes what came from a grant and leaves the rest', async () => {

@@ -97,7 +97,7 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
       mode: Mode.OBSERVE,
       userName: 'owner',
     });
-    expect(started).toMatchObject({ heartbeatSeconds: 30 });
+    expect(started).toMatchObject({ heartbeatSeconds: 20 });
     expect(started.clientStreamNonce).toHaveLength(32);
     expect(started.snapshot?.policies.length).toBeGreaterThan(0);
     const sessionId = started.session?.id ?? '';
