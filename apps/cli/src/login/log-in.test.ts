@@ -98,6 +98,19 @@ describe('login', () => {
     expect(readdirSync(join(context.config.configDir, 'secrets'))).toEqual([]);
   });
 
+  it('counts down on a terminal while it waits, and nowhere else', async () => {
+    backend.oauth.interval = 30;
+    for (const tty of [true, false]) {
+      const context = makeContext({ tty });
+      const running = login(context).catch(() => undefined);
+      await expect.poll(() => context.stderr()).toContain('enter the code');
+      if (tty) await expect.poll(() => context.stderr()).toMatch(/waiting for approval, (10:00|9:59) left/);
+      else expect(context.stderr()).not.toContain('waiting for approval');
+      context.abort();
+      await running;
+    }
+  });
+
   it('ends at once with 130 when interrupted while waiting', async () => {
     backend.oauth.interval = 30;
     const context = makeContext();

@@ -4,6 +4,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addUpstream } from '../demo/steps.ts';
 import { runConfirmed } from '../run-confirmed.ts';
+import { startCommand } from '../running-command.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 import { launchChromium, openWatchedPage, type WatchedPage } from './chromium.ts';
 
@@ -14,6 +15,8 @@ describe.skipIf(!part.available)(`the backend's pages in Chromium ${part.reason}
   let world: World;
   let browser: Browser;
   let watched: WatchedPage;
+  /** Where the terminal listened for the browser. */
+  let terminalOrigin = '';
 
   beforeAll(async () => {
     world = await startWorld();
@@ -57,6 +60,24 @@ describe.skipIf(!part.available)(`the backend's pages in Chromium ${part.reason}
     expect(text).toContain(hostname());
     expect(text).toContain('127.0.0.1');
     expect(text).toMatch(/only continue if you started this/i);
+  });
+
+  it('leads the browser back to the terminal that began a loopback login, after a press of the button', async () => {
+    const command = startCommand(world, ['login', '--loopback', '--no-browser', '--insecure-storage']);
+    const [, link = ''] = await command.waitFor(/open (http:\/\/\S+\/oauth\/auth\?\S+)/);
+    const { page } = watched;
+    await page.goto(link);
+    await page.waitForSelector('[value=approve]');
+    const text = await page.innerText('body');
+    await shoot(page, 'loopback');
+    await page.click('[value=approve]');
+    await page.waitForURL(/127\.0\.0\.1:\d+\/callback/);
+    terminalOrigin = new URL(page.url()).origin;
+    expect(await page.innerText('body')).toMatch(/return to your terminal/i);
+    expect(text).toContain(hostname());
+    expect(text).toMatch(/only continue if you started this/i);
+    const { exitCode, stderr } = await command.ended;
+    expect(exitCode, stderr).toBe(0);
   });
 
   it('connects an account through the provider and comes back', async () => {
@@ -116,7 +137,7 @@ describe.skipIf(!part.available)(`the backend's pages in Chromium ${part.reason}
   });
 
   it('asks nothing of anybody else and breaks none of its own rules', () => {
-    const allowed = new Set([world.apiUrl, new URL(world.upstream?.url ?? '').origin]);
+    const allowed = new Set([world.apiUrl, new URL(world.upstream?.url ?? '').origin, terminalOrigin]);
     expect([...watched.origins].filter((origin) => !allowed.has(origin))).toEqual([]);
     const ownRules = watched.complaints.filter((text) => /Content Security Policy|Refused|Mixed/i.test(text));
     expect(ownRules).toEqual([]);
