@@ -49,7 +49,7 @@ describe('docker-compose.yml', () => {
     const run = [...compose.matchAll(/command: \['([a-z]+)'\]/g)].map(([, name]) => name);
     const typed = [...compose.matchAll(/docker compose run .* backend ([a-z]+) /g)].map(([, name]) => name);
     expect(run).toEqual(['migrate', 'serve']);
-    expect(typed).toEqual(['keys', 'org']);
+    expect(typed).toEqual(['keys', 'org', 'idp']);
     expect(commandNames).toEqual(expect.arrayContaining([...run, ...typed]));
   });
 });
