@@ -46,9 +46,6 @@ export async function attenuateCredential(
   checkDepth(lease);
   const wanted = scopes.length > 0 ? scopes : lease.scope;
   checkWithin(wanted, lease);
-  const nowMs = deps.nowMs();
-  const ends = [lease.expiresAt?.getTime(), ttlSeconds === null ? undefined : nowMs + ttlSeconds * 1000];
-  const known = ends.filter((end) => end !== undefined);
   const { provider, resource } = lease;
   const { outcomes, serverEventHash } = await exchangeCredentials(deps, {
     ...{ caller, sessionId, channel: 'inject', dryRun: false },
@@ -56,7 +53,8 @@ export async function attenuateCredential(
       ...{ leaseId: lease.id, actor: caller.delegation?.act.sub ?? lease.agentId ?? '' },
       // What is asked for is the ceiling: a credential with more rights is refused.
       scopesLeftOf: () => (wanted.length > 0 ? wanted : 'all'),
-      expiresAtMs: known.length === 0 ? null : Math.min(...known),
+      expiresAtMs: lease.expiresAt?.getTime() ?? null,
+      wantedSeconds: ttlSeconds,
     },
     wanted: [{ provider, resource, scopes: wanted, delivery: 'inject' }],
   });

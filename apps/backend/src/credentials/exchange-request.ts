@@ -29,6 +29,8 @@ export interface ExchangeSource {
   readonly scopesLeftOf: (provider: string) => 'all' | 'nothing' | readonly string[];
   /** Null: no end of its own. */
   readonly expiresAtMs: number | null;
+  /** Life that is asked for, in seconds; null or left out: as long as may be had. */
+  readonly wantedSeconds?: number | null;
 }
 
 /** One request for credentials by an authenticated caller. */

@@ -16,7 +16,7 @@ import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
 import { askApprovals, loadApprovals } from './approvals.ts';
 import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint } from './decide-wanted.ts';
-import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
+import type { ExchangeDeps, ExchangeRequest, ExchangeSource } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
 import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
 
@@ -189,18 +189,18 @@ async function loadFacts(
   const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
   const found = [...providers.values()].filter(({ attached }) => attached).map(({ provider }) => provider);
   const approvals = await loadApprovals(tx, deps, request, found, now);
-  const left = source?.expiresAtMs ?? null;
   return {
     ...{ agent, providers, connections, providerNames, approvals },
     loginAgeSeconds: authAt ? (now.getTime() - authAt.getTime()) / 1000 : null,
     source:
-      source === null
-        ? null
-        : {
-            scopesLeftOf: source.scopesLeftOf,
-            leftSeconds: left === null ? null : (left - now.getTime()) / 1000,
-          },
+      source === null ? null : { scopesLeftOf: source.scopesLeftOf, leftSeconds: leftSeconds(source, now) },
   };
+}
+
+function leftSeconds({ expiresAtMs, wantedSeconds = null }: ExchangeSource, now: Date): number | null {
+  const bounds = [expiresAtMs === null ? null : (expiresAtMs - now.getTime()) / 1000, wantedSeconds];
+  const known = bounds.filter((bound) => bound !== null);
+  return known.length === 0 ? null : Math.min(...known);
 }
 
 function makeLease(
