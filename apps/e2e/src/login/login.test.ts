@@ -116,7 +116,7 @@ describe.skipIf(!part.available)(`a login in the keyring ${part.reason}`, () => 
     await readItem(copied);
     const thief = await world.cli(['audit', 'verify']);
     expect(thief.exitCode).toBe(77);
-    expect(thief.stderr).toContain('KX_LOGIN_EXPIRED');
+    expect(thief.stderr).toContain('KX_LOGIN_REVOKED');
   });
 
   it('is wiped also while the backend is away, and that it could not be revoked is said', async () => {

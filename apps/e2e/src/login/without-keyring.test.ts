@@ -62,9 +62,9 @@ describe.skipIf(!part.available)(`with a locked keyring ${part.reason}`, () => {
 
     expect(login.exitCode).toBe(0);
     expect(again.exitCode).toBe(78);
-    expect(again.stderr).toMatch(/KX_KEYRING_UNAVAILABLE[\s\S]*next: unlock or start the keyring/);
+    expect(again.stderr).toMatch(/KX_KEYRING_LOCKED[\s\S]*next: unlock the keyring/);
     expect(status.exitCode).toBe(78);
-    expect(JSON.parse(status.stdout).error.code).toBe('KX_KEYRING_UNAVAILABLE');
+    expect(JSON.parse(status.stdout).error.code).toBe('KX_KEYRING_LOCKED');
     expect(unlocked.exitCode).toBe(0);
     expect(loginFiles(world)).toEqual([]);
   });
