@@ -157,6 +157,10 @@ ${table(
     ],
     ['`keyId`', '`kid` of that assertion'],
     ['`base`, `api`', 'where the service of a catalogue entry is'],
+    [
+      '`narrow`',
+      '`github-app-user`: `{"target":"acme","repositories":["app"],"permissions":{"contents":"write"}}`. No lease gets the user\'s own token but one of its own, which is deleted when the lease ends; a placeholder narrows further: `?scope=contents:read`',
+    ],
     ['`tokenOf`', 'Slack: `bot` (default) or `user`'],
   ],
 )}

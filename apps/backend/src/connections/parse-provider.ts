@@ -232,6 +232,9 @@ async function parseOAuth2(
   if (endpoints.revocationEndpoint !== '') {
     checkEndpoint('the revocation endpoint', endpoints.revocationEndpoint, local);
   }
+  if (settings.narrow !== undefined && (entry?.quirks.narrowUrl ?? '') === '') {
+    throw invalid('settings narrow: this provider has no way to narrow its tokens');
+  }
   if (entry !== null && lent !== null) checkPlaces(entry, lent, endpoints, settings);
   if (!visibleAscii.test(input.clientId) || input.clientId.length > limits.clientId) {
     throw invalid('the client id must be 1 to 512 visible characters');

@@ -8,6 +8,7 @@ import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { BatchAgent, BatchItem } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
 import { type MintedByName, mintCredentials } from './mint-credentials.ts';
+import { narrowForLease, narrowingOf } from './narrow-for-lease.ts';
 import { type IssuedCredential, type RefusedCredential, refusedBy, refusedWith } from './outcome.ts';
 
 /** A decided item with what was fetched for it. */
@@ -49,9 +50,30 @@ export async function fetchCredentials(
     mintCredentials(deps, request, agent, items),
   ]);
   const nowMs = deps.nowMs();
-  return items.map((item) =>
+  const fetched = items.map((item) =>
     item.mint === null ? toFetchedItem(item, byConnection, nowMs) : toMintedItem(item, byName, nowMs),
   );
+  return mapBounded(fetched, concurrency, (one) => narrow(deps, one));
+}
+
+/** Where the provider's settings say so, nobody gets the user's own token but one that this lease alone has. */
+async function narrow(deps: ExchangeDeps, one: FetchedItem): Promise<FetchedItem> {
+  const { item, outcome } = one;
+  const { decision, leaseId, wanted } = item;
+  if (!decision.ok || !outcome.ok || leaseId === null) return one;
+  const { provider } = decision;
+  const narrowing = narrowingOf(provider);
+  if (narrowing === null) return one;
+  try {
+    const lease = { id: leaseId, provider, narrowing };
+    const made = await narrowForLease(deps, lease, wanted.scopes, outcome.value);
+    const { value, kept, undo } = made;
+    const expiresAtMs = made.expiresAtMs ?? one.upstreamExpiresAt?.getTime() ?? null;
+    const fetched = { value, expiresAtMs, ...(made.scopes === null ? {} : { scopes: made.scopes }) };
+    return { ...withOutcome(item, fetched, deps.nowMs()), kept: { leaseId, secret: kept }, undo };
+  } catch (error) {
+    return withOutcome(item, { error }, deps.nowMs());
+  }
 }
 
 async function fetchConnections(

@@ -74,6 +74,9 @@ export function refusedBy(error: unknown, provider: ProviderFact): RefusedCreden
     case 'KX_MINT_REFUSED':
       // Waiting does not help; what was refused is said in our words.
       return refusedWith(makeRefusal(known.code, 'invalid_target', null, known.message), known.hint);
+    case 'KX_SCOPE_EXCEEDED':
+      // What the provider's settings or the provider itself do not give.
+      return refusedWith(makeRefusal(known.code, 'invalid_scope', null, known.message), known.hint);
     default:
       return refusedWith(
         makeRefusal(

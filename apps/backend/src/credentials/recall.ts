@@ -1,4 +1,5 @@
 import { revokesTokens } from '../providers/minted/token-exchange-minter.ts';
+import { readSettings } from '../providers/quirks-of.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 
@@ -37,8 +38,10 @@ export function recallByKind(kind: LeaseRow['kind'], isOwn: boolean, provider: R
   }
 }
 
+/** What makes narrowed tokens also deletes them (GitHub), without an endpoint of RFC 7009. */
 const canRevoke = (provider: RecallingProvider): boolean =>
-  provider !== null && provider.revocationEndpoint !== '';
+  provider !== null &&
+  (provider.revocationEndpoint !== '' || readSettings(provider.settings).narrow !== undefined);
 
 /** AWS has no way to take back the keys of one role session. */
 function isRecallable(provider: RecallingProvider): boolean {

@@ -149,7 +149,7 @@ async function openProviderSecret(
   }
 }
 
-/** A token of an OAuth provider that was made for this lease alone (RFC 7009 §2.1). */
+/** A token of an OAuth provider that was made for this lease alone, in the way the provider has for it. */
 async function revokeToken(
   deps: RevocationDeps,
   { lease, provider, providerSecret }: Revocable,
@@ -157,9 +157,9 @@ async function revokeToken(
 ): Promise<RevokeOutcome> {
   if (kept === null) return 'gone';
   if (lease.upstreamExpiresAt !== null && lease.upstreamExpiresAt.getTime() <= deps.nowMs()) return 'gone';
-  if (provider.revocationEndpoint === '') return 'impossible';
   const client = await openClient(deps, { provider, clientSecret: providerSecret });
-  await client.revoke(kept.reveal(), 'access_token');
+  if (!client.canRevoke) return 'impossible';
+  await client.revokeGrant({ accessToken: kept.reveal(), refreshToken: null });
   return 'revoked';
 }
 
