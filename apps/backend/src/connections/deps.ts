@@ -19,4 +19,6 @@ export interface ConnectionDeps {
   /** Local mode: every new provider is attached to the built-in agents, and loopback http is allowed. */
   readonly local: boolean;
   readonly appended: AppendSignal;
+  /** How long removing a provider waits for what it ends at the provider; default 15,000 ms. */
+  readonly removePatienceMs?: number;
 }

@@ -29,7 +29,7 @@ export interface RemoveResult {
 }
 
 /** How long the caller waits for the provider; what is not done by then goes on without being reported. */
-const patienceMs = 15_000;
+const defaultPatienceMs = 15_000;
 /** Connections revoked at the provider at the same time. */
 const concurrency = 4;
 const minted: ReadonlySet<ProviderRow['kind']> = new Set([
@@ -111,7 +111,7 @@ async function takeMintedBack(
   });
   if (id === null) return 0;
   deps.appended.notify(orgId);
-  const until = performance.now() + patienceMs;
+  const until = performance.now() + (deps.removePatienceMs ?? defaultPatienceMs);
   for (;;) {
     const left = await deps.store.transaction(scope, (tx) => countMinted(tx, id));
     if (left === 0 || performance.now() >= until) return left;
@@ -137,7 +137,10 @@ async function revokeAll(
   };
   const work = Promise.all(Array.from({ length: concurrency }, worker));
   const stop = new AbortController();
-  await Promise.race([work, sleep(patienceMs, null, { signal: stop.signal }).catch(() => null)]);
+  await Promise.race([
+    work,
+    sleep(deps.removePatienceMs ?? defaultPatienceMs, null, { signal: stop.signal }).catch(() => null),
+  ]);
   stop.abort();
   const late = held.length - done;
   return {

@@ -36,6 +36,7 @@ export function createMintingBackend({ store, nowMs, afterFetch, ...options }: T
     approvalKey: Buffer.alloc(32, 9),
     callers: { load: async () => null, recordProof: async () => true, isTokenLive: async () => true },
     onLeasesEnded: () => undefined,
+    removePatienceMs: 1_000,
     ...(afterFetch ? { afterFetch } : {}),
   };
   const connections = createConnectionService(deps);

@@ -19,9 +19,6 @@ export interface TestableProvider extends QuirkyProvider {
   readonly name: string;
 }
 
-/** Whether there is an address at which credentials of a provider can be tried. */
-export const canBeTested = (provider: QuirkyProvider): boolean => quirksOf(provider).whoAmI !== null;
-
 /**
  * Tries a credential: asks the provider whose it is. Nothing is changed there.
  *
