@@ -14,6 +14,7 @@ test.each([
     ['git.example:8443'],
     'oauth2',
   ],
+  [{ name: 'gitlab', tokenEndpoint: 'https://git.corp.example/oauth/token' }, ['git.corp.example'], 'oauth2'],
   [{ name: 'github', kind: 'static' as const }, ['github.com', 'gist.github.com'], 'x-access-token'],
   [
     {

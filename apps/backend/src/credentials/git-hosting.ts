@@ -1,4 +1,3 @@
-import { findEntry, placesOf } from '../providers/catalogue/catalogue.ts';
 import { readSettings } from '../providers/quirks-of.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 
@@ -23,7 +22,7 @@ const hosting: Readonly<Record<string, typeof github | typeof gitlab>> = {
  * Tells where the credentials of a provider open git repositories; null: nowhere. A self-hosted service opens its own host alone.
  */
 export function gitHostingOf(
-  provider: Pick<ProviderRow, 'name' | 'kind' | 'catalogueId' | 'settings'>,
+  provider: Pick<ProviderRow, 'name' | 'kind' | 'catalogueId' | 'settings' | 'tokenEndpoint'>,
 ): GitHosting | null {
   const id = provider.catalogueId === '' ? provider.name : provider.catalogueId;
   const known = Object.hasOwn(hosting, id) ? hosting[id] : undefined;
@@ -34,13 +33,13 @@ export function gitHostingOf(
   return { hosts: host === 'github.com' ? [host, `gist.${host}`] : [host], user: known.user };
 }
 
-function baseOf(
-  { kind, catalogueId, settings }: Pick<ProviderRow, 'kind' | 'catalogueId' | 'settings'>,
-  standard: string,
-): string {
+type Located = Pick<ProviderRow, 'kind' | 'catalogueId' | 'settings' | 'tokenEndpoint'>;
+
+function baseOf({ kind, catalogueId, settings, tokenEndpoint }: Located, standard: string): string {
   if (kind === 'github_app') return baseOfApi(settings);
   if (kind !== 'oauth2') return standard;
-  return placesOf(findEntry(catalogueId), readSettings(settings)).base ?? standard;
+  // One that is not of the catalogue may be anybody's: its token goes where it came from.
+  return readSettings(settings).base ?? (catalogueId === '' ? tokenEndpoint : standard);
 }
 
 /** GitHub Enterprise Server has its API at `https://host/api/v3`. */

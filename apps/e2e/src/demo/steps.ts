@@ -42,8 +42,12 @@ export async function connectUpstream(world: World, say: Say): Promise<void> {
   await followConnect(world);
 }
 
-/** Adds the upstream under the name `demo` and registers the printed callback URL there. */
-export async function addUpstream(world: World): Promise<void> {
+/**
+ * Adds the upstream under a name, `demo` when none is given, and registers the printed callback URL there.
+ *
+ * @param more More arguments of `kontext providers add`.
+ */
+export async function addUpstream(world: World, name = 'demo', more: readonly string[] = []): Promise<void> {
   const { upstream } = world;
   if (upstream === null) throw new Error('this world has no upstream');
   const added = expectOk(
@@ -51,10 +55,10 @@ export async function addUpstream(world: World): Promise<void> {
     await runConfirmed(
       world,
       [
-        ...['providers', 'add', 'demo', '--client-id', upstream.clientId],
+        ...['providers', 'add', name, '--client-id', upstream.clientId],
         ...['--authorization-endpoint', upstream.authorizationEndpoint],
         ...['--token-endpoint', upstream.tokenEndpoint, '--revocation-endpoint', upstream.revocationEndpoint],
-        ...['--scope', 'read+write'],
+        ...['--scope', 'read+write', ...more],
       ],
       { stdin: upstream.clientSecret },
     ),
@@ -64,9 +68,9 @@ export async function addUpstream(world: World): Promise<void> {
   await upstream.setRedirectUris([callback]);
 }
 
-/** Connects `demo` as a person with a browser would: opens the printed link, logs in there, approves. */
-export async function followConnect(world: World): Promise<void> {
-  const pending = await world.cli(['connect', 'demo']);
+/** Connects the upstream as a person with a browser would: opens the printed link, logs in there, approves. */
+export async function followConnect(world: World, name = 'demo'): Promise<void> {
+  const pending = await world.cli(['connect', name]);
   const uri = /https?:\/\/\S+\/connect\/\S+/.exec(pending.stdout + pending.stderr)?.[0];
   if (uri === undefined) throw new Error(`no link in: ${pending.stdout}${pending.stderr}`);
   const page = await walkPages(uri, { fields: { account: world.account, passcode: world.passcode } });

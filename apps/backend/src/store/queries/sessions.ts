@@ -61,7 +61,7 @@ function matches(filter: SessionFilter): SQL {
   return eq(hashOfGrant, filter.grantIdHash);
 }
 
-/** Sessions, newest first, before an id; of one user or, with null, of all. `live` leaves out those that ended. */
+/** Sessions, newest first, before an id; of one user or, with null, of all. `live` leaves out those that ended or are lost. */
 export async function listSessions(
   tx: Tx,
   { userId, live }: { readonly userId: string | null; readonly live: boolean },
@@ -71,7 +71,7 @@ export async function listSessions(
     .where(
       and(
         userId === null ? undefined : eq(sessions.userId, userId),
-        live ? ne(sessions.state, 'ended') : undefined,
+        live ? eq(sessions.state, 'live') : undefined,
         page.before === null ? undefined : lt(sessions.id, page.before),
       ),
     )
@@ -120,7 +120,7 @@ const named = (tx: Tx) =>
     .select({
       session: sessions,
       userName: users.name,
-      liveLeases: sql<number>`(SELECT count(*)::int FROM ${leases} WHERE ${leases.sessionId} = ${sessions.id} AND ${leases.state} <> 'ended')`,
+      liveLeases: sql<number>`(SELECT count(*)::int FROM ${leases} WHERE ${leases.sessionId} = ${sessions.id} AND ${leases.state} = 'active')`,
     })
     .from(sessions)
     .innerJoin(users, eq(users.id, sessions.userId))
