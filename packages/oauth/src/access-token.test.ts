@@ -78,6 +78,17 @@ describe('verifyAccessToken', () => {
     expect((await check(await issue({ scope: undefined }))).scope).toBe('');
   });
 
+  it('takes a token again that it has verified before, and no longer once its key is gone', async () => {
+    const token = await issue();
+
+    expect(await check(token)).toEqual(await check(token));
+    const others: JSONWebKeySet = { keys: [{ ...generateP256Jwk(), kid: 'k1' }] };
+    const later = verifyAccessToken({ token, issuer, audience, jwks: others, nowMs });
+    await expect(later).rejects.toEqual(refusal(/not valid/));
+    const expired = verifyAccessToken({ token, issuer, audience, jwks, nowMs: nowMs + 300_000 });
+    await expect(expired).rejects.toEqual(refusal(/has expired/));
+  });
+
   it('says of an expired token that it has expired, for programs', async () => {
     const details = { oauth_error: 'invalid_token', failure_reason: 'subject_token_expired' };
 
@@ -96,9 +107,9 @@ describe('verifyAccessToken', () => {
     ['another key', /not valid/, () => issue({}, {}, generateP256Jwk())],
     ['an unknown kid', /not valid/, () => issue({}, { kid: 'k2' })],
     ['no expiry', /not valid/, () => issue({ exp: undefined })],
-    ['no client', /not valid/, () => issue({ client_id: undefined })],
-    ['no jti', /not valid/, () => issue({ jti: undefined })],
-    ['no subject', /not valid/, () => issue({ sub: undefined })],
+    ['no client', /lacks sub/, () => issue({ client_id: undefined })],
+    ['no jti', /lacks sub/, () => issue({ jti: undefined })],
+    ['no subject', /lacks sub/, () => issue({ sub: undefined })],
     ['an empty subject', /lacks sub/, () => issue({ sub: '' })],
     ['no organisation', /lacks sub, org/, () => issue({ org: undefined })],
     ['no grant', /names no grant/, () => issue({ gid: undefined })],

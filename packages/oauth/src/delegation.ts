@@ -7,9 +7,9 @@
  *
  * A further exchange can only take away: scopes out of those the subject has, an earlier end, one more link in the chain.
  */
-import { sign } from 'node:crypto';
 import { type ActClaim, maxActDepth } from './access-token.ts';
-import { importPrivateP256Jwk, type P256PrivateJwk } from './p256-jwk.ts';
+import { signJws } from './es256-jws.ts';
+import type { P256PrivateJwk } from './p256-jwk.ts';
 import { type ExchangeRefusal, refusal } from './token-exchange.ts';
 
 /** Longest life of a delegation token in seconds (identity.md §3). */
@@ -156,10 +156,5 @@ export function signDelegationToken(
     ...{ iss, aud, sub, org, client_id: clientId, scope: scope.join(' '), jti, gid, sid, txn },
     ...{ iat, exp: iat + claims.expiresInSeconds, act, may_act: { sub: act.sub }, cnf: { jkt } },
   };
-  const signed = `${encodePart({ alg: 'ES256', typ: 'at+jwt', kid: key.kid })}.${encodePart(payload)}`;
-  // RFC 7518 §3.4: the signature is R ‖ S, not DER.
-  const signer = { key: importPrivateP256Jwk(key), dsaEncoding: 'ieee-p1363' as const };
-  return `${signed}.${sign('sha256', Buffer.from(signed), signer).toString('base64url')}`;
+  return signJws({ alg: 'ES256', typ: 'at+jwt', kid: key.kid }, payload, key);
 }
-
-const encodePart = (part: object): string => Buffer.from(JSON.stringify(part)).toString('base64url');

@@ -133,5 +133,4 @@ export function toDelegation(claims: AccessTokenClaims, leaseId: string | null):
 const replayed = () =>
   unauthenticated('invalid_dpop_proof', 'RFC 9449 §11.1', 'the DPoP proof was used before');
 
-const isExpired = ({ cause }: KontextError): boolean =>
-  cause instanceof Error && 'code' in cause && cause.code === 'ERR_JWT_EXPIRED';
+const isExpired = ({ details }: KontextError): boolean => details.failure_reason === 'subject_token_expired';

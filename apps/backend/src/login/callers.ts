@@ -61,7 +61,7 @@ export function createCallers(store: Store, nowMs: () => number): Callers {
   const proofExpiry = (): Date => new Date(nowMs() + proofMemorySeconds * 1000);
   return {
     load: (claim) =>
-      store.transaction(scope, (tx) =>
+      store.single(scope, (tx) =>
         recordProofAndReadCaller(tx, {
           userId: claim.userId,
           orgId: claim.orgId,
@@ -73,9 +73,9 @@ export function createCallers(store: Store, nowMs: () => number): Callers {
         }),
       ),
     recordProof: (jkt, proofId) =>
-      store.transaction(scope, (tx) => recordProof(tx, hashProof(jkt, proofId), proofExpiry())),
+      store.single(scope, (tx) => recordProof(tx, hashProof(jkt, proofId), proofExpiry())),
     isTokenLive: (claim) =>
-      store.transaction(scope, (tx) =>
+      store.single(scope, (tx) =>
         readTokenIsLive(
           tx,
           hashOidcId('Grant', claim.grantId),
@@ -85,7 +85,7 @@ export function createCallers(store: Store, nowMs: () => number): Callers {
         ),
       ),
     denyToken: ({ jti, orgId, expiresAtMs }) =>
-      store.transaction(scope, (tx) => denyToken(tx, deniedKeyOf(jti), orgId, new Date(expiresAtMs))),
+      store.single(scope, (tx) => denyToken(tx, deniedKeyOf(jti), orgId, new Date(expiresAtMs))),
   };
 }
 

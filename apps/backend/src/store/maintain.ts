@@ -25,7 +25,7 @@ const daysAhead = 7;
 const dayMs = 86_400_000;
 
 /** The two functions of a store that know which days have partitions. */
-export type Maintained = Pick<Store, 'transaction' | 'maintain'>;
+export type Maintained = Pick<Store, 'transaction' | 'single' | 'maintain'>;
 
 /**
  * Adds {@link Store.maintain} to transactions; safe to run on several replicas at once.
@@ -33,7 +33,10 @@ export type Maintained = Pick<Store, 'transaction' | 'maintain'>;
  * Timers stand still while a machine sleeps, so the hourly call can come too late. Once `maintain` has run, a transaction on
  * a day that it did not reach makes the partitions first: no event is refused because nobody was awake to prepare its day.
  */
-export function addMaintenance(transaction: Store['transaction'], nowMs: () => number): Maintained {
+export function addMaintenance(
+  { transaction, single }: Pick<Store, 'transaction' | 'single'>,
+  nowMs: () => number,
+): Maintained {
   let reached: { readonly fromMs: number; readonly untilMs: number } | null = null;
   let running: Promise<void> | null = null;
 
@@ -59,6 +62,10 @@ export function addMaintenance(transaction: Store['transaction'], nowMs: () => n
     transaction: async (scope, work) => {
       await catchUp();
       return transaction(scope, work);
+    },
+    single: async (scope, work) => {
+      await catchUp();
+      return single(scope, work);
     },
     maintain: async (now) => {
       await prepareDays(now);

@@ -1,4 +1,5 @@
 import { PGlite } from '@electric-sql/pglite';
+import { KontextError } from '@kontext/errors';
 import { drizzle } from 'drizzle-orm/pglite';
 import { encodeScope } from './begin.ts';
 import { lockDataDir } from './data-dir-lock.ts';
@@ -59,15 +60,34 @@ export async function openPgliteStore(
       return work(drizzle(connection as unknown as PGlite) as unknown as Tx);
     });
 
+  const single: Store['single'] = (scope, work) =>
+    run(async (connection) => {
+      await connection.exec(encodeScope(scope));
+      return work(drizzle(sendOnce(connection) as unknown as PGlite) as unknown as Tx);
+    });
+
   return {
     kind: 'pglite',
-    ...addMaintenance(plain, nowMs),
+    ...addMaintenance({ transaction: plain, single }, nowMs),
     migrate: () => run((connection) => migrate(asMigrationConnection(connection))),
     schemaState: () => run((connection) => readSchemaState(asMigrationConnection(connection))),
     ping: () => run(async (connection) => void (await connection.query('SELECT 1'))),
     close: async () => {
       await database.close();
       lock?.release();
+    },
+  };
+}
+
+/** The same connection for one statement. */
+function sendOnce(connection: Transaction): Transaction {
+  let sent = false;
+  return {
+    ...connection,
+    query: (...args) => {
+      if (sent) throw new KontextError('KX_INTERNAL', 'a second statement in a single one');
+      sent = true;
+      return connection.query(...args);
     },
   };
 }

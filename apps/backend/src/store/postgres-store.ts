@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
 import { encodeScope } from './begin.ts';
@@ -6,7 +7,7 @@ import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts
 import type { Store } from './store-contract.ts';
 import { explainMigration, notCommitted, translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
-import type { Tx } from './tx.ts';
+import type { Tx, TxScope } from './tx.ts';
 
 /**
  * Opens a pool of connections; the first one is made by the first transaction.
@@ -25,6 +26,7 @@ export async function openPostgresStore(
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
+    pipeline: true,
     application_name: 'kontext-backend',
   });
   // A connection that dies fails its query, if it has one, and is replaced by the pool. That it also emits an event, at any
@@ -50,19 +52,46 @@ export async function openPostgresStore(
     }
   };
 
+  // What opens a transaction and its first statement go out together: pg sends without waiting for the answer before.
+  const begin = (client: pg.PoolClient, scope: TxScope): Promise<unknown> => {
+    const begun = client.query(`BEGIN; ${encodeScope(scope)}`);
+    // When it fails, so does every statement after it; whoever waits for those hears of this one.
+    begun.catch(() => undefined);
+    return begun;
+  };
+
   const plain: Store['transaction'] = (scope, work) =>
     guard.enter(() =>
       withConnection(async (client) => {
-        await client.query(`BEGIN; ${encodeScope(scope)}`);
-        const result = await work(drizzle(client) as unknown as Tx);
+        const begun = begin(client, scope);
+        const result = await work(drizzle(client) as unknown as Tx).catch(async (error: unknown) => {
+          await begun;
+          throw error;
+        });
+        await begun;
         await commit(client);
+        return result;
+      }),
+    );
+
+  const single: Store['single'] = (scope, work) =>
+    guard.enter(() =>
+      withConnection(async (client) => {
+        const begun = begin(client, scope);
+        const sent = sendOnce(client);
+        const result = await work(drizzle(sent.client) as unknown as Tx).catch(async (error: unknown) => {
+          await begun;
+          throw error;
+        });
+        await begun;
+        await sent.committed();
         return result;
       }),
     );
 
   return {
     kind: 'postgres',
-    ...addMaintenance(plain, nowMs),
+    ...addMaintenance({ transaction: plain, single }, nowMs),
     migrate: () =>
       withConnection((client) => inTransaction(client, migrate)).catch((error: unknown) => {
         throw explainMigration(error);
@@ -70,6 +99,23 @@ export async function openPostgresStore(
     schemaState: () => withConnection((client) => readSchemaState(asMigrationConnection(client))),
     ping: () => withConnection(async (client) => void (await client.query('SELECT 1'))),
     close: () => pool.end(),
+  };
+}
+
+/** A connection that takes one statement, and sends the commit after it without waiting. */
+function sendOnce(client: pg.PoolClient): { readonly client: pg.PoolClient; committed(): Promise<void> } {
+  let committed: Promise<void> | null = null;
+  const query = (...args: Parameters<pg.PoolClient['query']>): unknown => {
+    if (committed !== null) throw new KontextError('KX_INTERNAL', 'a second statement in a single one');
+    const answer = client.query(...args) as unknown;
+    committed = commit(client);
+    // A statement that fails makes the commit fail as well: the statement says why.
+    committed.catch(() => undefined);
+    return answer;
+  };
+  return {
+    client: { query } as unknown as pg.PoolClient,
+    committed: () => committed ?? commit(client),
   };
 }
 

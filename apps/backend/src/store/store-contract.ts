@@ -15,6 +15,12 @@ export interface Store {
    * @throws KontextError `KX_INTERNAL` when called inside a transaction.
    */
   transaction<T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Like {@link Store.transaction} for work that is one statement, and known to be: on Postgres it takes one round trip.
+   *
+   * @throws KontextError `KX_INTERNAL` when `work` sends a second one.
+   */
+  single<T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Brings the schema up to date; safe to run in several processes at once. Returns how many migrations ran. */
   migrate(): Promise<number>;
   /** Compares the schema with the migrations of this build. */

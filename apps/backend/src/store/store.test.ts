@@ -44,6 +44,37 @@ describe.each(testStores())('the store on $kind', ({ open }) => {
     await expect(write).rejects.toThrow(/row-level security/);
   });
 
+  test('a single statement has the role and the organisation of its transaction, and is committed', async () => {
+    const scope = { role: 'app', orgId: 'org_b' } as const;
+    const insert = opened.store.single(scope, (tx) =>
+      tx.insert(users).values({ id: 'usr_single', orgId: 'org_b', name: 'one', createdAt: instant }),
+    );
+    await insert;
+    const seen = await opened.store.single({ role: 'read', orgId: 'org_b' }, (tx) => tx.select().from(users));
+    expect(seen.map(({ id }) => id).toSorted()).toEqual(['usr_of_org_b', 'usr_single']);
+    await opened.store.transaction({ role: 'system', orgId: null }, (tx) =>
+      tx.delete(users).where(eq(users.id, 'usr_single')),
+    );
+  });
+
+  test('a single statement that fails says why, and what comes next on its connection is well', async () => {
+    const scope = { role: 'app', orgId: 'org_a' } as const;
+    const foreign = { id: 'usr_x', orgId: 'org_b', name: 'x', createdAt: instant };
+    for (let n = 0; n < 12; n += 1) {
+      const write = opened.store.single(scope, (tx) => tx.insert(users).values(foreign));
+      await expect(write).rejects.toThrow(/row-level security/);
+    }
+    expect(await opened.store.single(scope, (tx) => tx.select().from(users))).toHaveLength(1);
+  });
+
+  test('a second statement in a single one is refused', async () => {
+    const two = opened.store.single({ role: 'read', orgId: 'org_a' }, async (tx) => {
+      await tx.select().from(users);
+      return tx.select().from(users);
+    });
+    await expect(two).rejects.toThrow(/a second statement/);
+  });
+
   test('an organisation id that could end the statement is refused', async () => {
     const inject = opened.store.transaction({ role: 'app', orgId: `a'; RESET ROLE; --` }, async () => 'ran');
     await expect(inject).rejects.toMatchObject({ code: 'KX_INTERNAL' });
