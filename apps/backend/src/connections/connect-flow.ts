@@ -9,7 +9,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
-import type { IssuedTokens } from '../providers/oauth2.ts';
+import type { IssuedTokens, OAuth2Client } from '../providers/oauth2.ts';
 import {
   consumeTicket,
   endConnection,
@@ -153,13 +153,34 @@ async function finish(
       verifier,
       callbackUrlOf(deps.apiUrl, found.provider),
     );
-    await keepTokens(deps, opener, found.connection.id, issued, scopes);
+    const named = await nameAccount(client, issued, found.connection.account);
+    await keepTokens(deps, opener, found.connection.id, named, scopes);
   } catch (error) {
     await recordFailure(deps, opener, found.connection.id, error);
     throw error;
   }
   deps.appended.notify(opener.orgId);
   return { provider: name };
+}
+
+/**
+ * Fills in whose account it is where the token answer did not say, and the provider can be asked. A connection that had an
+ * account is not kept without knowing that it is the same one: what was issued is then taken back, as well as it can be.
+ */
+async function nameAccount(
+  client: OAuth2Client,
+  issued: IssuedTokens,
+  before: string | null,
+): Promise<IssuedTokens> {
+  if (issued.account !== null) return issued;
+  try {
+    const found = await client.whoAmI(issued.accessToken);
+    return found?.works ? { ...issued, account: found.account } : issued;
+  } catch (error) {
+    if (before === null) return issued;
+    await client.revokeGrant(issued).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Uses the link up and loads what it was for. */

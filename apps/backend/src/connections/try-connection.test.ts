@@ -17,22 +17,30 @@ describe.each(testStores())('trying a connection on $kind', ({ open }) => {
     org = await room.organisation();
     owner = org.owner;
   });
-  afterEach(() => room.fault('none'));
+  afterEach(async () => {
+    await room.upstream.setFault('none', { on: 'all' });
+    await room.upstream.setSettings({ account: 'upstream-user' });
+  });
   afterAll(async () => {
     await room?.close();
     await opened?.close();
   });
 
   /** The upstream, described with the address that says whose a token is. */
-  const addWithWhoAmI = async () => {
+  const addWithWhoAmI = async (scopes = ['openid', 'read']) => {
     const { authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId, clientSecret, apiUrl } =
       room.upstream;
     const provider = await room.connections.addProvider(owner, {
       ...{ name: 'acme', kind: 'oauth2', authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId },
-      ...{ clientSecret, clientAuth: 'client_secret_basic', scopes: ['openid', 'read'] },
+      ...{ clientSecret, clientAuth: 'client_secret_basic', scopes },
       settingsJson: JSON.stringify({ whoAmI: { url: apiUrl, account: 'sub', scopes: 'scope' } }),
     });
     await room.upstream.setRedirectUris([room.connections.callbackUrl(provider)]);
+  };
+
+  const isAlive = async (token: string) => {
+    await room.upstream.setFault('none', { on: 'all' });
+    return (await fetch(room.upstream.apiUrl, { headers: { authorization: `Bearer ${token}` } })).ok;
   };
 
   test('says whose a token is and what it may do, and hands nothing out', async () => {
@@ -70,6 +78,24 @@ describe.each(testStores())('trying a connection on $kind', ({ open }) => {
     const answer = await room.connections.test(owner, connection.id);
     expect(answer).toMatchObject({ works: true, message: expect.stringContaining('no address') });
     expect(JSON.stringify(answer)).not.toContain('sk_stored');
+  });
+
+  test('connecting asks whose account it is, and takes no other one in its place', async () => {
+    await addWithWhoAmI(['read']);
+    const id = await room.connect(owner);
+    expect((await room.connections.get(owner, id)).connection.account).toBe('upstream-user');
+
+    await room.upstream.setSettings({ account: 'somebody-else' });
+    await expect(room.connect(owner)).rejects.toMatchObject({ code: 'KX_CONNECT_FAILED' });
+    await room.upstream.setSettings({ account: 'upstream-user' });
+    await room.upstream.setFault('500', { on: 'api' });
+    await expect(room.connect(owner)).rejects.toMatchObject({ code: 'KX_PROVIDER_UNREACHABLE' });
+
+    const { connection } = await room.connections.get(owner, id);
+    expect(connection).toMatchObject({ state: 'connected', account: 'upstream-user', version: 1 });
+    // What was issued and could not be named was taken back.
+    const { accessTokens } = await room.upstream.issuedTokens();
+    expect(await isAlive(accessTokens.at(-1) ?? '')).toBe(false);
   });
 
   test("another member's connection cannot be tried", async () => {
