@@ -222,7 +222,10 @@ async function narrow(options: CredentialServerOptions, asked: Asked, narrowed: 
   const above = text(asked, 'leaseId');
   if (above !== '' && narrowed.get(above) !== one.placeholder.key)
     throw new KontextError('KX_CREDENTIAL_NOT_IN_SESSION', 'the session has narrowed no such credential');
-  const leaseId = above === '' ? one.credential.leaseId : above;
+  if (above === '' && !(await options.renewals.renewNow([one.placeholder.key])))
+    throw overdue(options, [one]);
+  const newest = options.held.get(one.placeholder.key) ?? one;
+  const leaseId = above === '' ? newest.credential.leaseId : above;
   const credential = await options.attenuate({ leaseId, scopes, ttlSeconds: Number(ttlSeconds ?? 0) });
   narrowed.set(credential.leaseId, one.placeholder.key);
   const oldest = narrowed.size > maxNarrowed ? narrowed.keys().next().value : undefined;
