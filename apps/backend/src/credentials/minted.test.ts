@@ -122,6 +122,17 @@ describe.skipIf(!postgres.available).each(testStores())(
       expect(await target.leasedRoles()).toEqual([]);
     });
 
+    test('revoking the lease of one part ends those of the others: they are one credential', async () => {
+      const org = await prepare();
+      const server = backend();
+      await resolve(server, org, ['prod/user', 'prod/password']);
+      const [part] = await readLeases(org);
+      await server.credentials.revokeLeases(org.owner, { leaseId: part?.id ?? '' }, false);
+      expect((await readLeases(org)).map(({ state }) => state)).toEqual(['ended', 'ended']);
+      await server.revocations.run();
+      expect(await target.leasedRoles()).toEqual([]);
+    });
+
     test('the name is stored before anything is made, and no transaction waits for the database', async () => {
       const org = await prepare();
       let seen: LeaseRow[] = [];

@@ -1,5 +1,5 @@
 /** What handing out credentials asks and stores; role `app`, the sweep as `system`. */
-import { and, asc, desc, eq, inArray, isNull, lt, lte, ne, or, sql } from 'drizzle-orm';
+import { and, asc, desc, eq, getTableColumns, inArray, isNull, lt, lte, ne, or, sql } from 'drizzle-orm';
 import { agentProviders, agents, connections, leases, providers, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import type { ConnectionRow } from './connections.ts';
@@ -20,6 +20,29 @@ export async function holdSession(tx: Tx, id: string): Promise<typeof sessions.$
   const [row] = await tx.select().from(sessions).where(eq(sessions.id, id)).limit(1).for('share');
   return row ?? null;
 }
+
+/** A session with its agent; held live as by {@link holdSession}. */
+export async function holdSessionWithAgent(
+  tx: Tx,
+  id: string,
+): Promise<{ session: typeof sessions.$inferSelect; agent: typeof agents.$inferSelect } | null> {
+  const [row] = await tx
+    .select({ session: sessions, agent: agents })
+    .from(sessions)
+    .innerJoin(agents, eq(agents.id, sessions.agentId))
+    .where(eq(sessions.id, id))
+    .limit(1)
+    .for('share', { of: sessions });
+  return row ?? null;
+}
+
+/** Which agent is meant before it was read: that of a session, or one of the organisation by its name. */
+export type AgentOf = { readonly sessionId: string } | { readonly orgId: string; readonly name: string };
+
+const idOfAgent = (agent: AgentOf) =>
+  'sessionId' in agent
+    ? sql`(SELECT agent_id FROM sessions WHERE id = ${agent.sessionId})`
+    : sql`(SELECT id FROM agents WHERE org_id = ${agent.orgId} AND name = ${agent.name})`;
 
 /** A lease that is held active: whoever ends it waits until the transaction is over. Null when it is not active. */
 export async function holdLease(tx: Tx, id: string): Promise<LeaseRow | null> {
@@ -58,13 +81,13 @@ export async function findLeaseOf(
 /** Providers attached to an agent with the ceiling of the attachment, by name. */
 export async function listAttachments(
   tx: Tx,
-  agentId: string,
+  agent: AgentOf,
 ): Promise<Map<string, readonly string[] | null>> {
   const rows = await tx
     .select({ name: providers.name, scopes: agentProviders.scopes })
     .from(agentProviders)
     .innerJoin(providers, eq(providers.id, agentProviders.providerId))
-    .where(eq(agentProviders.agentId, agentId))
+    .where(eq(agentProviders.agentId, idOfAgent(agent)))
     .orderBy(asc(providers.name));
   return new Map(rows.map(({ name, scopes }) => [name, scopes]));
 }
@@ -79,9 +102,10 @@ export async function findAgentById(tx: Tx, id: string): Promise<typeof agents.$
 export async function findProviderFacts(
   tx: Tx,
   orgId: string,
-  agentId: string,
+  agent: AgentOf | null,
   names: readonly string[],
 ): Promise<Map<string, ProviderFact>> {
+  const agentId = agent === null ? sql`''` : idOfAgent(agent);
   const rows = await tx
     .select({
       provider: providers,
@@ -108,18 +132,19 @@ export async function listProviderNames(tx: Tx, orgId: string): Promise<string[]
   return rows.map(({ name }) => name);
 }
 
-/** Connections of some providers that a user could use, not revoked. */
+/** Connections of some providers, by name, that a user could use; not revoked. */
 export async function findUsableConnections(
   tx: Tx,
-  userId: string,
-  providerIds: readonly string[],
+  { orgId, userId }: { readonly orgId: string; readonly userId: string },
+  providerNames: readonly string[],
 ): Promise<ConnectionRow[]> {
   return tx
     .select()
     .from(connections)
     .where(
       and(
-        sql`${connections.providerId} = ANY(${sql.param([...providerIds])}::text[])`,
+        sql`${connections.providerId} IN (SELECT id FROM providers
+          WHERE org_id = ${orgId} AND name = ANY(${sql.param([...providerNames])}::text[]))`,
         or(eq(connections.userId, userId), isNull(connections.userId)),
         ne(connections.state, 'revoked'),
       ),
@@ -127,12 +152,18 @@ export async function findUsableConnections(
     .orderBy(asc(connections.name));
 }
 
-/** Rows per statement: a row has more than 20 parameters, a statement at most 65,535. */
-const chunk = 1000;
+/** Columns of a lease, as the type names them and as the database does. */
+const leaseColumns = Object.entries(getTableColumns(leases)).map(([key, { name }]) => [key, name] as const);
 
-/** Stores leases. */
+/** Stores leases, as one parameter: a row has more than thirty columns, and a batch may have 10,000 rows. */
 export async function insertLeases(tx: Tx, rows: readonly LeaseRow[]): Promise<void> {
-  for (let i = 0; i < rows.length; i += chunk) await tx.insert(leases).values(rows.slice(i, i + chunk));
+  if (rows.length === 0) return;
+  const named = rows.map((row) =>
+    Object.fromEntries(leaseColumns.map(([key, name]) => [name, row[key as keyof LeaseRow]])),
+  );
+  await tx.execute(
+    sql`INSERT INTO leases SELECT * FROM jsonb_populate_recordset(NULL::leases, ${JSON.stringify(named)}::jsonb)`,
+  );
 }
 
 /** Ends of a lease that say nothing against a successor: time went by, or the command was away. */

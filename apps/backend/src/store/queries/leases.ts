@@ -19,7 +19,8 @@ export type LeaseFilter =
 
 /**
  * Ends leases by id with everything that hangs on them: what was exchanged from or delegated below one, what renewed it, and
- * what hangs on those it renewed. What was made for a lease alone is marked to be taken back at its provider, now.
+ * what hangs on those it renewed, and what holds another part of the same made credential. What was made for a lease alone is
+ * marked to be taken back at its provider, now.
  *
  * @param reason What `end_reason` will say, for example `session.ended`.
  * @returns Those it ended, oldest first; a lease that had ended before is not among them.
@@ -162,13 +163,14 @@ const inTree = (ids: readonly string[]) => sql`${leases.id} = ANY(${sql.param([.
 /** The ids with everything that hangs on them, locked in one order, so that two who end the same leases do not block each other. */
 async function lockTree(tx: Tx, ids: readonly string[]): Promise<string[]> {
   const { rows } = await tx.execute<{ id: string }>(sql`
-    WITH RECURSIVE tree(id, renews) AS (
-      SELECT id, renews_lease_id FROM leases WHERE id = ANY(${sql.param([...ids])}::text[])
+    WITH RECURSIVE tree(id, renews, made) AS (
+      SELECT id, renews_lease_id, planned_name FROM leases WHERE id = ANY(${sql.param([...ids])}::text[])
       UNION
-      SELECT l.id, l.renews_lease_id FROM tree t CROSS JOIN LATERAL (
-        SELECT id, renews_lease_id FROM leases WHERE parent_lease_id = t.id
-        UNION ALL SELECT id, renews_lease_id FROM leases WHERE renews_lease_id = t.id
-        UNION ALL SELECT id, renews_lease_id FROM leases WHERE id = t.renews
+      SELECT l.id, l.renews_lease_id, l.planned_name FROM tree t CROSS JOIN LATERAL (
+        SELECT id, renews_lease_id, planned_name FROM leases WHERE parent_lease_id = t.id
+        UNION ALL SELECT id, renews_lease_id, planned_name FROM leases WHERE renews_lease_id = t.id
+        UNION ALL SELECT id, renews_lease_id, planned_name FROM leases WHERE id = t.renews
+        UNION ALL SELECT id, renews_lease_id, planned_name FROM leases WHERE planned_name = t.made
       ) l
     )
     SELECT id FROM tree`);

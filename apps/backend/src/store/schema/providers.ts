@@ -201,6 +201,7 @@ export const leases = pgTable(
     index('leases_session_id_idx').on(t.sessionId, t.id.desc()),
     index('leases_parent_idx').on(t.parentLeaseId).where(sql`parent_lease_id IS NOT NULL`),
     index('leases_renews_idx').on(t.renewsLeaseId).where(sql`renews_lease_id IS NOT NULL`),
+    index('leases_planned_name_idx').on(t.plannedName).where(sql`planned_name IS NOT NULL`),
     index('leases_agent_idx').on(t.agentId).where(sql`state <> 'ended'`),
     index('leases_revocation_idx').on(t.revocationDueAt).where(sql`revocation = 'pending'`),
   ],

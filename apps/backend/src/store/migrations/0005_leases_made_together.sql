@@ -1,0 +1,1 @@
+CREATE INDEX "leases_planned_name_idx" ON "leases" USING btree ("planned_name") WHERE planned_name IS NOT NULL;
