@@ -1,5 +1,7 @@
+import { MAX_DEPTH, MAX_PASSES, MAX_WORK } from './limits.ts';
 import type { Secret } from './secret.ts';
 import { SecretIndex } from './secret-index.ts';
+import { uniqueName } from './unique-name.ts';
 
 /** What became of a text. */
 export interface RedactedText {
@@ -45,11 +47,6 @@ export interface RedactorOptions {
   readonly maxWork?: number;
 }
 
-const DEFAULT_MAX_WORK = 100_000_000;
-const MAX_DEPTH = 64;
-/** One finds, one confirms; more only where a replacement uncovers something at its border. */
-const MAX_PASSES = 8;
-
 /**
  * Makes a redactor for the exact values of a session's secrets.
  *
@@ -59,7 +56,7 @@ const MAX_PASSES = 8;
  */
 export function createRedactor(secrets: readonly Secret[], options: RedactorOptions = {}): Redactor {
   const index = new SecretIndex(secrets);
-  const maxWork = options.maxWork ?? DEFAULT_MAX_WORK;
+  const maxWork = options.maxWork ?? MAX_WORK;
   return {
     redactText(text) {
       const run = new RedactionRun(index, maxWork);
@@ -142,16 +139,4 @@ class RedactionRun {
   #mayLookAt(length: number): boolean {
     return !this.isOver && this.#work + length <= this.#maxWork;
   }
-}
-
-/** Numbers names that became equal, so that no value is lost. */
-function uniqueName(name: string, counts: Map<string, number>): string {
-  let unique = name;
-  for (let count = counts.get(name) ?? 0; counts.has(unique); ) {
-    count += 1;
-    counts.set(name, count);
-    unique = `${name} ${count}`;
-  }
-  counts.set(unique, 1);
-  return unique;
 }

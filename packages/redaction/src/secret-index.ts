@@ -1,7 +1,8 @@
 import { GramIndex } from './gram-index.ts';
+import { replaceMarked } from './replace-marked.ts';
 import type { Secret } from './secret.ts';
 import { GRAM, secretForms } from './secret-forms.ts';
-import { REPLACEMENT, squeezeView, type TextView, unescapeView, viewText } from './text-view.ts';
+import { squeezeView, type TextView, viewsOf } from './text-view.ts';
 
 /** A text after one pass. */
 export interface Pass {
@@ -9,6 +10,13 @@ export interface Pass {
   readonly hits: number;
   /** Characters looked at. */
   readonly work: number;
+}
+
+/** What came of searching a view. */
+interface Marked {
+  /** Characters looked at. */
+  readonly work: number;
+  readonly isFound: boolean;
 }
 
 /** Everything that is searched for, ready to be searched. */
@@ -30,23 +38,29 @@ export class SecretIndex {
   /** Replaces what one pass finds. What stands between replacements may, rarely, be found by the next pass only. */
   redactOnce(text: string): Pass {
     const mask = new Uint8Array(text.length);
-    const plain = viewText(text);
-    let work = this.#mark(plain, mask);
-    if (/[\\%]/.test(text)) work += this.#mark(unescapeView(plain), mask);
+    let work = 0;
+    for (const view of viewsOf(text)) work += this.mark(view, mask).work;
     return { ...replaceMarked(text, mask), work };
   }
 
   /** Marks what is found in a view and in its squeezed twin. Words are not looked for where words have no borders. */
-  #mark(view: TextView, mask: Uint8Array): number {
+  mark(view: TextView, mask: Uint8Array): Marked {
     let work = view.codes.length;
-    for (const index of this.#words) work += markHits(index, view, mask);
-    if (this.#substrings.length === 0) return work;
+    let isFound = false;
+    const search = (index: GramIndex, searched: TextView) => {
+      const marked = markHits(index, searched, mask);
+      work += marked.work;
+      isFound ||= marked.isFound;
+    };
+    for (const index of this.#words) search(index, view);
+    if (this.#substrings.length === 0) return { work, isFound };
     const squeezed = squeezeView(view);
     work += view.codes.length;
     for (const index of this.#substrings) {
-      work += markHits(index, view, mask) + markHits(index, squeezed, mask);
+      search(index, view);
+      search(index, squeezed);
     }
-    return work;
+    return { work, isFound };
   }
 }
 
@@ -61,31 +75,13 @@ function indexByLength(forms: ReadonlySet<string>, maxGram: number, wholeWords: 
   return [...groups].map(([length, group]) => new GramIndex(length, group, wholeWords));
 }
 
-function markHits(index: GramIndex, view: TextView, mask: Uint8Array): number {
+function markHits(index: GramIndex, view: TextView, mask: Uint8Array): Marked {
   // Hits come from left to right, so no character is marked twice, however many grams overlap.
   let reached = 0;
-  return index.find(view, (start, end) => {
+  const work = index.find(view, (start, end) => {
     const to = view.endOf(end - 1);
     mask.fill(1, Math.max(view.startOf(start), reached), to);
     reached = to;
   });
+  return { work, isFound: reached > 0 };
 }
-
-function replaceMarked(text: string, mask: Uint8Array): { text: string; hits: number } {
-  const kept: string[] = [];
-  let position = 0;
-  for (let start = mask.indexOf(1); start >= 0; start = mask.indexOf(1, position)) {
-    const end = mask.indexOf(0, start);
-    const from = isInsidePair(text, start) ? start - 1 : start;
-    const to = end < 0 ? text.length : end;
-    kept.push(text.slice(position, Math.max(from, position)));
-    position = isInsidePair(text, to) ? to + 1 : to;
-  }
-  return kept.length === 0
-    ? { text, hits: 0 }
-    : { text: [...kept, text.slice(position)].join(REPLACEMENT), hits: kept.length };
-}
-
-/** Whether a cut at `index` would leave half a surrogate pair. */
-const isInsidePair = (text: string, index: number): boolean =>
-  (text.charCodeAt(index) & 0xfc00) === 0xdc00 && (text.charCodeAt(index - 1) & 0xfc00) === 0xd800;

@@ -34,13 +34,19 @@ export class TextView {
 }
 
 /** The text itself, with a barrier over each earlier replacement. */
-export function viewText(text: string): TextView {
+function viewText(text: string): TextView {
   const codes = new Int32Array(text.length);
   for (let i = 0; i < text.length; i += 1) codes[i] = text.charCodeAt(i);
   for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, at + REPLACEMENT.length)) {
     codes.fill(BARRIER, at, at + REPLACEMENT.length);
   }
   return new TextView(codes);
+}
+
+/** The text as written, and with its escapes resolved once where it has any. */
+export function viewsOf(text: string): readonly TextView[] {
+  const plain = viewText(text);
+  return /[\\%]/.test(text) ? [plain, unescapeView(plain)] : [plain];
 }
 
 /** The view without separators: copies that were wrapped, spaced or joined from pieces become whole. */
@@ -54,7 +60,7 @@ export function squeezeView(view: TextView): TextView {
 }
 
 /** The view with JSON, unicode and percent escapes resolved once. */
-export function unescapeView(view: TextView): TextView {
+function unescapeView(view: TextView): TextView {
   const builder = new ViewBuilder(view);
   for (let i = 0; i < view.codes.length; ) {
     const sequence = readEscape(view.codes, i);

@@ -1,0 +1,151 @@
+import { hasDenseStretch, isPlainWord, isReference, MAX_JUDGED } from './judge-value.ts';
+import type { Rule } from './rule.ts';
+import { charClasses, isIn } from './runs.ts';
+import type { Scan } from './scan.ts';
+import { nameStrength } from './sensitive-names.ts';
+
+const { name, blank, white, argument, word } = charClasses;
+
+/** `--password value`, `-token value`: an option with a sensitive name and its value as the next word. */
+export const optionRule: Rule = {
+  id: 'option',
+  anchors: ['pass', 'pwd', 'secret', 'token', 'key', 'cred', 'auth'],
+  match(scan, start) {
+    const from = scan.runs.startOf(name, start);
+    const to = scan.runs.endOf(name, start);
+    if (scan.char(from) !== '-' || to - from > 64) return to;
+    const value = scan.runs.endOf(blank, to);
+    if (value === to || nameStrength(scan.text(from, to)) === null) return to;
+    return Math.max(to, markArgument(scan, 'option', value));
+  },
+};
+
+/** Marks one word of a command line, with or without quotes, and says where it ends. */
+function markArgument(scan: Scan, rule: string, at: number): number {
+  const quote = scan.char(at);
+  const isQuoted = quote === '"' || quote === "'";
+  const from = isQuoted ? at + 1 : at;
+  const runEnd = scan.runs.endOf(isQuoted ? charClasses.line : charClasses.solid, from);
+  const to = isQuoted ? closingQuote(scan, from, runEnd) : runEnd;
+  if (to === from) return to;
+  const value = scan.text(from, Math.min(to, from + MAX_JUDGED));
+  const isFlag = !isQuoted && value.startsWith('-');
+  if (!isFlag && !isReference(value) && !isPlainWord(value) && !/^[|>&;<()]/.test(value))
+    scan.mark(rule, from, to);
+  return to;
+}
+
+function closingQuote(scan: Scan, from: number, lineEnd: number): number {
+  const quote = scan.codes[from - 1];
+  let to = from;
+  while (to < lineEnd && scan.codes[to] !== quote) to += 1;
+  scan.spend(to - from);
+  return to;
+}
+
+/** A command whose short option is a password, and how it takes it. */
+interface PasswordCommand {
+  readonly command: string;
+  /** The option, with its dash. */
+  readonly option: string;
+  /** Whether the value may be the next word; otherwise it is what follows in the same word. */
+  readonly spaced: boolean;
+  /** `user` when the value is `user:password`. */
+  readonly value: 'password' | 'user';
+}
+
+const commands: readonly PasswordCommand[] = [
+  ...['mysql', 'mariadb', 'mysqldump', 'mysqladmin', 'mariadb-dump'].map(
+    (command) => ({ command, option: '-p', spaced: false, value: 'password' }) as const,
+  ),
+  ...['sshpass', 'mongosh', 'mongo', 'mongodump', 'docker login', 'podman login', 'helm registry login'].map(
+    (command) => ({ command, option: '-p', spaced: true, value: 'password' }) as const,
+  ),
+  { command: 'redis-cli', option: '-a', spaced: true, value: 'password' },
+  { command: 'ldapsearch', option: '-w', spaced: true, value: 'password' },
+  { command: 'sqlcmd', option: '-P', spaced: true, value: 'password' },
+  { command: 'unzip', option: '-P', spaced: true, value: 'password' },
+  { command: 'curl', option: '-u', spaced: true, value: 'user' },
+  { command: 'curl', option: '--user', spaced: true, value: 'user' },
+  { command: 'http', option: '-a', spaced: true, value: 'user' },
+];
+
+/** Words of a command line that are looked at after a command's name. */
+const MAX_WORDS = 64;
+
+/** `-p` and its like, after the commands where it is a password: `mkdir -p`, `ssh -p 22` and `docker run -p` stay. */
+export const commandRules: readonly Rule[] = commands.map((spec) => ({
+  id: 'command-password',
+  anchors: [`${spec.command} `],
+  match(scan, start, end) {
+    if (isIn(name, scan.codes[start - 1])) return 0;
+    let at = end;
+    for (let count = 0; count < MAX_WORDS; count += 1) {
+      const from = scan.runs.endOf(blank, at);
+      const to = scan.runs.endOf(argument, from);
+      if (to === from || ['|', ';', '&&', '||', '&'].includes(scan.text(from, Math.min(to, from + 3))))
+        return to;
+      at = scan.hasAt(from, spec.option) ? Math.max(to, matchOption(scan, spec, from, to)) : to;
+    }
+    return at;
+  },
+}));
+
+function matchOption(scan: Scan, spec: PasswordCommand, from: number, to: number): number {
+  const optionEnd = from + spec.option.length;
+  const isAttached = optionEnd < to;
+  // `--user-agent` is another option than `--user`; `-uuser:password` and `-psecret` are the short ones.
+  if (isAttached && spec.option.startsWith('--') && scan.char(optionEnd) !== '=') return to;
+  if (!isAttached && !spec.spaced) return to;
+  const value = isAttached
+    ? optionEnd + (scan.char(optionEnd) === '=' ? 1 : 0)
+    : scan.runs.endOf(blank, optionEnd);
+  if (spec.value === 'password') return markArgument(scan, 'command-password', value);
+  return markUserPassword(scan, value);
+}
+
+function markUserPassword(scan: Scan, at: number): number {
+  const quote = scan.char(at);
+  const isQuoted = quote === '"' || quote === "'";
+  const from = isQuoted ? at + 1 : at;
+  const to = isQuoted
+    ? closingQuote(scan, from, scan.runs.endOf(charClasses.line, from))
+    : scan.runs.endOf(charClasses.solid, from);
+  const text = scan.text(from, Math.min(to, from + MAX_JUDGED));
+  const colon = text.indexOf(':');
+  const password = text.slice(colon + 1);
+  if (colon < 0) {
+    if (hasDenseStretch(text, 16)) scan.mark('command-password', from, to);
+  } else if (password !== '' && !isReference(password)) scan.mark('command-password', from + colon + 1, to);
+  return to;
+}
+
+/** Words of a netrc entry: two for the machine, two for each of login, password and account. */
+const MAX_NETRC_WORDS = 8;
+
+/** `machine … login … password …` on one line or several, as ftp(1) documents the netrc file. */
+export const netrcRule: Rule = {
+  id: 'netrc',
+  anchors: ['machine ', 'default login '],
+  match(scan, start, end) {
+    if (isIn(word, scan.codes[start - 1])) return 0;
+    const isDefault = scan.char(start).toLowerCase() === 'd';
+    let at = isDefault ? end - 'login '.length : nextWord(scan, end).to;
+    for (let count = 0; count < MAX_NETRC_WORDS; count += 2) {
+      const keyword = nextWord(scan, at);
+      const value = nextWord(scan, keyword.to);
+      const text = scan.text(keyword.from, Math.min(keyword.to, keyword.from + 10));
+      if (!['login', 'account', 'password'].includes(text) || value.to === value.from) return 0;
+      at = value.to;
+      if (text !== 'password') continue;
+      markArgument(scan, 'netrc', value.from);
+      return at;
+    }
+    return 0;
+  },
+};
+
+function nextWord(scan: Scan, at: number): { from: number; to: number } {
+  const from = scan.runs.endOf(white, at);
+  return { from, to: scan.runs.endOf(argument, from) };
+}

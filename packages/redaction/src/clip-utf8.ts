@@ -1,0 +1,22 @@
+import { REPLACEMENT } from './text-view.ts';
+
+/** The longest prefix of a text that takes at most `maxBytes` in UTF-8; no character and no replacement is cut. */
+export function clipUtf8(text: string, maxBytes: number): string {
+  const end = prefixLength(text, maxBytes);
+  if (end === text.length) return text;
+  const opened = text.lastIndexOf(REPLACEMENT[0] as string, end);
+  const isInside = opened >= 0 && end < opened + REPLACEMENT.length && text.startsWith(REPLACEMENT, opened);
+  return text.slice(0, isInside ? opened : end);
+}
+
+/** Code units of the longest prefix; half a surrogate pair counts as the three bytes it is stored as. */
+function prefixLength(text: string, maxBytes: number): number {
+  let bytes = 0;
+  for (let i = 0; i < text.length; ) {
+    const code = text.codePointAt(i) as number;
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    if (bytes > maxBytes) return i;
+    i += code < 0x10000 ? 1 : 2;
+  }
+  return text.length;
+}

@@ -1,0 +1,96 @@
+/** Whether a value beside a sensitive name is a literal secret, and not code, a reference or a type. */
+
+/** Longest value that is judged by its look; a longer one is a literal. */
+export const MAX_JUDGED = 256;
+
+const plainWords = new Set(
+  `true false null nil none undefined nan yes no on off required optional string str number int integer float bool
+   boolean bytes any unknown never void object array self this await async new function typeof secret password passwd
+   token redacted hidden masked option flag argument parameter prompt stdin value is or and to for the from if in with
+   as of a an be are was must should can`.split(/\s+/),
+);
+
+/** Whole texts that stand for a value without being one. Each is one bounded scan from the left. */
+const references = [
+  /^\$\{\{[^{}]*\}\}$/,
+  /^\$\{(?:(?!:-)[^{}])*\}$/,
+  /^\$\([^()]*\)$/,
+  /^\$(?:[A-Za-z_]+|[A-Z_][A-Z0-9_]*)$/,
+  /^\{\{[^{}]*\}\}$/,
+  /^\{[A-Za-z_.]*\}$/,
+  /^<[A-Za-z0-9 _.:-]*>?$/,
+  /^%[A-Za-z_]+%?$/,
+  /^%\([A-Za-z_]+\)s$/,
+  /^\[(?:redacted|secret)\]$/,
+];
+
+/** Whether a value stands for another one: `$TOKEN`, `${{ secrets.X }}`, `{{kontext:github}}`, `<your token>`, `***`. */
+export function isReference(value: string): boolean {
+  return references.some((reference) => reference.test(value)) || isOneCharacter(value);
+}
+
+/** Whether a value is a word that says nothing: `null`, `string`, `true`, or the name of the field itself. */
+export const isPlainWord = (value: string): boolean => plainWords.has(value.toLowerCase());
+
+/** `***`, `xxxx`, `...`: what stands where a value was taken out. */
+const isOneCharacter = (value: string): boolean => /^(?:\*+|x+|X+|\.+|-+|_+|\?+|•+|…+)$/.test(value);
+
+/** Whether a text looks like a random token: has a digit between letters, or both cases in no known spelling of words. */
+export function isTokenLike(text: string, minLength: number): boolean {
+  if (text.length < minLength) return false;
+  if (!/[A-Za-z]/.test(text)) return false;
+  return /\d/.test(text) || (/[A-Z]/.test(text.slice(1)) && /[a-z]/.test(text) && !isCodeName(text));
+}
+
+/** Whether a text has a stretch of letters and digits that is no word: tells a token from `sk-circle-fade-dot`. */
+export function hasDenseStretch(text: string, minLength: number): boolean {
+  return text.split(/[-_.]/).some((part) => isTokenLike(part, minLength));
+}
+
+/** Whether a value quoted in the text is a secret. `weak` names need one that looks random. */
+export function isQuotedSecret(value: string, strength: 'strong' | 'weak'): boolean {
+  if (value.trim() === '' || isReference(value) || isPlainWord(value)) return false;
+  return strength === 'strong' || isRandomLooking(value);
+}
+
+/** Whether a value under a weak name is a secret: no path, and random or a list of cookies. */
+export function isRandomLooking(value: string): boolean {
+  return !/^(?:[/~.]|[A-Za-z]:\\)/.test(value) && (isTokenLike(value, 8) || /^[\w-]+=[^\s$]/.test(value));
+}
+
+/** Where an unquoted value stands. */
+export interface BareContext {
+  /** The character after it; empty at the end of the text. */
+  readonly next: string;
+  /** Whether nothing follows on its line. */
+  readonly endsLine: boolean;
+  /** Whether its name is the first thing on its line. */
+  readonly startsLine: boolean;
+}
+
+/** Whether a value without quotes is a secret: no call, no property path, no type, no word of a sentence. */
+export function isBareSecret(value: string, strength: 'strong' | 'weak', context: BareContext): boolean {
+  if (value === '' || isReference(value) || isPlainWord(value) || isCode(value, context.next)) return false;
+  if (strength === 'weak') return isRandomLooking(value);
+  if (/^\d+$/.test(value)) return value.length >= 4;
+  if (!/^[A-Za-z_$]+$/.test(value)) return /[A-Za-z0-9]/.test(value);
+  if (isTokenLike(value, 16)) return true;
+  // One word: a value where a line is a setting, a word of code or of a sentence anywhere else.
+  return context.startsLine && context.endsLine && /^[a-z]+$/.test(value);
+}
+
+function isCode(value: string, next: string): boolean {
+  if (/[([{]/.test(value) || next === '(' || /[:-]$/.test(value)) return true;
+  return isCodeName(value) || /^[A-Za-z_$][\w$]{0,24}(?:\??\.[A-Za-z_$][\w$]{0,24})+!?$/.test(value);
+}
+
+/** A name as programs write them: words joined by case or underscores, digits only at their end. */
+function isCodeName(value: string): boolean {
+  if (value.length > 40) return false;
+  return (
+    /^[a-z]+(?:[A-Z][a-z]+)+\d?$/.test(value) ||
+    /^[A-Z][a-z]+(?:[A-Z][a-z]+)*\d?$/.test(value) ||
+    /^_*[a-z]+(?:_[a-z]+)+\d?$/.test(value) ||
+    /^_*[A-Z]+(?:_[A-Z]+)+\d?$/.test(value)
+  );
+}

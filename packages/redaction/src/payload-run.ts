@@ -1,0 +1,149 @@
+import { isQuotedSecret } from './judge-value.ts';
+import { BUDGET_UNIT, MAX_DEPTH, MAX_PASSES, MAX_WORK } from './limits.ts';
+import { markPatterns } from './pattern-set.ts';
+import { replaceMarked } from './replace-marked.ts';
+import type { SecretIndex } from './secret-index.ts';
+import { type NameStrength, nameStrength } from './sensitive-names.ts';
+import { REPLACEMENT, type TextView, viewsOf } from './text-view.ts';
+import { uniqueName } from './unique-name.ts';
+
+/**
+ * Why a payload was left out: it took too long, it needed too much work or never settled, it was nested too deep, or it
+ * was no JSON.
+ */
+export type OmissionReason = 'budget' | 'work' | 'depth' | 'value';
+
+/** No rule finds anything in a shorter text. */
+const MIN_PATTERN = 4;
+/** Longest key that is judged; a longer one is no name. */
+const MAX_KEY = 256;
+
+/** One call of a payload redactor: counts hits and work over all strings. Once it has a reason it does nothing more. */
+export class PayloadRun {
+  hits = 0;
+  work = 0;
+  reason: OmissionReason | null = null;
+  readonly found = new Set<string>();
+  readonly #index: SecretIndex;
+  readonly #minLength: number;
+  readonly #nowMs: () => number;
+  readonly #budgetMs: number;
+  readonly #startMs: number;
+  #seen = 0;
+
+  constructor(index: SecretIndex, nowMs: () => number, budgetMs: number) {
+    this.#index = index;
+    this.#minLength = Math.min(index.minLength, MIN_PATTERN);
+    this.#nowMs = nowMs;
+    this.#budgetMs = budgetMs;
+    this.#startMs = nowMs();
+  }
+
+  /** Redacts a text until nothing more is found; empty once there is a reason to omit. */
+  redactString(text: string): string {
+    if (this.reason !== null) return '';
+    this.#seen += text.length;
+    if (text.length < this.#minLength) return text;
+    let current = text;
+    for (let pass = 0; pass < MAX_PASSES; pass += 1) {
+      const next = this.#redactOnce(current);
+      if (this.reason !== null) return '';
+      if (next === current) return current;
+      current = next;
+    }
+    this.#stop('work');
+    return '';
+  }
+
+  /** Redacts a copy of a JSON value. */
+  redactValue(value: unknown, depth: number, strength: NameStrength | null): unknown {
+    if (typeof value === 'string') return this.#redactLeaf(value, strength);
+    if (typeof value === 'number' || typeof value === 'bigint') return this.#redactNumber(value, strength);
+    if (typeof value !== 'object' || value === null) return value;
+    if (depth >= MAX_DEPTH) this.#stop('depth');
+    if (this.reason !== null) return null;
+    if (Array.isArray(value)) return value.map((item) => this.redactValue(item, depth + 1, strength));
+    return this.#redactObject(value, depth, strength);
+  }
+
+  #redactOnce(text: string): string {
+    const mask = new Uint8Array(text.length);
+    for (const view of viewsOf(text)) {
+      if (!this.#mayGoOn()) return '';
+      this.work += this.#markExact(view, mask);
+      if (!this.#mayGoOn()) return '';
+      this.work += markPatterns(view, mask, this.found, () => this.#mayGoOn());
+    }
+    if (!this.#mayGoOn()) return '';
+    const { text: next, hits } = replaceMarked(text, mask);
+    this.hits += hits;
+    return next;
+  }
+
+  #markExact(view: TextView, mask: Uint8Array): number {
+    const { work, isFound } = this.#index.mark(view, mask);
+    if (isFound) this.found.add('exact');
+    return work;
+  }
+
+  #redactLeaf(text: string, strength: NameStrength | null): string {
+    if (strength === null || !isQuotedSecret(text, strength)) return this.redactString(text);
+    return this.#replaceLeaf();
+  }
+
+  #redactNumber(value: number | bigint, strength: NameStrength | null): unknown {
+    const text = String(value);
+    if (strength === 'strong' && text.length >= 4) return this.#replaceLeaf();
+    const redacted = this.redactString(text);
+    return redacted === text && typeof value === 'number' ? value : redacted;
+  }
+
+  #replaceLeaf(): string {
+    this.hits += 1;
+    this.found.add('key');
+    return REPLACEMENT;
+  }
+
+  #redactObject(value: object, depth: number, inherited: NameStrength | null): unknown {
+    const counts = new Map<string, number>();
+    const pairStrength = strengthOfPair(value);
+    const entries = Object.entries(value).map(([key, item]) => {
+      const shown = this.redactString(key);
+      const own = shown.length > MAX_KEY ? null : nameStrength(shown);
+      const paired = /^value$/i.test(key) ? pairStrength : null;
+      const strength = isLabel(key, item) ? null : (own ?? paired ?? inherited);
+      return [uniqueName(shown, counts), this.redactValue(item, depth + 1, strength)] as const;
+    });
+    // Defines own properties, so a key `__proto__` stays an ordinary key.
+    return Object.fromEntries(entries);
+  }
+
+  /** Checks the count, which is the same everywhere, before the clock. */
+  #mayGoOn(): boolean {
+    if (this.reason !== null) return false;
+    if (this.work > MAX_WORK) this.#stop('work');
+    const allowedMs = this.#budgetMs * Math.max(1, this.#seen / BUDGET_UNIT);
+    // Written so that a clock that gives no number stops it too.
+    if (!(this.#nowMs() - this.#startMs <= allowedMs)) this.#stop('budget');
+    return this.reason === null;
+  }
+
+  #stop(reason: OmissionReason): void {
+    this.reason ??= reason;
+  }
+}
+
+/** `{ "name": "API_KEY", "value": "…" }`, as environments of containers and pipelines are written. */
+function strengthOfPair(value: object): NameStrength | null {
+  for (const [key, name] of Object.entries(value)) {
+    if (/^(?:name|key)$/i.test(key) && typeof name === 'string' && name.length <= MAX_KEY)
+      return nameStrength(name);
+  }
+  return null;
+}
+
+/** A label such as `"password": "Password"` says nothing. */
+const isLabel = (key: string, item: unknown): boolean =>
+  typeof item === 'string' && item.length <= MAX_KEY && bareName(item) === bareName(key);
+
+const bareName = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '');
