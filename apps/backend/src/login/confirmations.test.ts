@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Caller } from '../caller.ts';
 import { createTestOrganisation } from '../organisations/test-organisation.ts';
+import { updatePerson } from '../store/queries/identities.ts';
 import { listAdminEvents } from '../store/test-events.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { type BrowserAccount, federatedAcr, passcodeAcr } from './browser-sessions.ts';
@@ -241,6 +242,16 @@ describe.each(testStores())('confirmations on $kind', ({ open }) => {
       address: '192.0.2.7',
       machine: null,
       ageSeconds: 0,
+    });
+  });
+
+  it('does not let long names push the rest of the sentence off the page', async () => {
+    await opened.store.transaction({ role: 'system', orgId: null }, (tx) =>
+      updatePerson(tx, admin.userId, { name: 'a'.repeat(250), email: '' }),
+    );
+    const summary = `${`${admin.userId} `.repeat(20)}for the agents "every"`;
+    expect(await refusal(confirmations.ask(owner, { ...addAcme, summary }))).toMatchObject({
+      code: 'KX_REQUEST_INVALID',
     });
   });
 

@@ -169,17 +169,15 @@ async function ask(
 ): Promise<KontextError> {
   const { orgId, userId } = caller;
   refuseBeyond(await deps.limiter.count(confirmationsAsked, userId), 'too many confirmations were asked for');
-  if (wanted.summary.length > maxSummaryLength) {
-    throw new KontextError('KX_REQUEST_INVALID', 'the request is too long to be confirmed by a person', {
-      why: `said in words it takes ${wanted.summary.length} characters of ${maxSummaryLength}`,
-    });
-  }
+  if (wanted.summary.length > maxSummaryLength) throw tooLong(wanted.summary.length);
   const nowMs = deps.nowMs();
   const [id, token] = [createId('cnf', nowMs), randomBytes(32).toString('base64url')];
   const requesterGrantHash = hashOidcId('Grant', caller.grantId);
   const { action, address } = wanted;
   await deps.store.transaction({ role: 'app', orgId }, async (tx) => {
     const summary = await nameMembers(tx, wanted.summary);
+    // Once more, with the names in it: the page cuts what is longer, and people choose their names.
+    if (summary.length > maxSummaryLength) throw tooLong(summary.length);
     const machine = await findLoginMachine(tx, requesterGrantHash);
     await insertConfirmation(tx, {
       ...{ id, orgId, userId, action, summary, requesterGrantHash, machine, address },
@@ -273,6 +271,11 @@ const invalid = (reason: string, why: string): KontextError =>
   new KontextError('KX_CONFIRMATION_INVALID', 'the confirmation cannot be used', {
     why,
     details: { failure_reason: reason },
+  });
+
+const tooLong = (length: number): KontextError =>
+  new KontextError('KX_REQUEST_INVALID', 'the request is too long to be confirmed by a person', {
+    why: `said in words it takes ${length} characters of ${maxSummaryLength}`,
   });
 
 const notFound = (): KontextError =>

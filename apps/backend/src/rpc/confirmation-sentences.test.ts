@@ -3,6 +3,7 @@ import {
   AddIdentityProviderRequestSchema,
   AddProviderRequestSchema,
   AttachProviderRequestSchema,
+  ClientAuth,
   DetachProviderRequestSchema,
   DisableAgentRequestSchema,
   InviteMemberRequestSchema,
@@ -33,7 +34,19 @@ describe('the sentence a person confirms', () => {
           clientSecret: 'planted',
         }),
       ),
-      'add the provider "acme" (kind oauth2, token endpoint "https://acme.example/token", client id "id", scopes "a b", for the agents "claude")',
+      'add the provider "acme" (kind oauth2, token endpoint "https://acme.example/token", client id "id", scopes "a b", with a client secret, for the agents "claude" with any scope, without asking in each session, for logins of any age, leases as long as the agent may have them)',
+    ],
+    [
+      sentence.addProvider(
+        create(AddProviderRequestSchema, {
+          provider: {
+            ...{ name: 'acme', kind: ProviderKind.STATIC, clientAuth: ClientAuth.NONE },
+            agents: [{ agent: 'claude', scopes: ['a', 'b'] }, { agent: 'run' }],
+            ...{ needsApproval: true, maxLoginAgeSeconds: 3600, leaseTtlSeconds: 600 },
+          },
+        }),
+      ),
+      'add the provider "acme" (kind static, client authentication none, for the agents "claude" up to "a" "b", "run" with any scope, asking a person in each session, for logins of at most 3600 s, leases of at most 600 s)',
     ],
     [
       sentence.removeProvider(create(RemoveProviderRequestSchema, { name: 'acme', force: true })),
@@ -88,6 +101,17 @@ describe('the sentence a person confirms', () => {
       'let "https://id.example" ("corp", client id "k") vouch for people for "example.com", admitting new members without an invitation, with the groups "ops" as "owner"',
     ],
     [
+      sentence.addIdentityProvider(
+        create(AddIdentityProviderRequestSchema, {
+          identityProvider: {
+            ...{ name: 'corp', issuer: 'https://id.example', clientId: 'k', clientAuth: 'none' },
+            ...{ groupsClaim: 'nickname', scopes: ['openid', 'profile'], revalidateSeconds: 60 },
+          },
+        }),
+      ),
+      'let "https://id.example" ("corp", client id "k") vouch for people, admitting whom somebody invited, read from the claim "nickname", scopes "openid" "profile", client authentication "none", asked again after 60 s',
+    ],
+    [
       sentence.removeIdentityProvider(create(RemoveIdentityProviderRequestSchema, { name: 'corp' })),
       'remove the identity provider "corp" and end the logins it vouched for',
     ],
@@ -101,6 +125,36 @@ describe('the sentence a person confirms', () => {
     const message = create(PutSecretRequestSchema, { provider: 'acme', name, shared: true });
     expect(sentence.putSecret(message)).toBe(
       'store a secret for "acme/x\\", for you alone. \\"", shared with the whole organisation',
+    );
+  });
+
+  it('shows settings as they will be read: the last of two members, letters instead of their escapes', () => {
+    const settingsJson = String.raw`{"base":"https://git.example","base":"https://\u0065vil.example"}`;
+    const message = create(AddProviderRequestSchema, { provider: { name: 'git', settingsJson } });
+    expect(sentence.addProvider(message)).toContain('settings {"base":"https://evil.example"}');
+    expect(sentence.addProvider(message)).not.toContain('git.example');
+    const broken = create(AddProviderRequestSchema, { provider: { settingsJson: '{"base"' } });
+    expect(sentence.addProvider(broken)).toContain(String.raw`settings "{\"base\""`);
+  });
+
+  it('lets no letter of another alphabet pass in an address', () => {
+    const lookalike = 'https://g\u0456thub.com/token';
+    const escaped = String.raw`"https://g\u0456thub.com/token"`;
+    const provider = {
+      name: 'git',
+      tokenEndpoint: lookalike,
+      settingsJson: JSON.stringify({ base: lookalike }),
+    };
+    const said = sentence.addProvider(create(AddProviderRequestSchema, { provider }));
+    expect(said).toContain(`token endpoint ${escaped}`);
+    expect(said).toContain(`settings {"base":${escaped}}`);
+    const identityProvider = { issuer: lookalike, emailDomains: ['\u0430cme.com'] };
+    expect(
+      sentence.addIdentityProvider(create(AddIdentityProviderRequestSchema, { identityProvider })),
+    ).toMatch(/^[ -~]+$/);
+    const email = '\u0430nn@acme.example';
+    expect(sentence.inviteMember(create(InviteMemberRequestSchema, { email }))).toBe(
+      String.raw`invite "\u0430nn@acme.example" as "member"`,
     );
   });
 

@@ -21,20 +21,25 @@ import type {
   SetMemberRequest,
   SuspendMemberRequest,
 } from '@kontext/protocol';
-import { ProviderKind } from '@kontext/protocol';
+import { ClientAuth, ProviderKind } from '@kontext/protocol';
 import type { Caller } from '../caller.ts';
 
 /** A text of the request in quotes; quotes and control characters in it are escaped. */
 const quote = (text: string): string => JSON.stringify(text);
+/** What an address, an id or a setting holds beyond ASCII is escaped: a Cyrillic letter must not pass for a Latin one. */
+const quoteAscii = (text: string): string => toAscii(quote(text));
+const toAscii = (text: string): string =>
+  text.replace(/[^\x20-\x7e]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 const quoteAll = (texts: readonly string[]): string => texts.map(quote).join(' ');
 
 /** Of a provider. */
-export function addProvider({ provider }: AddProviderRequest): string {
+export function addProvider({ provider, clientSecret }: AddProviderRequest): string {
   if (provider === undefined) return 'add a provider without a name';
-  return `add the provider ${quote(provider.name)} (${facts(provider).join(', ')})`;
+  const said = [...facts(provider, clientSecret !== ''), ...bounds(provider)];
+  return `add the provider ${quoteAscii(provider.name)} (${said.join(', ')})`;
 }
 
-function facts(provider: Provider): readonly string[] {
+function facts(provider: Provider, hasSecret: boolean): readonly string[] {
   const { catalogueId, issuer, tokenEndpoint, authorizationEndpoint, revocationEndpoint } = provider;
   const named = [
     ['from the catalogue entry', catalogueId],
@@ -44,13 +49,46 @@ function facts(provider: Provider): readonly string[] {
     ['revocation endpoint', revocationEndpoint],
     ['client id', provider.clientId],
     ['scopes', provider.scopes.join(' ')],
-    ['settings', provider.settingsJson],
   ] as const;
-  const said = named.filter(([, value]) => value !== '').map(([name, value]) => `${name} ${quote(value)}`);
-  const agents = quoteAll(provider.agents.map(({ agent }) => agent));
-  const kind = (ProviderKind[provider.kind] ?? 'unknown').toLowerCase();
-  return [`kind ${kind}`, ...said, ...(agents === '' ? [] : [`for the agents ${agents}`])];
+  const said = named
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name} ${quoteAscii(value)}`);
+  const settings = provider.settingsJson === '' ? [] : [`settings ${readSettings(provider.settingsJson)}`];
+  const auth =
+    provider.clientAuth === 0 ? [] : [`client authentication ${nameOf(ClientAuth, provider.clientAuth)}`];
+  const secret = hasSecret ? ['with a client secret'] : [];
+  return [`kind ${nameOf(ProviderKind, provider.kind)}`, ...said, ...auth, ...secret, ...settings];
 }
+
+/** As they will be read: of a member that stands there twice the last one counts, and an escaped letter is that letter. */
+function readSettings(text: string): string {
+  try {
+    return toAscii(JSON.stringify(JSON.parse(text)));
+  } catch {
+    return quoteAscii(text);
+  }
+}
+
+/** Who gets its credentials, and under which conditions. */
+function bounds({ agents, needsApproval, maxLoginAgeSeconds, leaseTtlSeconds }: Provider): readonly string[] {
+  const attached = agents.map(({ agent, scopes }) => `${quoteAscii(agent)} ${upTo(scopes)}`);
+  return [
+    attached.length === 0
+      ? 'for the agents this backend attaches by itself'
+      : `for the agents ${attached.join(', ')}`,
+    needsApproval ? 'asking a person in each session' : 'without asking in each session',
+    maxLoginAgeSeconds === 0 ? 'for logins of any age' : `for logins of at most ${maxLoginAgeSeconds} s`,
+    leaseTtlSeconds === 0
+      ? 'leases as long as the agent may have them'
+      : `leases of at most ${leaseTtlSeconds} s`,
+  ];
+}
+
+const upTo = (scopes: readonly string[]): string =>
+  scopes.length === 0 ? 'with any scope' : `up to ${scopes.map(quoteAscii).join(' ')}`;
+
+const nameOf = (names: Readonly<Record<number, string>>, value: number): string =>
+  (names[value] ?? 'unknown').toLowerCase();
 
 /** Of taking a provider away. */
 export const removeProvider = ({ name, force }: RemoveProviderRequest): string =>
@@ -58,7 +96,7 @@ export const removeProvider = ({ name, force }: RemoveProviderRequest): string =
 
 /** Of letting an agent have a provider's credentials. */
 export const attachProvider = ({ provider, agent, scopes }: AttachProviderRequest): string =>
-  `let the agent ${quote(agent)} have credentials of ${quote(provider)}, ${scopes.length === 0 ? 'with any scope' : `up to ${quoteAll(scopes)}`}`;
+  `let the agent ${quoteAscii(agent)} have credentials of ${quoteAscii(provider)}, ${upTo(scopes)}`;
 
 /** Of taking that back. */
 export const detachProvider = ({ provider, agent }: DetachProviderRequest): string =>
@@ -90,16 +128,26 @@ export const suspendMember = ({ userId, restore }: SuspendMemberRequest): string
 
 /** Of an invitation. */
 export const inviteMember = ({ email, role, groups }: InviteMemberRequest): string =>
-  `invite ${quote(email)} as ${quote(role || 'member')}${groups.length === 0 ? '' : `, with the groups ${quoteAll(groups)}`}`;
+  `invite ${quoteAscii(email)} as ${quote(role || 'member')}${groups.length === 0 ? '' : `, with the groups ${quoteAll(groups)}`}`;
 
 /** Of an identity provider: whoever it vouches for can log in. */
 export function addIdentityProvider({ identityProvider: wanted }: AddIdentityProviderRequest): string {
   if (wanted === undefined) return 'add an identity provider without a name';
   const roles = Object.entries(wanted.groupRoles).map(([group, role]) => `${quote(group)} as ${quote(role)}`);
-  const domains = wanted.emailDomains.length === 0 ? '' : ` for ${quoteAll(wanted.emailDomains)}`;
-  const admits = wanted.admitsNewMembers ? ', admitting new members without an invitation' : '';
-  const mapped = roles.length === 0 ? '' : `, with the groups ${roles.join(', ')}`;
-  return `let ${quote(wanted.issuer)} (${quote(wanted.name)}, client id ${quote(wanted.clientId)}) vouch for people${domains}${admits}${mapped}`;
+  const { groupsClaim, scopes, clientAuth, revalidateSeconds } = wanted;
+  const domains =
+    wanted.emailDomains.length === 0 ? '' : ` for ${wanted.emailDomains.map(quoteAscii).join(' ')}`;
+  const parts = [
+    wanted.admitsNewMembers
+      ? 'admitting new members without an invitation'
+      : 'admitting whom somebody invited',
+    ...(roles.length === 0 ? [] : [`with the groups ${roles.join(', ')}`]),
+    ...(groupsClaim === '' ? [] : [`read from the claim ${quoteAscii(groupsClaim)}`]),
+    ...(scopes.length === 0 ? [] : [`scopes ${scopes.map(quoteAscii).join(' ')}`]),
+    ...(clientAuth === '' ? [] : [`client authentication ${quoteAscii(clientAuth)}`]),
+    ...(revalidateSeconds === 0 ? [] : [`asked again after ${revalidateSeconds} s`]),
+  ];
+  return `let ${quoteAscii(wanted.issuer)} (${quoteAscii(wanted.name)}, client id ${quoteAscii(wanted.clientId)}) vouch for people${domains}, ${parts.join(', ')}`;
 }
 
 /** Of its end. */
