@@ -15,15 +15,15 @@ export function html(parts: TemplateStringsArray, ...children: readonly Child[])
 }
 
 /**
- * Makes text from outside fit to be shown to a person who decides by it: control, bidi and invisible characters become
- * visible (`\u202e`), length is capped.
+ * Makes text from outside fit to be shown to a person who decides by it: control, bidi and invisible characters, blanks but the
+ * space, and marks piled up on one letter become visible (`\u202e`), length is capped.
  *
  * @param maxLength In UTF-16 units, default 120.
  */
 export function visible(text: string, maxLength = 120): string {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
   return cut.replace(
-    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}|(?<=\p{M}{2})\p{M}/gu,
     (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -93,4 +93,16 @@ describe('visible', () => {
   it('cuts long text', () => {
     expect(visible('x'.repeat(500))).toBe(`${'x'.repeat(120)}…`);
   });
+
+  it.each(['\u3164', '\u115f', '\u2800', '\u00a0', '\u3000', '\u034f', '\ufe0f'])(
+    'shows a letter that looks like nothing, and every blank but the space: %j',
+    (nothing) => {
+      expect(visible(`a${nothing} b`)).toBe(`a\\u${nothing.charCodeAt(0).toString(16).padStart(4, '0')} b`);
+    },
+  );
+
+  it('lets no marks pile up over their neighbours, and leaves letters as people write them', () => {
+    expect(visible(`a${'\u0336'.repeat(9)}`)).toBe(`a\u0336\u0336${'\\u0336'.repeat(7)}`);
+    for (const name of ['Zoë', 'Zoe\u0308', 'Nguyễn', 'हिन्दी', '한국어']) expect(visible(name)).toBe(name);
+  });
 });
