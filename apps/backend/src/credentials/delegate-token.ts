@@ -11,17 +11,17 @@ import {
 import { Secret } from '@kontext/redaction';
 import { appendServerEvent, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
+import { lockServerStream } from '../store/queries/audit-streams.ts';
 import {
-  findAgentById,
   holdLease,
-  holdSession,
+  holdSessionWithAgent,
   insertLeases,
   listAttachments,
 } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
-import { requireAgent } from './load-and-lease.ts';
+import { requireLive } from './load-and-lease.ts';
 import { type Outcome, refusedWith } from './outcome.ts';
 import type { SubjectDeps } from './verify-subject.ts';
 
@@ -63,11 +63,18 @@ export async function delegateToken(
     });
   const now = new Date(deps.nowMs());
   const made = await deps.store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
-    const { agent, parent, decision } = await decide(tx, request, sessionId, now);
+    // The stream is locked together with the rest: the decision takes no time, and on Postgres all of it is one round trip.
+    const [{ agent, parent, decision }, stream] = await Promise.all([
+      decide(tx, request, sessionId, now),
+      lockServerStream(tx, caller.orgId, sessionId),
+    ]);
     const lease = decision.ok ? makeLease(deps, request, { sessionId, agent, parent, decision, now }) : null;
-    if (lease !== null) await insertLeases(tx, [lease]);
     const event = toEvent(request, agent.name, decision, lease);
-    const { eventHash } = await appendServerEvent(tx, { orgId: caller.orgId, sessionId }, event, now);
+    const at = { orgId: caller.orgId, sessionId, ...(stream === null ? {} : { made: stream }) };
+    const [{ eventHash }] = await Promise.all([
+      appendServerEvent(tx, at, event, now),
+      insertLeases(tx, lease === null ? [] : [lease]),
+    ]);
     return { decision, lease, serverEventHash: eventHash };
   });
   deps.appended.notify(caller.orgId);
@@ -83,13 +90,13 @@ async function decide(
   sessionId: string,
   now: Date,
 ) {
-  const session = isId('ses', sessionId) ? await holdSession(tx, sessionId) : null;
-  if (session?.userId !== caller.userId)
-    throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
-  if (session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
-  const agent = requireAgent(await findAgentById(tx, session.agentId));
   const delegation = caller.delegation ?? null;
-  const parent = delegation === null ? null : await holdLease(tx, delegation.leaseId);
+  const [held, parent, attached] = await Promise.all([
+    isId('ses', sessionId) ? holdSessionWithAgent(tx, sessionId) : null,
+    delegation === null ? null : holdLease(tx, delegation.leaseId),
+    listAttachments(tx, { sessionId }),
+  ]);
+  const agent = requireLive(held, caller.userId);
   if (delegation !== null && parent === null)
     throw new KontextError('KX_SUBJECT_INVALID', 'what is exchanged from has ended');
   const subject =
@@ -101,7 +108,7 @@ async function decide(
         };
   const decision = decideDelegation({
     ...{ subject, actor: agent.id, wanted: scopes, wantedSeconds: ttlSeconds, agent },
-    attached: await listAttachments(tx, agent.id),
+    attached,
   });
   return { agent, parent, decision };
 }

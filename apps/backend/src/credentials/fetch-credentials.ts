@@ -87,7 +87,7 @@ async function fetchConnections(
   const keys =
     staticIds.length === 0
       ? new Map<string, SecretOfConnection>()
-      : await deps.store.transaction({ role: 'app', orgId }, (tx) => findSecretsOf(tx, staticIds));
+      : await deps.store.single({ role: 'app', orgId }, (tx) => findSecretsOf(tx, staticIds));
   const results = await mapBounded([...kinds], concurrency, async ([id, kind]) => {
     const fetched = kind === 'static' ? fetchKey(deps, keys.get(id)) : fetchToken(deps, orgId, id);
     return [id, await fetched.catch((error: unknown): Fetched => ({ error }))] as const;

@@ -3,11 +3,10 @@ import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
 import type { ConnectionRow } from '../store/queries/connections.ts';
 import {
-  findAgentById,
   findProviderFacts,
   findUsableConnections,
   holdLease,
-  holdSession,
+  holdSessionWithAgent,
   insertLeases,
   listProviderNames,
 } from '../store/queries/issued-leases.ts';
@@ -64,9 +63,13 @@ export async function loadAndLease(
   const { caller, wanted, dryRun } = request;
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
     const now = new Date(nowMs());
-    const agent = await findActingAgent(tx, request);
-    const parent = await holdSource(tx, request);
-    const facts = { ...(await loadFacts(tx, deps, request, agent, now)), minters };
+    // None waits for the answer of another: on Postgres all of them are one round trip.
+    const [agent, parent, rows] = await Promise.all([
+      findActingAgent(tx, request),
+      holdSource(tx, request),
+      loadRows(tx, request),
+    ]);
+    const facts = { ...(await toFacts(tx, deps, request, { agent, ...rows }, now)), minters };
     const leases: LeaseRow[] = [];
     const plans = new Map<string, string>();
     const items = wanted.map((one): BatchItem => {
@@ -134,12 +137,21 @@ function planMint(
 
 async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<BatchAgent> {
   if (sessionId === null) return requireAgent(await findAgent(tx, caller.orgId, sessionlessAgent));
-  const session = isId('ses', sessionId) ? await holdSession(tx, sessionId) : null;
-  if (session?.userId !== caller.userId) {
+  const held = isId('ses', sessionId) ? await holdSessionWithAgent(tx, sessionId) : null;
+  return requireLive(held, caller.userId);
+}
+
+/**
+ * The agent of a session that is live, and the user's own.
+ *
+ * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, and what {@link requireAgent} throws.
+ */
+export function requireLive(held: Awaited<ReturnType<typeof holdSessionWithAgent>>, userId: string) {
+  if (held?.session.userId !== userId) {
     throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
   }
-  if (session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
-  return requireAgent(await findAgentById(tx, session.agentId));
+  if (held.session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
+  return requireAgent(held.agent);
 }
 
 /**
@@ -163,22 +175,31 @@ async function holdSource(tx: Tx, { source, sessionId }: ExchangeRequest): Promi
   throw new KontextError('KX_SUBJECT_INVALID', 'what is exchanged from has ended');
 }
 
-async function loadFacts(
+interface FactRows {
+  readonly providers: Awaited<ReturnType<typeof findProviderFacts>>;
+  readonly rows: readonly ConnectionRow[];
+}
+
+async function loadRows(tx: Tx, { caller, sessionId, wanted }: ExchangeRequest): Promise<FactRows> {
+  const { userId, orgId } = caller;
+  const names = lookupNames(wanted);
+  const agent = sessionId === null ? { orgId, name: sessionlessAgent } : { sessionId };
+  const [providers, rows] = await Promise.all([
+    findProviderFacts(tx, orgId, agent, names),
+    findUsableConnections(tx, { orgId, userId }, names),
+  ]);
+  return { providers, rows };
+}
+
+async function toFacts(
   tx: Tx,
   deps: ExchangeDeps,
   request: ExchangeRequest,
-  agent: BatchAgent,
+  { agent, providers, rows }: FactRows & { readonly agent: BatchAgent },
   now: Date,
 ): Promise<Omit<BatchFacts, 'minters'>> {
   const { caller, wanted, source = null } = request;
-  const { userId, orgId, authAt } = caller;
-  const names = lookupNames(wanted);
-  const providers = await findProviderFacts(tx, orgId, agent.id, names);
-  const rows = await findUsableConnections(
-    tx,
-    userId,
-    [...providers.values()].map(({ provider }) => provider.id),
-  );
+  const { orgId, authAt } = caller;
   const connections = new Map<string, ConnectionRow[]>();
   for (const row of rows) {
     const known = connections.get(row.providerId);

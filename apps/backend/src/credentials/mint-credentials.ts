@@ -105,9 +105,9 @@ async function findUserToken(
 ): Promise<Secret> {
   const missing = () => new KontextError('KX_CONNECTION_MISSING', `${providerName} is not connected`);
   const connection = await store.transaction({ role: 'app', orgId }, async (tx) => {
-    const provider = (await findProviderFacts(tx, orgId, '', [providerName])).get(providerName)?.provider;
+    const provider = (await findProviderFacts(tx, orgId, null, [providerName])).get(providerName)?.provider;
     if (provider?.kind !== 'oauth2') throw missing();
-    const own = (await findUsableConnections(tx, userId, [provider.id])).filter(
+    const own = (await findUsableConnections(tx, { orgId, userId }, [provider.name])).filter(
       (one) => one.userId === userId,
     );
     const choice = chooseConnection(own, '');

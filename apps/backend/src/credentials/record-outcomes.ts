@@ -1,5 +1,6 @@
 import { refuseDisconnected } from '@kontext/oauth';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
+import { lockServerStream } from '../store/queries/audit-streams.ts';
 import { activateLeases, keepSecrets, touchConnections } from '../store/queries/issued-leases.ts';
 import { endRenewedLeases, endUnissuedLeases, endUnmadeLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
@@ -38,7 +39,11 @@ export async function recordOutcomes(
       tx,
       fetched.flatMap(({ kept }) => kept ?? []),
     );
-    const active = await activate(tx, fetched, now);
+    const [active, stream] = await Promise.all([
+      activate(tx, fetched, now),
+      // Locked after the leases, as everybody does who ends them.
+      lockServerStream(tx, caller.orgId, sessionId),
+    ]);
     const late = fetched.some(({ outcome }) => outcome.ok && !active.has(outcome.leaseId))
       ? await whyLate(tx, sessionId)
       : null;
@@ -53,9 +58,12 @@ export async function recordOutcomes(
     await endUnmadeLeases(tx, idsOf(failed.filter((one) => one.nothingMade)), 'not_issued', now);
     await endRenewedLeases(tx, renewedBy(request, final), now);
     const used = final.flatMap(({ outcome }) => (outcome.ok ? [outcome.connectionId] : []));
-    await touchConnections(tx, [...new Set(used)], now);
     const events = final.map((one) => toEvent(request, agent, one));
-    const refs = await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
+    const at = { orgId: caller.orgId, sessionId, ...(stream === null ? {} : { made: stream }) };
+    const [refs] = await Promise.all([
+      appendServerEvents(tx, at, events, now),
+      touchConnections(tx, [...new Set(used)], now),
+    ]);
     const serverEventHash = sessionId === null ? null : (refs.at(-1)?.eventHash ?? null);
     return { outcomes: final.map(({ outcome }) => outcome), serverEventHash };
   });
