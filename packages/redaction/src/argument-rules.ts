@@ -85,6 +85,8 @@ export const commandRules: readonly Rule[] = commands.map((spec) => ({
       const to = scan.runs.endOf(argument, from);
       if (to === from || ['|', ';', '&&', '||', '&'].includes(scan.text(from, Math.min(to, from + 3))))
         return to;
+      // `mysql app; mkdir -pv x` is two commands.
+      if (scan.char(to - 1) === ';') return to;
       at = scan.hasAt(from, spec.option) ? Math.max(to, matchOption(scan, spec, from, to)) : to;
     }
     return at;

@@ -87,8 +87,11 @@ export class PayloadRun {
   }
 
   #redactLeaf(text: string, strength: NameStrength | null): string {
-    if (strength === null || !isQuotedSecret(text, strength)) return this.redactString(text);
-    return this.#replaceLeaf();
+    if (strength === null) return this.redactString(text);
+    if (isQuotedSecret(text, strength)) return this.#replaceLeaf();
+    // What a rule leaves of it may look like a secret where the whole did not.
+    const redacted = this.redactString(text);
+    return redacted !== text && isQuotedSecret(redacted, strength) ? this.#replaceLeaf() : redacted;
   }
 
   #redactNumber(value: number | bigint, strength: NameStrength | null): unknown {
@@ -144,6 +147,6 @@ function strengthOfPair(value: object): NameStrength | null {
 
 /** A label such as `"password": "Password"` says nothing. */
 const isLabel = (key: string, item: unknown): boolean =>
-  typeof item === 'string' && item.length <= MAX_KEY && bareName(item) === bareName(key);
+  typeof item === 'string' && /^[\w -]{1,256}$/.test(item) && bareName(item) === bareName(key);
 
 const bareName = (text: string): string => text.toLowerCase().replace(/[^a-z0-9]/g, '');
