@@ -104,7 +104,9 @@ describe('status', () => {
     'backend',
     'error',
     'issuer',
+    'live',
     'loggedIn',
+    'login',
     'loginStore',
     'org',
     'policyKeyPinned',
@@ -252,7 +254,8 @@ describe('a backend behind TLS', () => {
     const env = { NODE_EXTRA_CA_CERTS: fileURLToPath(pem('self-signed-cert.pem')) };
     expect((await program.run(home, ['login'], { env })).exitCode).toBe(0);
     expect((await program.run(home, ['status'], { env })).exitCode).toBe(0);
-    expect(secure.calls).toHaveLength(2);
+    // One of the login; the caller and the live sessions of the status.
+    expect(secure.calls).toHaveLength(3);
   });
 
   it('is refused when nobody vouches for it, with the setting that helps', async () => {

@@ -240,7 +240,7 @@ describe.each(testStores())('connecting and exchanging over the wire on $kind', 
     test.each<[string, Record<string, string>, number, string, string | undefined]>([
       ['no target', {}, 400, 'invalid_request', undefined],
       ['both targets', { audience: 'acme', resource }, 400, 'invalid_request', undefined],
-      ['a resource', { resource }, 400, 'invalid_request', undefined],
+      ['a foreign resource', { resource }, 400, 'invalid_target', 'unknown_provider_handle'],
       ['an actor', { audience: 'acme', actor_token: 'x' }, 400, 'invalid_request', undefined],
       [
         'a subject that is garbage',
