@@ -80,8 +80,12 @@ export function decideWanted(
   const mint = found?.attached === true ? findMint(found, wanted, facts.minters) : null;
   if (mint !== null && 'refusal' in mint) return mint;
   const choice = mint === null ? chooseConnection(candidates, wanted.resource) : chooseMinting(candidates);
-  const decision = decideExchange(toExchangeFacts(wanted, facts, found, choice, left, mint));
+  const exchange = toExchangeFacts(wanted, facts, found, choice, left, mint);
+  const decision = decideExchange(exchange);
   if (!decision.ok) return refusedWith(decision, hintFor(decision.code, wanted, facts));
+  if (mint !== null && decision.scope.length === 0 && isBounded(mint.target, exchange.ceilings)) {
+    return refusedWith(nothingLeft(wanted.provider));
+  }
   if (mint !== null && (decision.expiresInCapSeconds ?? 0) < mint.target.ttlSeconds.min) {
     return refusedWith(tooShort(wanted.provider, mint.target, decision.expiresInCapSeconds));
   }
@@ -106,6 +110,16 @@ function findMint(
     return refusedWith(makeRefusal(error.code, 'invalid_target', null, error.message), error.hint);
   }
 }
+
+/** Whether no scope at all means that the ceilings left none; a minter would read it as everything its target allows. */
+const isBounded = ({ scopes }: MintTarget, ceilings: ExchangeFacts['ceilings']): boolean =>
+  scopes?.length !== 0 &&
+  [scopes, ceilings.subject, ceilings.attachment, ceilings.agent].some((bound) => (bound ?? []).length > 0);
+
+const nothingLeft = (provider: string) => {
+  const message = `the ceilings leave nothing of what ${provider} can make`;
+  return makeRefusal('KX_SCOPE_EXCEEDED', 'invalid_scope', null, message, { scope: '' });
+};
 
 const tooShort = (provider: string, { ttlSeconds }: MintTarget, capSeconds: number | null) => {
   const message = `${provider} makes nothing that ends within ${capSeconds ?? 0} s; the least is ${ttlSeconds.min} s`;

@@ -117,6 +117,18 @@ describe.each(testStores())('credentials minted elsewhere, with a $kind store', 
     expect(await keptSecrets()).toEqual([]);
   });
 
+  test('a ceiling that shares no scope with an entry leaves nothing, not all of it', async () => {
+    await addGithub();
+    const before = github.tokens.size;
+    const bound = { agent: 'claude', scopes: ['issues:read'] };
+    await backend().connections.attachProvider(org.owner, 'github-app', bound);
+
+    expect(await resolve('github-app', ['web'])).toMatchObject([
+      { ok: false, refusal: { code: 'KX_SCOPE_EXCEEDED', oauthError: 'invalid_scope' } },
+    ]);
+    expect(github.tokens.size).toBe(before);
+  });
+
   test('a refusal is told as one, an outage as one, and neither leaves a token', async () => {
     await addGithub();
     const before = github.tokens.size;
