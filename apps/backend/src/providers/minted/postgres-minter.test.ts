@@ -138,6 +138,11 @@ describe.skipIf(!postgres.available)(`leased roles of Postgres ${postgres.reason
   test.each([
     ['SUPERUSER', ''],
     ['CREATEROLE', ''],
+    // A member may set the template's password, and log in with it for ever.
+    ['LOGIN', ''],
+    ['NOLOGIN IN ROLE pg_execute_server_program', ''],
+    ['NOLOGIN IN ROLE pg_read_server_files', ''],
+    ['NOLOGIN IN ROLE pg_write_server_files', ''],
     ['NOLOGIN', 'GRANT mighty TO '],
   ])('a template that is or may become mighty is refused: %s %s', async (attribute, membership) => {
     const name = `template ${target.database}`;

@@ -41,22 +41,29 @@ export async function makeRole(query: Query, role: RoleToMake): Promise<void> {
 }
 
 /**
+ * Predefined roles that run programs or reach files as the server does. Its documentation equates each with a superuser
+ * (https://www.postgresql.org/docs/current/predefined-roles.html).
+ */
+const mightyRoles = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
+
+/**
  * A member may `SET ROLE` to its template and to what that is a member of. A superuser or a role that makes roles among them
- * would outlive the lease.
+ * would outlive the lease, and so would one that can log in: every role may set its own password.
  */
 async function checkTemplate(query: Query, template: string): Promise<void> {
   const [found] = await query(
-    `SELECT bool_or(r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls) AS mighty
+    `SELECT bool_or(r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolcanlogin
+        OR r.rolname = ANY ($2)) AS mighty
       FROM pg_roles t JOIN pg_roles r ON pg_has_role(t.oid, r.oid, 'MEMBER') WHERE t.rolname = $1
       HAVING count(*) > 0`,
-    [template],
+    [template, mightyRoles],
   );
   if (found === undefined) {
     throw new KontextError('KX_MINT_REFUSED', 'the template role does not exist in the database');
   }
   if (found.mighty !== false) {
     throw new KontextError('KX_MINT_REFUSED', 'the template role may do too much', {
-      why: 'it is, or is a member of, a role with SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS',
+      why: 'it is, or is a member of, a role with LOGIN, SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS, or one that reaches files of the server',
     });
   }
 }
