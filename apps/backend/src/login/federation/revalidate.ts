@@ -24,7 +24,7 @@ import { findLoginProvider, type LoginProvider } from '../../store/queries/ident
 import type { SecretRow } from '../../store/queries/secrets.ts';
 import { endLogins } from '../end-logins.ts';
 import type { RateLimit } from '../rate-limiter.ts';
-import { refreshPerson } from './admit-identity.ts';
+import { lockOwners, refreshPerson } from './admit-identity.ts';
 import { type FederationDeps, systemScope } from './deps.ts';
 import type { UpstreamRefresh, UpstreamTokens } from './relying-party.ts';
 import { parseIdentity, type UpstreamIdentity } from './upstream-identity.ts';
@@ -162,11 +162,13 @@ async function keep(
   const identity =
     claims && parseIdentity({ ...claims, iss: due.iss, sub: due.sub }, found.provider.groupsClaim);
   await deps.store.transaction(systemScope, async (tx) => {
+    await lockOwners(tx, found.provider);
     if (sealed) await replaceRefreshSecret(tx, due, secret.id, sealed);
     await markIdentityValid(tx, due, { validatedAt: now });
     const person = identity && (await lockPerson(tx, due.orgId, due.userId));
-    if (person && saysSomething(identity)) await refreshPerson(tx, found.provider, person, identity);
+    if (person && saysSomething(identity)) await refreshPerson(tx, found.provider, person, identity, now);
   });
+  deps.appended.notify(due.orgId);
 }
 
 /** An answer to a refresh may leave out what the one to the login had: that is no news of the person. */

@@ -47,7 +47,7 @@ export function parseIdentity(claims: Claims, groupsClaim: string): UpstreamIden
     sub,
     email: isVerified ? address : null,
     hasUnverifiedEmail: address !== null && !isVerified,
-    name: shortText(claims.preferred_username) ?? shortText(claims.name),
+    name: chosenName(claims.preferred_username) ?? chosenName(claims.name),
     groups: parseGroups(findClaim(claims, groupsClaim)),
     sid: shortText(claims.sid),
     authAtMs: typeof claims.auth_time === 'number' ? claims.auth_time * 1000 : null,
@@ -57,7 +57,8 @@ export function parseIdentity(claims: Claims, groupsClaim: string): UpstreamIden
 /** An e-mail address in lower case; null for what is none. */
 export function parseEmail(value: unknown): string | null {
   if (typeof value !== 'string' || value.length > 254) return null;
-  const address = value.trim().toLowerCase();
+  // ASCII alone: the Kelvin sign is a `k` in lower case, and an account with it somebody else's.
+  const address = value.trim().replace(/[A-Z]/g, (letter) => letter.toLowerCase());
   return /^[^\s@<>"\\,;:\p{C}]+@[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/u.test(address) ? address : null;
 }
 
@@ -79,6 +80,12 @@ function parseGroups(value: unknown): readonly string[] | null {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   const names = list.map(shortText).filter((name): name is string => name !== null);
   return [...new Set(names)].slice(0, maxGroups);
+}
+
+/** People choose these names themselves: one must not pass for the verified address of somebody else. */
+function chosenName(value: unknown): string | null {
+  const text = shortText(value);
+  return text?.includes('@') ? null : text;
 }
 
 function shortText(value: unknown): string | null {
