@@ -4,7 +4,7 @@ import type { BrowserAccount, BrowserSession } from '../login/browser-sessions.t
 import { type Confirmations, freshLoginSeconds } from '../login/confirmations.ts';
 import { confirmationsOpened, type RateLimiter, refuseBeyond } from '../login/rate-limiter.ts';
 import { acceptForms } from './form.ts';
-import { errorPage, type PageKit } from './page-kit.ts';
+import { errorPage, type PageKit, setRetryAfter } from './page-kit.ts';
 import { confirmPage } from './pages/confirm-page.ts';
 import { messagePage } from './pages/message-page.ts';
 
@@ -39,8 +39,7 @@ export async function registerConfirm(app: FastifyInstance, options: ConfirmPage
     scope.setErrorHandler((err, request, reply) => {
       const { status, page } = errorPage(err);
       if (status >= 500) request.log.error({ err }, 'the confirmation page failed');
-      const wait = err instanceof KontextError ? err.details.retry_after_seconds : undefined;
-      if (wait !== undefined) reply.header('retry-after', wait);
+      setRetryAfter(reply, err);
       return kit.send(reply, page, status);
     });
 

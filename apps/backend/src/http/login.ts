@@ -3,7 +3,7 @@ import { type BrowserSession, browserLoginSeconds, passcodeAcr } from '../login/
 import type { Federation } from '../login/federation/federation.ts';
 import type { LocalLogins } from '../login/local-login.ts';
 import { acceptForms, type Form } from './form.ts';
-import { errorPage, type PageKit, safeReturnTo } from './page-kit.ts';
+import { errorPage, type PageKit, safeReturnTo, setRetryAfter } from './page-kit.ts';
 import { pageCss } from './pages/layout.ts';
 import { chooseProviderPage, type LoginFields, type LoginPageInput, loginPage } from './pages/login-page.ts';
 import { messagePage } from './pages/message-page.ts';
@@ -47,6 +47,7 @@ export async function registerLogin(app: FastifyInstance, options: LoginOptions)
     scope.setErrorHandler((err, request, reply) => {
       const { status, page } = errorPage(err);
       if (status >= 500) request.log.error({ err }, 'the login page failed');
+      setRetryAfter(reply, err);
       return kit.send(reply, page, status);
     });
 
@@ -68,7 +69,7 @@ export async function registerLogin(app: FastifyInstance, options: LoginOptions)
       const form = kit.form(request, session);
       const fields = fieldsOf(session, form.get('return_to'), form.get('max_age'));
       const organisation = (form.get('organisation') ?? '').trim().slice(0, 254);
-      const found = (await options.federation?.find(organisation)) ?? [];
+      const found = (await options.federation?.find(organisation, request.ip)) ?? [];
       const [first] = found;
       if (first === undefined) {
         const error = 'no organisation of that name or e-mail domain logs in here';

@@ -110,6 +110,12 @@ export function errorPage(error: unknown): { readonly status: number; readonly p
   };
 }
 
+/** RFC 9110 §10.2.3: how long to wait, where a limit refused the request. */
+export function setRetryAfter(reply: FastifyReply, error: unknown): void {
+  const wait = error instanceof KontextError ? error.details.retry_after_seconds : undefined;
+  if (wait !== undefined) reply.header('retry-after', wait);
+}
+
 function statusOf(error: KontextError): number {
   const byRpcCode: Readonly<Record<string, number>> = {
     invalid_argument: 400,

@@ -32,6 +32,8 @@ export const wrongUserCode: RateLimit = { name: 'user-code', limit: 5, windowSec
 export const wrongPasscode: RateLimit = { name: 'passcode', limit: 10, windowSeconds: 900 };
 /** Device authorization requests of one address. */
 export const deviceRequests: RateLimit = { name: 'device', limit: 60, windowSeconds: 60 };
+/** Organisations looked for by one address: which e-mail domains log in here is not to be tried out. */
+export const organisationLookups: RateLimit = { name: 'organisation', limit: 30, windowSeconds: 60 };
 /** Confirmation pages opened or answered by one person. */
 export const confirmationsOpened: RateLimit = { name: 'confirm-page', limit: 120, windowSeconds: 600 };
 

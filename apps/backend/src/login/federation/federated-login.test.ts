@@ -6,6 +6,7 @@ import { createTestOrganisation } from '../../organisations/test-organisation.ts
 import { identities, memberships, users } from '../../store/schema.ts';
 import { testStores } from '../../store/test-stores.ts';
 import { pollDevice, startDevice } from '../../test-login.ts';
+import { organisationLookups } from '../rate-limiter.ts';
 import { systemScope } from './deps.ts';
 import { type FederationRoom, startFederationRoom, walkLogin } from './test-room.ts';
 
@@ -81,6 +82,27 @@ describe.each(testStores())('logging in through an identity provider on $kind', 
     expect(unknown.status).toBe(404);
     expect(unknown.html).toContain('no organisation of that name or e-mail domain logs in here');
     expect(unknown.html).toContain('nobody@elsewhere.test');
+  });
+
+  test('lets nobody try out which organisations there are', async () => {
+    await room.addProvider({ emailDomains: ['hidden.test'] });
+    const { limiter } = room.deps;
+    const here = '127.0.0.1';
+    const look = async () => {
+      const browser = createBrowser();
+      const login = await browser.open(`${room.app.apiUrl}/login`);
+      const form = login.forms.find(({ action }) => action === '/login/organisation')!;
+      const used = await countUntilRefused(() => limiter.count(organisationLookups, here));
+      const page = await browser.submit(login, form, { organisation: 'hidden.test' });
+      for (let i = 0; i <= used; i += 1) await limiter.giveBack(organisationLookups, here);
+      return page;
+    };
+    // The window may end in between, once.
+    const first = await look();
+    const page = first.status === 429 ? first : await look();
+    expect(page).toMatchObject({ status: 429 });
+    expect(page.html).not.toContain('hidden.test');
+    expect(Number(page.headers.get('retry-after'))).toBeGreaterThan(0);
   });
 
   test.each([
@@ -385,3 +407,9 @@ describe.each(testStores())('logging in through an identity provider on $kind', 
     expect(JSON.stringify(dump.rows)).not.toContain(state);
   });
 });
+
+async function countUntilRefused(count: () => Promise<{ readonly allowed: boolean }>): Promise<number> {
+  let counted = 1;
+  while ((await count()).allowed) counted += 1;
+  return counted;
+}

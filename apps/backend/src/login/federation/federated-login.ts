@@ -12,7 +12,7 @@ import {
 } from '../../store/queries/identity-providers.ts';
 import { isUniqueViolation } from '../../store/store-errors.ts';
 import { browserLoginSeconds, federatedAcr, type NewBrowserLogin } from '../browser-sessions.ts';
-import type { RateLimit } from '../rate-limiter.ts';
+import { type RateLimit, refuseBeyond } from '../rate-limiter.ts';
 import { type Admission, admitIdentity } from './admit-identity.ts';
 import { type FederationDeps, loginCallbackUrl, systemScope } from './deps.ts';
 import { parseIdentity, type UpstreamIdentity } from './upstream-identity.ts';
@@ -59,11 +59,7 @@ export interface FinishedLogin {
  */
 export async function beginLogin(deps: FederationDeps, start: LoginStart): Promise<string> {
   const verdict = await deps.limiter.count(loginStarts, start.address);
-  if (!verdict.allowed) {
-    throw new KontextError('KX_RATE_LIMITED', 'too many logins were begun from this address', {
-      why: `wait ${verdict.retryAfterSeconds} s`,
-    });
-  }
+  refuseBeyond(verdict, 'too many logins were begun from this address');
   const found = await deps.store.transaction(systemScope, (tx) =>
     findLoginProvider(tx, start.identityProviderId),
   );

@@ -19,6 +19,7 @@ import {
 
 export type { ProviderChoice };
 
+import { organisationLookups, refuseBeyond } from '../rate-limiter.ts';
 import { createRevalidation, type Revalidation } from './revalidate.ts';
 import { domainOf, parseEmail } from './upstream-identity.ts';
 
@@ -28,8 +29,13 @@ export interface Federation extends Revalidation {
   only(): Promise<ProviderChoice | null>;
   /** Whether there is any. */
   exists(): Promise<boolean>;
-  /** Identity providers of an organisation by its short name, or by an e-mail address or domain of its people. */
-  find(text: string): Promise<readonly ProviderChoice[]>;
+  /**
+   * Identity providers of an organisation by its short name, or by an e-mail address or domain of its people.
+   *
+   * @param address Who asks: a list of names is not to be tried out.
+   * @throws KontextError `KX_RATE_LIMITED`.
+   */
+  find(text: string, address: string): Promise<readonly ProviderChoice[]>;
   /** See {@link beginLogin}. */
   begin(start: LoginStart): Promise<string>;
   /** See {@link finishLogin}. */
@@ -65,7 +71,11 @@ export function createFederation(deps: FederationDeps, fetch: SafeFetch): Federa
       return first !== undefined && second === undefined ? first : null;
     },
     exists: async () => (await read(systemScope, (tx) => listAllProviders(tx, 1))).length > 0,
-    find: (text) => {
+    find: async (text, address) => {
+      refuseBeyond(
+        await deps.limiter.count(organisationLookups, address),
+        'too many organisations were looked for from this address',
+      );
       const wanted = text.trim().toLowerCase();
       const email = parseEmail(wanted);
       const domain = email === null ? wanted : domainOf(email);
