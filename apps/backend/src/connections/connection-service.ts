@@ -1,7 +1,7 @@
 import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
-import type { TokenTest } from '../providers/test-token.ts';
+import type { TokenTest } from '../providers/try-token.ts';
 import {
   type ConnectionOfProvider,
   findListed,

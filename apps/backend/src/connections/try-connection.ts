@@ -1,6 +1,6 @@
 import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
-import { type TokenTest, testToken } from '../providers/test-token.ts';
+import { type TokenTest, testToken } from '../providers/try-token.ts';
 import { type ConnectionOfProvider, findOpenable } from '../store/queries/connections.ts';
 import type { ConnectionDeps } from './deps.ts';
 import type { FreshTokens } from './fresh-tokens.ts';

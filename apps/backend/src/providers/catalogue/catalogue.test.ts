@@ -8,7 +8,7 @@ import { createOAuth2Client, type OAuth2Client } from '../oauth2.ts';
 import { quirksOf } from '../quirks-of.ts';
 import { createSafeFetch } from '../safe-fetch.ts';
 import { settingsSchemas } from '../settings.ts';
-import { testToken } from '../test-token.ts';
+import { testToken } from '../try-token.ts';
 import { catalogue, endpointsOf, findEntry, placesOf } from './catalogue.ts';
 
 const deps = { fetch: createSafeFetch({ allowLoopback: true }), nowMs: Date.now };
