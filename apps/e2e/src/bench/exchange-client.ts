@@ -3,19 +3,21 @@ import { approveDevice } from '@kontext/testkit';
 import type { World } from '../world.ts';
 import { type PreparedRequest, send } from './load.ts';
 
-/** A login of its own with a session, as a client of the wire: no part of the command is in the way. */
+/** A login of its own with sessions, as a client of the wire: no part of the command is in the way. */
 export interface ExchangeClient {
-  /** A token exchange (RFC 8693) with the login's token as subject, inside the session. */
+  /** A token exchange (RFC 8693) with the login's token as subject, inside one of the sessions in turn. */
   exchange(params: Readonly<Record<string, string>>): PreparedRequest;
   /** `ResolveCredentials` of some providers. */
   resolve(providers: readonly string[]): PreparedRequest;
-  /** Keeps session and access token alive; call it before every round. */
+  /** Keeps sessions and access token alive; call it before every round. */
   keepAlive(): Promise<void>;
 }
 
 const form = 'application/x-www-form-urlencoded';
 const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
+/** As many agents at once as there are connections: one session's events are stored one after the other. */
+const sessions = 8;
 /** Access tokens live for 300 s. */
 const refreshAfterMs = 150_000;
 
@@ -37,7 +39,7 @@ function createProver() {
   };
 }
 
-/** Logs in by the device flow with a key of its own, and opens a session. */
+/** Logs in by the device flow with a key of its own, and opens sessions. */
 export async function createExchangeClient({ apiUrl, account, passcode }: World): Promise<ExchangeClient> {
   const prove = createProver();
   const tokenUrl = `${apiUrl}/oauth/token`;
@@ -70,26 +72,25 @@ export async function createExchangeClient({ apiUrl, account, passcode }: World)
     const headers = { 'content-type': 'application/json', authorization, dpop: prove(url, accessToken) };
     return { url, headers, body: JSON.stringify(message) };
   };
-  const opened = JSON.parse(
-    await send(
-      call('SessionService/OpenSession', {
-        agent: 'run',
-        agentVersion: '1',
-        hostname: 'bench',
-        cliVersion: '1',
-      }),
-    ),
-  ) as { session: { id: string } };
-  const sessionId = opened.session.id;
+  const sessionIds: string[] = [];
+  for (let n = 0; n < sessions; n += 1) {
+    const opened = { agent: 'run', agentVersion: '1', hostname: 'bench', cliVersion: '1' };
+    const answer = JSON.parse(await send(call('SessionService/OpenSession', opened))) as {
+      session: { id: string };
+    };
+    sessionIds.push(answer.session.id);
+  }
+  let turn = 0;
+  const nextSession = (): string => sessionIds[turn++ % sessions] ?? '';
   return {
     exchange: (params) =>
       token({
-        ...{ grant_type: tokenExchange, session_id: sessionId, ...params },
+        ...{ grant_type: tokenExchange, session_id: nextSession(), ...params },
         ...{ subject_token: login.access_token, subject_token_type: accessTokenType },
       }),
     resolve: (providers) =>
       call('CredentialService/ResolveCredentials', {
-        sessionId,
+        sessionId: nextSession(),
         placeholders: providers.map((provider) => ({ provider })),
       }),
     keepAlive: async () => {
@@ -98,7 +99,7 @@ export async function createExchangeClient({ apiUrl, account, passcode }: World)
         login = { ...login, ...JSON.parse(await send(refreshed)) };
         loggedInAtMs = performance.now();
       }
-      await send(call('SessionService/HeartbeatSession', { sessionId }));
+      for (const sessionId of sessionIds) await send(call('SessionService/HeartbeatSession', { sessionId }));
     },
   };
 }
