@@ -1,4 +1,13 @@
-import { lstatSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -76,4 +85,14 @@ test('a file that is missing or damaged is not replaced by a new one', () => {
     refusedWith('KX_CONFIG_INVALID'),
   );
   expect(readdirSync(directory)).toEqual(['kek.json']);
+});
+
+// Only root can give a file away.
+test.runIf(process.geteuid?.() === 0)('a key file of another user is refused, whatever its mode', () => {
+  chownSync(path, 12_345, 12_345);
+  expect(() => readKeyFile(path)).toThrow(
+    expect.objectContaining({ code: 'KX_KEK_MISSING', why: 'it belongs to another user' }),
+  );
+  chownSync(path, process.geteuid?.() ?? 0, process.getegid?.() ?? 0);
+  expect(readKeyFile(path).v).toBe(1);
 });

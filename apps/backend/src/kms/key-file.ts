@@ -10,6 +10,7 @@
 import { randomBytes as nodeRandomBytes } from 'node:crypto';
 import {
   closeSync,
+  fstatSync,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -18,6 +19,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -204,16 +206,29 @@ function syncDirectory(path: string): void {
 }
 
 function readText(path: string): string {
+  let file: number | null = null;
   try {
-    const { mode } = statSync(path);
-    // Windows has no such bits: it reports 0666 for every writable file.
-    if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-      throw unusable(path, 'others than its owner have rights on it', `run \`chmod 600 ${path}\``);
-    }
-    return readFileSync(path, 'utf8');
+    file = openSync(path, 'r');
+    // Of the file that is read, not of what stands under its name a moment earlier.
+    checkOwner(path, fstatSync(file));
+    return readFileSync(file, 'utf8');
   } catch (error) {
     if (error instanceof KontextError) throw error;
     throw unusable(path, 'it cannot be read', 'set KONTEXT_KEK_FILE or restore the key file', error);
+  } finally {
+    if (file !== null) closeSync(file);
+  }
+}
+
+/** Whoever can write it chooses the keys that everything is sealed under; for a backend that runs as root, that could be anybody. */
+function checkOwner(path: string, { mode, uid }: Stats): void {
+  // Windows has neither: it reports 0666 for every writable file.
+  if (process.platform === 'win32') return;
+  if ((mode & 0o077) !== 0) {
+    throw unusable(path, 'others than its owner have rights on it', `run \`chmod 600 ${path}\``);
+  }
+  if (uid !== process.geteuid?.() && uid !== 0) {
+    throw unusable(path, 'it belongs to another user', `run \`chown\` on ${path}`);
   }
 }
 
