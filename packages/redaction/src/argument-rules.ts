@@ -15,7 +15,7 @@ export const optionRule: Rule = {
     const to = scan.runs.endOf(name, start);
     if (scan.char(from) !== '-' || to - from > 64) return to;
     const value = scan.runs.endOf(blank, to);
-    if (value === to || nameStrength(scan.text(from, to)) === null) return to;
+    if (value === to || nameStrength(scan.text(from, to)) !== 'strong') return to;
     return Math.max(to, markArgument(scan, 'option', value));
   },
 };

@@ -48,7 +48,8 @@ function readValue(scan: Scan, named: Span): Span | null {
 
 function strengthOf(scan: Scan, { from, to }: Span): NameStrength | null {
   const strength = nameStrength(scan.text(from, to));
-  if (strength || scan.char(from - 1) !== ' ') return strength;
+  if (strength || scan.char(from - 1) !== ' ' || !/^(?:key|token)s?$/i.test(scan.text(from, to)))
+    return strength;
   // "API key: …", "access token = …": two words of a sentence.
   const before = scan.runs.startOf(name, from - 1);
   if (from - before > MAX_NAME) return null;
@@ -80,7 +81,9 @@ function readQuoted(scan: Scan, open: number, strength: NameStrength): Span | nu
   if (to - from > MAX_JUDGED) return { from, to };
   const value = scan.text(from, to);
   const isName = value.toLowerCase().replace(/[\s_-]/g, '') === nameBefore(scan, open);
-  return !isName && isQuotedSecret(value, strength) ? { from, to } : null;
+  // Backquotes quote words of a text more often than values.
+  const isWord = quote === 0x60 && /^[a-z-]+$/.test(value);
+  return !isName && !isWord && isQuotedSecret(value, strength) ? { from, to } : null;
 }
 
 /** The name a quoted value belongs to, bare: a label such as `"password": "Password"` says nothing. */

@@ -6,7 +6,7 @@ export const MAX_JUDGED = 256;
 const plainWords = new Set(
   `true false null nil none undefined nan yes no on off required optional string str number int integer float bool
    boolean bytes any unknown never void object array self this await async new function typeof secret password passwd
-   token redacted hidden masked option flag argument parameter prompt stdin value is or and to for the from if in with
+   token credential credentials secrets tokens passwords redacted hidden masked option flag argument parameter prompt stdin value is or and to for the from if in with
    as of a an be are was must should can`.split(/\s+/),
 );
 
@@ -22,11 +22,23 @@ const references = [
   /^%[A-Za-z_]+%?$/,
   /^%\([A-Za-z_]+\)s$/,
   /^\[(?:redacted|secret)\]$/,
+  /^!\d$/,
+  // A path of words, and an address; what an address gives away other rules know.
+  /^(?:\/[a-z][a-z_.-]{0,24}\d?)+\/?$/,
+  /^https?:\/\/[^\s@]*$/,
 ];
 
 /** Whether a value stands for another one: `$TOKEN`, `${{ secrets.X }}`, `{{kontext:github}}`, `<your token>`, `***`. */
 export function isReference(value: string): boolean {
-  return references.some((reference) => reference.test(value)) || isOneCharacter(value);
+  const credentials = value.replace(/^(?:bearer|basic|dpop|token) +/i, '');
+  if (references.some((reference) => reference.test(credentials)) || isOneCharacter(value)) return true;
+  // A template: what stands between the references is no token.
+  const rest = value.replace(/\$\{[^{}]{0,200}\}/g, ' ');
+  return (
+    rest !== value &&
+    !value.includes(':-') &&
+    !rest.split(/[^A-Za-z0-9+]/).some((part) => isTokenLike(part, 8))
+  );
 }
 
 /** Whether a value is a word that says nothing: `null`, `string`, `true`, or the name of the field itself. */
@@ -73,24 +85,29 @@ export function isBareSecret(value: string, strength: 'strong' | 'weak', context
   if (value === '' || isReference(value) || isPlainWord(value) || isCode(value, context.next)) return false;
   if (strength === 'weak') return isRandomLooking(value);
   if (/^\d+$/.test(value)) return value.length >= 4;
-  if (!/^[A-Za-z_$]+$/.test(value)) return /[A-Za-z0-9]/.test(value);
   if (isTokenLike(value, 16)) return true;
-  // One word: a value where a line is a setting, a word of code or of a sentence anywhere else.
-  return context.startsLine && context.endsLine && /^[a-z]+$/.test(value);
+  if (!/^[A-Za-z_$]+(?:[-.:/][A-Za-z_$]+)*$/.test(value)) return /[A-Za-z0-9]/.test(value);
+  // Words: a value where a line is a setting, words of code or of a sentence anywhere else.
+  return context.startsLine && context.endsLine && /^[a-z-]+$/.test(value);
 }
 
 function isCode(value: string, next: string): boolean {
   if (/[([{]/.test(value) || next === '(' || /[:-]$/.test(value)) return true;
+  if (/^(?:\/\^|\?)/.test(value) || /^\d+(?:_\d+)+$/.test(value)) return true;
   return isCodeName(value) || /^[A-Za-z_$][\w$]{0,24}(?:\??\.[A-Za-z_$][\w$]{0,24})+!?$/.test(value);
 }
 
-/** A name as programs write them: words joined by case or underscores, digits only at their end. */
-function isCodeName(value: string): boolean {
-  if (value.length > 40) return false;
-  return (
-    /^[a-z]+(?:[A-Z][a-z]+)+\d?$/.test(value) ||
-    /^[A-Z][a-z]+(?:[A-Z][a-z]+)*\d?$/.test(value) ||
-    /^_*[a-z]+(?:_[a-z]+)+\d?$/.test(value) ||
-    /^_*[A-Z]+(?:_[A-Z]+)+\d?$/.test(value)
-  );
-}
+const codeNames = [
+  /^[a-z]+(?:[A-Z][a-z]+)+\d?$/,
+  /^(?:[A-Z][a-z]+)+$/,
+  /^[A-Z][a-z]{2,}\d{1,2}(?:[A-Z][a-z]{2,})+$/,
+  /^[A-Z]{2,5}(?:[A-Z][a-z]{2,})+$/,
+  /^(?:[A-Z][a-z]{2,})+[A-Z]{2,5}$/,
+  /^[a-z]{2,12}\d[a-z]{0,12}(?:[A-Z][a-z]{2,})+$/,
+  /^_*[a-z]+(?:_[a-z]+)+\d?$/,
+  /^_*[A-Z]+(?:_[A-Z]+)+\d?$/,
+];
+
+/** A name as programs write them: words joined by case or underscores. */
+const isCodeName = (value: string): boolean =>
+  value.length <= 40 && codeNames.some((form) => form.test(value));

@@ -90,17 +90,21 @@ export function markPatterns(
   found: Set<string>,
   mayGoOn: () => boolean,
 ): number {
-  const scan = new Scan(view, mask, found);
-  const reached = new Int32Array(rules.length);
+  let scan: Scan | null = null;
+  let reached: Int32Array | null = null;
   const onAnchor = (index: number, end: number) => {
     const { rule, index: ruleIndex, length } = anchors[index] as (typeof anchors)[number];
     const start = end - length;
+    reached ??= new Int32Array(rules.length);
     if (start < (reached[ruleIndex] as number)) return;
+    scan ??= new Scan(view, mask, found);
     reached[ruleIndex] = Math.max(reached[ruleIndex] as number, rule.match(scan, start, end));
   };
   const total = view.codes.length;
   for (let from = 0, state = 0; from < total && mayGoOn(); from += STRETCH) {
     state = automaton.find(view.codes, from, Math.min(from + STRETCH, total), state, onAnchor);
   }
-  return total + scan.work;
+  return total + workOf(scan);
 }
+
+const workOf = (scan: Scan | null): number => scan?.work ?? 0;

@@ -23,10 +23,12 @@ interface Marked {
 export class SecretIndex {
   readonly #substrings: readonly GramIndex[];
   readonly #words: readonly GramIndex[];
+  readonly #minSubstring: number;
 
   constructor(secrets: readonly Secret[]) {
     const forms = secrets.map((secret) => secretForms(secret.reveal()));
     this.#substrings = indexByLength(new Set(forms.flatMap(({ substrings }) => substrings)), GRAM, false);
+    this.#minSubstring = Math.min(...this.#substrings.map((index) => index.length));
     this.#words = indexByLength(new Set(forms.flatMap(({ words }) => words)), Number.MAX_SAFE_INTEGER, true);
   }
 
@@ -53,7 +55,7 @@ export class SecretIndex {
       isFound ||= marked.isFound;
     };
     for (const index of this.#words) search(index, view);
-    if (this.#substrings.length === 0) return { work, isFound };
+    if (view.codes.length < this.#minSubstring) return { work, isFound };
     const squeezed = squeezeView(view);
     work += view.codes.length;
     for (const index of this.#substrings) {

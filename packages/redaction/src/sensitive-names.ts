@@ -58,8 +58,16 @@ const plainTokenOwners = words(
    start end first last per max min prompt completion input output injection lexer parser`,
 );
 
+/** A name that begins so is a count, a question or an action. */
+const otherBeginnings = words(
+  `max min num count total is has get parse list issue resolve renew attenuate revoke mint create fetch load read`,
+);
+
 const tokenOwners = words('access refresh auth api bearer session bot personal id oauth oauth2');
 const weakWords = words('pass pwd auth cookie cookies jwt pat');
+
+/** Stands in every name that says something; most names are done here. */
+const mayAnnounce = /pass|pwd|pswd|secret|token|key|cred|auth|cookie|jwt|pat/i;
 
 /**
  * Judges a name.
@@ -68,7 +76,9 @@ const weakWords = words('pass pwd auth cookie cookies jwt pat');
  * @returns Null for a name that announces nothing.
  */
 export function nameStrength(name: string): NameStrength | null {
+  if (!mayAnnounce.test(name)) return null;
   const parts = withoutQualifiers(splitWords(name));
+  if (parts.length > 1 && otherBeginnings.has(parts[0] as string)) return null;
   const last = (parts.at(-1) ?? '').replace(/\d+$/, '');
   const before = parts.at(-2) ?? '';
   if (last === 'token') return plainTokenOwners.has(before) ? null : 'strong';

@@ -51,49 +51,48 @@ export function viewsOf(text: string): readonly TextView[] {
 
 /** The view without separators: copies that were wrapped, spaced or joined from pieces become whole. */
 export function squeezeView(view: TextView): TextView {
-  const builder = new ViewBuilder(view);
-  for (let i = 0; i < view.codes.length; i += 1) {
-    const code = view.codes[i] as number;
-    if (code === BARRIER || !isSeparator(code)) builder.push(code, i, i + 1);
+  const { codes } = view;
+  const squeezed = newBuffers(codes.length);
+  let length = 0;
+  for (let i = 0; i < codes.length; i += 1) {
+    const code = codes[i] as number;
+    if (code !== BARRIER && (code < 0x80 ? asciiSeparators[code] === 1 : isSeparator(code))) continue;
+    squeezed.codes[length] = code;
+    squeezed.starts[length] = view.startOf(i);
+    squeezed.ends[length] = view.endOf(i);
+    length += 1;
   }
-  return builder.build();
+  return new TextView(squeezed.codes.subarray(0, length), squeezed);
 }
+
+const asciiSeparators = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 1 : 0));
 
 /** The view with JSON, unicode and percent escapes resolved once. */
 function unescapeView(view: TextView): TextView {
-  const builder = new ViewBuilder(view);
-  for (let i = 0; i < view.codes.length; ) {
-    const sequence = readEscape(view.codes, i);
+  const { codes } = view;
+  const resolved = newBuffers(codes.length);
+  let length = 0;
+  for (let i = 0; i < codes.length; ) {
+    const code = codes[i] as number;
+    const sequence = code === BACKSLASH || code === PERCENT ? readEscape(codes, i) : undefined;
     const end = i + (sequence?.length ?? 1);
-    for (const code of sequence?.codes ?? [view.codes[i] as number]) builder.push(code, i, end);
+    const count = sequence?.codes.length ?? 1;
+    for (let k = 0; k < count; k += 1, length += 1) {
+      resolved.codes[length] = sequence?.codes[k] ?? code;
+      resolved.starts[length] = view.startOf(i);
+      resolved.ends[length] = view.endOf(end - 1);
+    }
     i = end;
   }
-  return builder.build();
+  return new TextView(resolved.codes.subarray(0, length), resolved);
 }
 
-/** Collects code units of a view that is never longer than the one it is made from. */
-class ViewBuilder {
-  readonly #from: TextView;
-  readonly #codes: Int32Array;
-  readonly #starts: Int32Array;
-  readonly #ends: Int32Array;
-  #length = 0;
+const BACKSLASH = 0x5c;
+const PERCENT = 0x25;
 
-  constructor(from: TextView) {
-    this.#from = from;
-    this.#codes = new Int32Array(from.codes.length);
-    this.#starts = new Int32Array(from.codes.length);
-    this.#ends = new Int32Array(from.codes.length);
-  }
-
-  push(code: number, start: number, end: number): void {
-    this.#codes[this.#length] = code;
-    this.#starts[this.#length] = this.#from.startOf(start);
-    this.#ends[this.#length] = this.#from.endOf(end - 1);
-    this.#length += 1;
-  }
-
-  build(): TextView {
-    return new TextView(this.#codes.subarray(0, this.#length), { starts: this.#starts, ends: this.#ends });
-  }
-}
+/** Room for a view, which is never longer than the one it is made from. */
+const newBuffers = (length: number) => ({
+  codes: new Int32Array(length),
+  starts: new Int32Array(length),
+  ends: new Int32Array(length),
+});

@@ -32,7 +32,7 @@ function findUserEnd(scan: Scan, from: number, colon: number): number {
 
 function markPassword(scan: Scan, from: number, to: number): void {
   const judged = to - from > MAX_JUDGED ? null : scan.text(from, to);
-  if (judged !== null && (judged === '' || isReference(judged))) return;
+  if (judged !== null && (judged === '' || isReference(judged) || isPlainWord(judged))) return;
   scan.mark('url-password', from, to);
 }
 
