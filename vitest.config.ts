@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ['packages/testkit/src/vitest-setup.ts'],
     testTimeout: 60_000,
     hookTimeout: 180_000,
+    // A wait for something that happens in another process; on a busy machine that is not over in a second.
+    expect: { poll: { timeout: 20_000, interval: 50 } },
     pool: 'forks',
     maxWorkers: 2,
   },

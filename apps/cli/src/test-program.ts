@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CommandResult, runCommand } from '@kontext/testkit';
@@ -33,14 +33,14 @@ export async function buildTestProgram(): Promise<TestProgram> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    outExtension: { '.js': '.mjs' },
     external: ['@napi-rs/keyring', '@cedar-policy/cedar-wasm'],
     logLevel: 'silent',
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },
   });
-  const path = join(outdir, 'main.mjs');
+  writeFileSync(join(outdir, 'package.json'), '{ "type": "module" }\n');
+  const path = join(outdir, 'main.js');
   return {
     path,
     run: (context, args, options = {}) =>
