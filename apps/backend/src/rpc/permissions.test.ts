@@ -26,6 +26,11 @@ describe('the table of permissions', () => {
     expect(methods.map(rpcNameOf).sort()).toEqual(Object.keys(permissions).sort());
   });
 
+  it('asks for a confirmation of unary calls alone: of a stream there is no one message to confirm', () => {
+    const confirmed = methods.filter((method) => permissionOf(method)?.confirm !== undefined);
+    expect(new Set(confirmed.map(({ methodKind }) => methodKind))).toEqual(new Set(['unary']));
+  });
+
   it('lets nobody call what has no row, and no role it does not know', () => {
     const stray = { name: 'toString', parent: { name: 'Object' } } as DescMethod;
     expect(permissionOf(stray)).toBeNull();
