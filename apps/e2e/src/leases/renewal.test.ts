@@ -4,7 +4,7 @@
  *
  * What else can go wrong with a renewal: `apps/backend/src/credentials/renew-leases.test.ts`.
  */
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -115,6 +115,20 @@ describe('a session that outlives its credentials', () => {
     const { stderr } = await puppet.end();
     expect(stderr).toContain('credentials were not renewed');
   }, 180_000);
+
+  it('what git calls for every fetch loads neither Connect nor the policy engine', async () => {
+    const coverage = mkdtempSync(join(world.home.root, 'loaded-'));
+    const asked = await world.cli(['git-credential', 'get'], {
+      ...{ env: { NODE_V8_COVERAGE: coverage }, stdin: 'protocol=https\nhost=github.com\n\n' },
+    });
+    expect(asked).toMatchObject({ exitCode: 0, stdout: '', stderr: '' });
+    const [report = ''] = readdirSync(coverage);
+    const { result } = JSON.parse(readFileSync(join(coverage, report), 'utf8')) as {
+      result: { url: string }[];
+    };
+    const files = result.filter(({ url }) => url.startsWith('file:')).map(({ url }) => url.split('/').at(-1));
+    expect(files).toEqual(['main.js']);
+  });
 
   it('leases end with a session whose command was killed, once its heartbeats are missed', async () => {
     const puppet = await startPuppet(world);
