@@ -342,7 +342,7 @@ const examples: Readonly<Record<string, Examples>> = {
       '"password": "Password"',
       'Token::new(), token == other, (token) => token.value, secret?.value',
       '<token>',
-      'headers = { authorization: `Bearer ${token}`, x: `DPoP ${a.b}` }',
+      `headers = { authorization: \`Bearer \${token}\`, x: \`DPoP \${a.b}\` }`,
       "token: '/token', device_authorization: '/device/auth', [my-auth0]: https://a.example/x",
       'secret: Uint8Array, token = JWTClaimsBuilder; secret: !0, maxSecrets = 2000, secret: 16_384',
       "resolveCredentials: 'x/ResolveCredentials', n === 1 ? 'credential' : 'credentials'",

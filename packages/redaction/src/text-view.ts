@@ -8,28 +8,43 @@ import { readEscape } from './read-escape.ts';
 /** What replaces a secret. */
 export const REPLACEMENT = '[redacted]';
 
+/** Where the characters of a view come from. */
+interface Origin {
+  readonly view: TextView;
+  /** Index in that view at which each code unit begins; as long as the codes or longer. */
+  readonly from: Int32Array;
+  /** Whether a code unit reaches to where the next one begins; otherwise it is one code unit there. */
+  readonly isContiguous: boolean;
+}
+
 /** A text as UTF-16 code units, each with its span in the original text. */
 export class TextView {
   /** Code units, or {@link BARRIER} where the original was already redacted. */
   readonly codes: Int32Array;
-  readonly #starts: Int32Array | undefined;
-  readonly #ends: Int32Array | undefined;
+  readonly #origin: Origin | undefined;
 
-  /** Without spans, the view is the original itself. */
-  constructor(codes: Int32Array, spans?: { readonly starts: Int32Array; readonly ends: Int32Array }) {
+  /** Without an origin, the view is the original itself. */
+  constructor(codes: Int32Array, origin?: Origin) {
     this.codes = codes;
-    this.#starts = spans?.starts;
-    this.#ends = spans?.ends;
+    this.#origin = origin;
   }
 
   /** Where the code unit at `index` begins in the original. */
   startOf(index: number): number {
-    return this.#starts?.[index] ?? index;
+    const origin = this.#origin;
+    return origin ? origin.view.startOf(origin.from[index] as number) : index;
   }
 
   /** One past where the code unit at `index` ends in the original. */
   endOf(index: number): number {
-    return this.#ends?.[index] ?? index + 1;
+    const origin = this.#origin;
+    if (!origin) return index + 1;
+    const { view, from } = origin;
+    if (!origin.isContiguous) return view.endOf(from[index] as number);
+    // An escape may stand for several code units, which begin at one place.
+    let next = index + 1;
+    while (next < this.codes.length && from[next] === from[index]) next += 1;
+    return view.endOf((next < this.codes.length ? (from[next] as number) : view.codes.length) - 1);
   }
 }
 
@@ -52,17 +67,17 @@ export function viewsOf(text: string): readonly TextView[] {
 /** The view without separators: copies that were wrapped, spaced or joined from pieces become whole. */
 export function squeezeView(view: TextView): TextView {
   const { codes } = view;
-  const squeezed = newBuffers(codes.length);
+  const squeezed = new Int32Array(codes.length);
+  const from = new Int32Array(codes.length);
   let length = 0;
   for (let i = 0; i < codes.length; i += 1) {
     const code = codes[i] as number;
     if (code !== BARRIER && (code < 0x80 ? asciiSeparators[code] === 1 : isSeparator(code))) continue;
-    squeezed.codes[length] = code;
-    squeezed.starts[length] = view.startOf(i);
-    squeezed.ends[length] = view.endOf(i);
+    squeezed[length] = code;
+    from[length] = i;
     length += 1;
   }
-  return new TextView(squeezed.codes.subarray(0, length), squeezed);
+  return new TextView(squeezed.subarray(0, length), { view, from, isContiguous: false });
 }
 
 const asciiSeparators = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 1 : 0));
@@ -70,29 +85,21 @@ const asciiSeparators = Uint8Array.from({ length: 0x80 }, (_, code) => (isSepara
 /** The view with JSON, unicode and percent escapes resolved once. */
 function unescapeView(view: TextView): TextView {
   const { codes } = view;
-  const resolved = newBuffers(codes.length);
+  const resolved = new Int32Array(codes.length);
+  const from = new Int32Array(codes.length);
   let length = 0;
   for (let i = 0; i < codes.length; ) {
     const code = codes[i] as number;
     const sequence = code === BACKSLASH || code === PERCENT ? readEscape(codes, i) : undefined;
-    const end = i + (sequence?.length ?? 1);
     const count = sequence?.codes.length ?? 1;
     for (let k = 0; k < count; k += 1, length += 1) {
-      resolved.codes[length] = sequence?.codes[k] ?? code;
-      resolved.starts[length] = view.startOf(i);
-      resolved.ends[length] = view.endOf(end - 1);
+      resolved[length] = sequence?.codes[k] ?? code;
+      from[length] = i;
     }
-    i = end;
+    i += sequence?.length ?? 1;
   }
-  return new TextView(resolved.codes.subarray(0, length), resolved);
+  return new TextView(resolved.subarray(0, length), { view, from, isContiguous: true });
 }
 
 const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
-
-/** Room for a view, which is never longer than the one it is made from. */
-const newBuffers = (length: number) => ({
-  codes: new Int32Array(length),
-  starts: new Int32Array(length),
-  ends: new Int32Array(length),
-});
