@@ -76,6 +76,19 @@ describe.each(testStores())('key rotation on $kind', ({ open }) => {
     }
   };
 
+  it('takes no first key of a key service that does not bind what is sealed to its context', async () => {
+    const careless = {
+      provider: 'vault' as const,
+      wrap: async (_kekId: string, dek: Buffer) => Buffer.from(dek),
+      unwrap: async (_kekId: string, wrapped: Buffer) => Buffer.from(wrapped),
+    };
+    const keyring = createKeyring({ remote: new Map([['vault:transit/old', careless]]) });
+    await expect(syncKeys(store, keyring, new Date(nowMs))).rejects.toMatchObject({
+      code: 'KX_CONFIG_INVALID',
+    });
+    expect(await rowsOfKeks()).toEqual([]);
+  });
+
   it('fails no opening and no sealing while keys rotate three times under load, on two replicas', async () => {
     const [one, two] = [await replica(), await replica(otherStore)];
     await one.run();

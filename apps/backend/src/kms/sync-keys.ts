@@ -9,6 +9,7 @@ import {
 } from '../store/queries/keks.ts';
 import type { Store } from '../store/store.ts';
 import { type Keyring, providerOf } from './keyring.ts';
+import { probeKey } from './probe-key.ts';
 
 const scope = { role: 'system', orgId: null } as const;
 
@@ -35,10 +36,12 @@ export interface KeySync {
  * Brings the keyring and the table `keks` together, in one transaction: follows a rotation that was made elsewhere, makes a
  * new active key of the key file known, counts uses, retires what nothing is wrapped under.
  *
- * @throws KontextError `KX_KEK_MISSING` when the key file became unusable; the keys read before stay in use.
+ * @throws KontextError `KX_KEK_MISSING` when the key file became unusable; the keys read before stay in use. For the first key
+ *   of a key service also what {@link probeKey} throws: nothing was sealed under it then.
  */
 export async function syncKeys(store: Store, keyring: Keyring, now: Date): Promise<KeySync> {
   keyring.reload();
+  await probeFirstKey(store, keyring);
   const uses = keyring.takeUses();
   const synced = await store
     .transaction(scope, async (tx) => {
@@ -68,6 +71,13 @@ export async function syncKeys(store: Store, keyring: Keyring, now: Date): Promi
   const isFollowing = keyring.activate(activeKekId);
   const staleKekIds = inUse.filter((id) => id !== activeKekId);
   return { keks, activeKekId, isFollowing, staleKekIds, retired };
+}
+
+/** A rotation tries its key; the first one nobody rotates to. Before the transaction: the service is across a network. */
+async function probeFirstKey(store: Store, keyring: Keyring): Promise<void> {
+  if (keyring.preferred.fromFile) return;
+  const proposed = proposeActive(keyring, await store.transaction(scope, listKeks));
+  if (proposed !== null) await probeKey(keyring.serviceOf(proposed), proposed);
 }
 
 /**
