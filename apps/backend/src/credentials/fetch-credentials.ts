@@ -62,9 +62,9 @@ async function narrow(deps: ExchangeDeps, one: FetchedItem): Promise<FetchedItem
   const { decision, leaseId, wanted } = item;
   if (!decision.ok || !outcome.ok || leaseId === null) return one;
   const { provider } = decision;
-  const narrowing = narrowingOf(provider);
-  if (narrowing === null) return one;
   try {
+    const narrowing = narrowingOf(provider);
+    if (narrowing === null) return one;
     const lease = { id: leaseId, provider, narrowing };
     const made = await narrowForLease(deps, lease, wanted.scopes, outcome.value);
     const { value, kept, undo } = made;

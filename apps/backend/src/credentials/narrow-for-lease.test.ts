@@ -1,12 +1,16 @@
 import { type StandIn, standInProfiles, startStandIn } from '@kontext/testkit';
+import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Caller } from '../caller.ts';
 import { openTestRoom, type TestRoom } from '../connections/test-room.ts';
-import { leases, secrets } from '../store/schema.ts';
+import { leases, providers, secrets } from '../store/schema.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { createUpstreamRevocations } from './upstream-revocation.ts';
 
 const narrow = { target: 'acme', repositories: ['app'], permissions: { contents: 'write', issues: 'read' } };
+
+/** What a token may do, as GitHub says it with the token. */
+const installation = (said: object) => ({ installation: said });
 
 describe.each(testStores())('a token narrowed for one lease, on $kind', ({ open }) => {
   let opened: TestStore;
@@ -97,6 +101,44 @@ describe.each(testStores())('a token narrowed for one lease, on $kind', ({ open 
     ]);
     expect(rows.map(({ state }) => state)).toEqual(['ended', 'ended']);
     expect(kept).toEqual([]);
+  });
+
+  test('settings that cannot be read hand out nothing, not the user’s own token', async () => {
+    await connect();
+    const sessionId = await room.openSession(owner);
+    // As a later version, or somebody at the database, may leave them.
+    const settings = JSON.stringify({ base: standIn.url, narrow: { ...narrow, orgs: ['acme'] } });
+    await room.store.transaction({ role: 'app', orgId: owner.orgId }, (tx) =>
+      tx.update(providers).set({ settings }).where(eq(providers.orgId, owner.orgId)),
+    );
+    expect(await resolve(sessionId)).toMatchObject({ ok: false, refusal: { code: 'KX_PROVIDER_INVALID' } });
+  });
+
+  test.each([
+    ['the user’s own token', 'KX_PROVIDER_UNREACHABLE', (own: string) => ({ token: own })],
+    ['more of a permission', 'KX_MINT_REFUSED', () => installation({ permissions: { contents: 'admin' } })],
+    ['another permission', 'KX_MINT_REFUSED', () => installation({ permissions: { secrets: 'read' } })],
+    ['every repository', 'KX_MINT_REFUSED', () => installation({ repository_selection: 'all' })],
+  ])('an answer that gives %s is not handed out', async (_what, code, widen) => {
+    const own = await connect();
+    const { fetch } = room.deps;
+    let made = '';
+    const generous = room.replica({
+      fetch: async (url, request) => {
+        const answer = await fetch(url, request);
+        if (!url.endsWith('/token/scoped')) return answer;
+        const body = JSON.parse(answer.body.toString());
+        made = body.token;
+        return { ...answer, body: Buffer.from(JSON.stringify({ ...body, ...widen(own) })) };
+      },
+    });
+    const wanted = [{ provider: 'github', resource: '', scopes: [], delivery: 'inject' as const }];
+    const sessionId = await room.openSession(owner);
+    const { outcomes } = await generous.credentials.resolve(owner, { sessionId, wanted, dryRun: false });
+    expect(outcomes).toMatchObject([{ ok: false, refusal: { code } }]);
+    // What was made is taken back, and the user's own token never is.
+    expect(standIn.isLive(own)).toBe(true);
+    expect(standIn.isLive(made)).toBe(code === 'KX_PROVIDER_UNREACHABLE');
   });
 
   test('a provider that cannot narrow is not added with that setting', async () => {

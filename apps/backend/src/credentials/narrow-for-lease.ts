@@ -1,8 +1,9 @@
 import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
 import { openClient, openClientSecret } from '../connections/token-set.ts';
+import { mintRefused } from '../providers/minted/judge-answer.ts';
 import { type Narrowing, narrowByScopes, narrowToken } from '../providers/narrow-token.ts';
-import { quirksOf, readSettings } from '../providers/quirks-of.ts';
+import { quirksOf, requireSettings } from '../providers/quirks-of.ts';
 import { findClientSecrets, type ProviderRow } from '../store/queries/providers.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
@@ -21,9 +22,13 @@ export interface NarrowedForLease {
   readonly undo: () => Promise<void>;
 }
 
-/** What a provider's tokens are narrowed to before they are handed out; null: they are not. */
+/**
+ * What a provider's tokens are narrowed to before they are handed out; null: they are not.
+ *
+ * @throws KontextError `KX_PROVIDER_INVALID` when its settings do not tell.
+ */
 export const narrowingOf = (provider: ProviderRow): Narrowing | null =>
-  provider.kind === 'oauth2' ? (readSettings(provider.settings).narrow ?? null) : null;
+  provider.kind === 'oauth2' ? (requireSettings(provider.settings).narrow ?? null) : null;
 
 /**
  * Makes a token of one lease's own of the user's token.
@@ -31,7 +36,8 @@ export const narrowingOf = (provider: ProviderRow): Narrowing | null =>
  * A crash between the provider's answer and our commit leaves a token nobody holds; it ends by itself.
  *
  * @param wanted Scopes of the placeholder; empty: all the settings give.
- * @throws KontextError as `narrowToken`; `KX_PROVIDER_INVALID` when the provider has no way to narrow.
+ * @throws KontextError as `narrowToken`; `KX_PROVIDER_INVALID` when the provider has no way to narrow; `KX_MINT_REFUSED` when what
+ *   it made may do more than was asked for.
  */
 export async function narrowForLease(
   deps: ExchangeDeps,
@@ -58,6 +64,7 @@ export async function narrowForLease(
     await client.revokeGrant({ accessToken: made.accessToken, refreshToken: null }).catch(() => undefined);
   };
   try {
+    if (made.isWider) throw mintRefused(name, 'the token may do more than was asked for');
     const value = new Secret(made.accessToken);
     const kept = await sealKept(deps.kms, { id, orgId }, value, new Date(deps.nowMs()));
     const { permissions } = narrowing;

@@ -1,5 +1,5 @@
 import { KontextError } from '@kontext/errors';
-import { parseObject } from './answer-members.ts';
+import { isObject, memberAt, parseObject } from './answer-members.ts';
 import { type OAuth2Deps, send } from './oauth2-http.ts';
 import { basicAuthorization, type TokenToRevoke } from './revoke-tokens.ts';
 import { unreachable } from './safe-fetch.ts';
@@ -13,6 +13,8 @@ export interface NarrowedToken {
   readonly accessToken: string;
   /** Null: the provider did not say. */
   readonly expiresAtMs: number | null;
+  /** Whether the provider says that it may do more than was asked for: it must not be handed out. */
+  readonly isWider: boolean;
 }
 
 const levels: ReadonlySet<string> = new Set(['read', 'write', 'admin']);
@@ -78,9 +80,25 @@ export async function narrowToken(
   }
   const answer = parseObject(body);
   const token = answer?.token;
-  if (status !== 200 || typeof token !== 'string' || !/^[\x20-\x7e]{1,65536}$/.test(token)) {
+  const isUsable = typeof token === 'string' && /^[\x20-\x7e]{1,65536}$/.test(token);
+  if (status !== 200 || !isUsable || token === accessToken) {
     throw unreachable('answer', name, 'its answer cannot be used');
   }
   const expiresAtMs = typeof answer?.expires_at === 'string' ? Date.parse(answer.expires_at) : Number.NaN;
-  return { accessToken: token, expiresAtMs: Number.isNaN(expiresAtMs) ? null : expiresAtMs };
+  return {
+    accessToken: token,
+    expiresAtMs: Number.isNaN(expiresAtMs) ? null : expiresAtMs,
+    isWider: isWider(answer?.installation, narrowing),
+  };
+}
+
+/** What the answer does not say is as it was asked for. Every token may read metadata. */
+function isWider(installation: unknown, { permissions: asked, repositories }: Narrowing): boolean {
+  if (repositories !== undefined && memberAt(installation, 'repository_selection') === 'all') return true;
+  const given = memberAt(installation, 'permissions');
+  if (asked === undefined || !isObject(given)) return false;
+  return Object.entries(given).some(([name, level]) => {
+    const bound = (Object.hasOwn(asked, name) && asked[name]) || (name === 'metadata' ? 'read' : '');
+    return (rank[String(level)] ?? 9) > (rank[bound] ?? 0);
+  });
 }

@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { findEntry, placesOf } from './catalogue/catalogue.ts';
 import { expandAddress, type OAuth2Quirks, standardQuirks, type WhoAmI } from './quirks.ts';
 import { type OAuth2Settings, settingsSchemas } from './settings.ts';
@@ -12,13 +13,14 @@ export interface QuirkyProvider {
 }
 
 /**
- * How a provider departs from the standards: its catalogue entry, and over it its own settings. Addresses are filled in.
+ * How a provider departs from the standards: its catalogue entry, and over it its own settings. Addresses are filled in. An
+ * entry that is gone leaves the standard.
  *
- * An entry that is gone, or settings of an older version that can no longer be read, leave the standard.
+ * @throws KontextError `KX_PROVIDER_INVALID` as {@link requireSettings}.
  */
 export function quirksOf(provider: QuirkyProvider): OAuth2Quirks {
   const entry = findEntry(provider.catalogueId);
-  const settings = readSettings(provider.settings);
+  const settings = requireSettings(provider.settings);
   const base = entry?.quirks ?? standardQuirks;
   const places = { ...placesOf(entry, settings), client_id: encodeURIComponent(provider.clientId) };
   const whoAmI = settings.whoAmI === undefined ? base.whoAmI : ownWhoAmI(settings.whoAmI);
@@ -41,12 +43,30 @@ export function quirksOf(provider: QuirkyProvider): OAuth2Quirks {
   };
 }
 
-/** Settings of an OAuth 2.0 provider; of another kind or format, none. */
+/** Settings of an OAuth 2.0 provider, to say something about it; of another kind or format, none. */
 export function readSettings(text: string): OAuth2Settings {
+  return parseSettings(text) ?? {};
+}
+
+/**
+ * Settings of an OAuth 2.0 provider, before a credential is sent or handed out by them: without them a token of a self-hosted
+ * service would go to the public one, and one that is to be narrowed would be handed out as it is.
+ *
+ * @throws KontextError `KX_PROVIDER_INVALID` when they cannot be read, as those another version stored.
+ */
+export function requireSettings(text: string): OAuth2Settings {
+  const settings = parseSettings(text);
+  if (settings !== null) return settings;
+  throw new KontextError('KX_PROVIDER_INVALID', 'the stored settings of the provider cannot be read', {
+    hint: 'an administrator has to remove the provider and add it again',
+  });
+}
+
+function parseSettings(text: string): OAuth2Settings | null {
   try {
     return settingsSchemas.oauth2.parse(JSON.parse(text));
   } catch {
-    return {};
+    return null;
   }
 }
 
