@@ -153,7 +153,7 @@ async function finish(
       verifier,
       callbackUrlOf(deps.apiUrl, found.provider),
     );
-    const named = await nameAccount(client, issued, found.connection.account);
+    const named = await nameAccount(client, issued, found);
     await keepTokens(deps, opener, found.connection.id, named, scopes);
   } catch (error) {
     await recordFailure(deps, opener, found.connection.id, error);
@@ -170,12 +170,14 @@ async function finish(
 async function nameAccount(
   client: OAuth2Client,
   issued: IssuedTokens,
-  before: string | null,
+  { connection: { account: before }, provider }: OpenableConnection,
 ): Promise<IssuedTokens> {
   if (issued.account !== null) return issued;
   try {
     const found = await client.whoAmI(issued.accessToken);
-    return found?.works ? { ...issued, account: found.account } : issued;
+    const account = found?.works ? found.account : null;
+    checkAccount(provider.name, before, account);
+    return { ...issued, account };
   } catch (error) {
     if (before === null) return issued;
     await client.revokeGrant(issued).catch(() => undefined);
@@ -241,8 +243,12 @@ async function keepTokens(
 
 /** identity.md §5: another account behind the same connection would change whom agents act for, unseen. */
 function checkAccount(provider: string, before: string | null, after: string | null): void {
-  if (before === null || after === null || before === after) return;
-  throw new KontextError('KX_CONNECT_FAILED', `another ${provider} account logged in than before`, {
+  if (before === null || before === after) return;
+  const what =
+    after === null
+      ? `${provider} did not say whose account logged in`
+      : `another ${provider} account logged in than before`;
+  throw new KontextError('KX_CONNECT_FAILED', what, {
     why: 'the connection belongs to the first one',
     hint: 'run `kontext connections revoke` first, or connect under another --name',
   });

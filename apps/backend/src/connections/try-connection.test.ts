@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { Caller } from '../caller.ts';
 import type { TestOrganisation } from '../organisations/test-organisation.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
-import { openTestRoom, type TestRoom } from './test-room.ts';
+import { approve, openTestRoom, readCallback, type TestRoom } from './test-room.ts';
 
 describe.each(testStores())('trying a connection on $kind', ({ open }) => {
   let opened: TestStore;
@@ -94,6 +94,32 @@ describe.each(testStores())('trying a connection on $kind', ({ open }) => {
     const { connection } = await room.connections.get(owner, id);
     expect(connection).toMatchObject({ state: 'connected', account: 'upstream-user', version: 1 });
     // What was issued and could not be named was taken back.
+    const { accessTokens } = await room.upstream.issuedTokens();
+    expect(await isAlive(accessTokens.at(-1) ?? '')).toBe(false);
+  });
+
+  test('a login that does not say whose account it is takes no known one over', async () => {
+    await addWithWhoAmI(['read']);
+    const id = await room.connect(owner);
+    await room.upstream.setSettings({ account: 'somebody-else' });
+    // The provider takes the code, and does not know the token a moment later.
+    const { fetch } = room.deps;
+    const { connections } = room.replica({
+      fetch: async (url, request) =>
+        url === room.upstream.apiUrl
+          ? { status: 401, headers: {}, body: Buffer.alloc(0) }
+          : fetch(url, request),
+    });
+    const link = await connections.begin(owner, { provider: 'acme', name: '', scopes: [] });
+    const opener = { ...owner, browserId: 'browser' };
+    const ticket = link.connectUri.split('/').at(-1) ?? '';
+    const callback = new URL(await approve(await connections.flow.open(opener, ticket)));
+    const callbackId = callback.pathname.split('/').at(-1) ?? '';
+    const finished = connections.flow.finish(opener, callbackId, readCallback(callback));
+    await expect(finished).rejects.toMatchObject({ code: 'KX_CONNECT_FAILED' });
+
+    const { connection } = await room.connections.get(owner, id);
+    expect(connection).toMatchObject({ state: 'connected', account: 'upstream-user', version: 1 });
     const { accessTokens } = await room.upstream.issuedTokens();
     expect(await isAlive(accessTokens.at(-1) ?? '')).toBe(false);
   });
