@@ -18,6 +18,7 @@ import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint }
 import type { ExchangeDeps, ExchangeRequest, ExchangeSource } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
 import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
+import { withheldBecause } from './withheld.ts';
 
 /** Agent that acts outside of any session. */
 const sessionlessAgent = 'run';
@@ -142,15 +143,17 @@ async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): 
 }
 
 /**
- * The agent of a session that is live, and the user's own.
+ * The agent of a session that is live, and the user's own. What a tampered session is not renewed, it cannot resolve anew.
  *
- * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, and what {@link requireAgent} throws.
+ * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, `KX_RENEWAL_WITHHELD`, and what {@link requireAgent} throws.
  */
 export function requireLive(held: Awaited<ReturnType<typeof holdSessionWithAgent>>, userId: string) {
   if (held?.session.userId !== userId) {
     throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
   }
-  if (held.session.state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
+  const { state, mode, tamperedAt } = held.session;
+  if (state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
+  if (mode === 'enforce' && tamperedAt !== null) throw withheldBecause('tampered');
   return requireAgent(held.agent);
 }
 

@@ -175,6 +175,18 @@ describe.each(testStores())('renewing and revoking leases on $kind', ({ open }) 
     expect(await read(leaseId)).toMatchObject({ endReason: 'renewed' });
   });
 
+  test('what a tampered session in enforce is not renewed, it cannot resolve anew', async () => {
+    await connectAcme();
+    await inOrg((tx) => markTampered(tx, sessionId, new Date()));
+    const wanted = { provider: 'acme', resource: '', scopes: [], delivery: 'inject' as const };
+    const resolve = () => room.credentials.resolve(owner, { sessionId, wanted: [wanted], dryRun: false });
+    expect(codeOf((await resolve()).outcomes[0])).toBe('handed out');
+    await changeSession({ mode: 'enforce', hooksSeenAt: new Date() });
+    await expect(resolve()).rejects.toMatchObject({
+      ...{ code: 'KX_RENEWAL_WITHHELD', details: { failure_reason: 'tampered' } },
+    });
+  });
+
   test('in enforce renewals wait until the agent was seen', async () => {
     const { leaseId } = await connectAcme();
     await changeSession({ mode: 'enforce' });

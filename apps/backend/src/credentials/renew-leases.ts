@@ -21,6 +21,7 @@ import { type ExchangeResult, exchangeCredentials } from './exchange-credentials
 import type { ExchangeDeps } from './exchange-request.ts';
 import { makeRefusal, type RefusedCredential, refusedWith } from './outcome.ts';
 import { keyOf, type WantedCredential } from './wanted-credential.ts';
+import { type WithheldReason, withheldBecause } from './withheld.ts';
 
 /** What is asked for: a lease, and which of its values. */
 export interface RenewItem {
@@ -68,7 +69,7 @@ export async function renewCredentials(
 }
 
 interface Gate {
-  readonly withheld: 'tampered' | 'agent_unseen' | null;
+  readonly withheld: WithheldReason | null;
   readonly renewable: ReadonlyMap<string, LeaseRow>;
 }
 
@@ -104,15 +105,6 @@ function whyWithheld({ mode, tamperedAt, hooksSeenAt }: SessionRow): Gate['withh
   if (tamperedAt !== null) return 'tampered';
   return hooksSeenAt === null ? 'agent_unseen' : null;
 }
-
-const withheldBecause = (why: NonNullable<Gate['withheld']>): KontextError =>
-  new KontextError('KX_RENEWAL_WITHHELD', 'the session gets no renewed credentials', {
-    why:
-      why === 'tampered'
-        ? 'its hooks, settings or events were changed, and the policy is enforced'
-        : 'its agent has called no hook, and the policy is enforced',
-    details: { failure_reason: why },
-  });
 
 const byAskedId = (rows: readonly RenewableLease[]): ReadonlyMap<string, LeaseRow> =>
   new Map(rows.map(({ askedId, newest }) => [askedId, newest]));
