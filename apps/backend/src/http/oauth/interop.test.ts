@@ -9,6 +9,7 @@ import * as client from 'openid-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ExchangeWorld, openExchangeWorld } from '../../credentials/test-exchange.ts';
 import { type TestStore, testStores } from '../../store/test-stores.ts';
+import vectors from './testdata/rfc7636.json' with { type: 'json' };
 
 const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const accessTokenType = 'urn:ietf:params:oauth:token-type:access_token';
@@ -155,6 +156,11 @@ describe.each(testStores().slice(0, 1))('interoperability on $kind', ({ open }) 
         return send();
       }
     }
+  });
+
+  test('the challenge of RFC 7636 appendix B is made from its verifier', async () => {
+    const challenge = await client.calculatePKCECodeChallenge(vectors['appendix B'].codeVerifier);
+    expect(challenge).toBe(vectors['appendix B'].codeChallenge);
   });
 
   test('a request without token is told where to get one', async () => {
