@@ -55,6 +55,13 @@ export function scopesOf(value: unknown): readonly string[] | null {
   return splitScopes(value.join(' '));
 }
 
-/** RFC 6749 §5.2: the characters an error name has. Anything else came to be shown, not to be read. */
-export const printable = (text: string): string =>
-  text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, '?').slice(0, 100);
+/**
+ * The name of an error as it may be shown and recorded (RFC 6749 §5.2): a word. A sentence may quote what was sent.
+ *
+ * @param sent What was sent and is nobody's business; an error that repeats one of it has no name. Shorter than 8 characters it
+ *   is no secret.
+ */
+export const errorName = (text: string, sent: readonly string[] = []): string =>
+  /^[A-Za-z][\w.:-]{0,63}$/.test(text) && !sent.some((value) => value.length >= 8 && text.includes(value))
+    ? text
+    : 'an error without a name';

@@ -1,7 +1,7 @@
 /** The HTTP of an OAuth 2.0 provider: one request at a time, its habits evened out before the library reads the answer. */
 import { KontextError } from '@kontext/errors';
 import type { CustomFetchOptions } from 'openid-client';
-import { isObject, parseObject, textAt } from './answer-members.ts';
+import { errorName, isObject, parseObject, textAt } from './answer-members.ts';
 import type { OAuth2Quirks } from './quirks.ts';
 import { type SafeAnswer, type SafeFetch, type SafeRequest, unreachable } from './safe-fetch.ts';
 
@@ -47,7 +47,7 @@ export async function fetchOnce(
     const answer = await send(name, deps, url, encode(quirks, options));
     observed.receivedAtMs = deps.nowMs();
     refuseWrongType(name, answer);
-    return normalise(answer, observed, quirks);
+    return normalise(answer, observed, quirks, valuesOf(options));
   } catch (error) {
     if (error instanceof KontextError) observed.failure = error;
     throw error;
@@ -96,6 +96,7 @@ function normalise(
   { status, headers, body }: SafeAnswer,
   observed: Observed,
   quirks: OAuth2Quirks,
+  sent: readonly string[],
 ): Response {
   const type = { 'content-type': headers['content-type'] ?? '' };
   const json = parseObject(body);
@@ -105,8 +106,16 @@ function normalise(
   observed.account = textAt(json, quirks.accountMember);
   const { id_token: idToken, ...rest } = evenOut(json, quirks);
   if (typeof idToken === 'string') observed.idToken = idToken;
+  if (typeof rest.error === 'string') rest.error = errorName(rest.error, sent);
   const isError = status === 200 && typeof rest.error === 'string' && rest.access_token === undefined;
   return new Response(JSON.stringify(rest), { status: isError ? 400 : status, headers: type });
+}
+
+/** What a request holds that no error may repeat: codes, tokens and secrets, in a form. */
+const secretParameters = ['code', 'refresh_token', 'token', 'client_secret', 'code_verifier'];
+function valuesOf({ body }: CustomFetchOptions): readonly string[] {
+  const form = new URLSearchParams(String(body ?? ''));
+  return secretParameters.flatMap((name) => form.getAll(name));
 }
 
 function evenOut(

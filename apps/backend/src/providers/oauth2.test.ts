@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import { describe, expect, test } from 'vitest';
 import { createOAuth2Client, type OAuth2Provider } from './oauth2.ts';
 import type { SafeAnswer, SafeRequest } from './safe-fetch.ts';
@@ -68,6 +69,24 @@ describe('a generic OAuth 2.0 provider', () => {
       await expect(client.refresh('old')).rejects.toMatchObject({
         ...{ code: 'KX_PROVIDER_UNREACHABLE', details: { reason: 'answer' } },
       });
+    },
+  );
+
+  test.each(['refresh token rt-secret-value is unknown', 'rt-secret-value', 'unknown:rt-secret-value'])(
+    'an error that repeats what was sent is not repeated: %s',
+    async (error) => {
+      const { client } = clientOf(400, { error, error_description: 'rt-secret-value' });
+      const calls = [
+        () => client.refresh('rt-secret-value'),
+        () => client.revoke('rt-secret-value', 'refresh_token'),
+      ];
+      for (const call of calls) {
+        const thrown = await call().catch((caught: unknown) => caught);
+        if (!(thrown instanceof KontextError)) throw thrown;
+        const { message, why, details } = thrown;
+        expect(JSON.stringify({ message, why, details })).not.toContain('rt-secret-value');
+        expect(why).toBe('it answered an error without a name');
+      }
     },
   );
 

@@ -24,7 +24,7 @@ import {
   ResponseBodyError,
   tokenRevocation,
 } from 'openid-client';
-import { parseObject, printable, splitScopes } from './answer-members.ts';
+import { errorName, parseObject, splitScopes } from './answer-members.ts';
 import { loadClientKey } from './client-key.ts';
 import { fetchOnce, type OAuth2Deps, type Observed } from './oauth2-http.ts';
 import { isLoopbackUrlHost } from './public-address.ts';
@@ -297,8 +297,8 @@ function judge({ name, quirks }: Quirky, error: unknown): KontextError {
   if (transientErrors.has(error.error)) return unreachable('answer', name, describe(error));
   if (terminalErrors.has(error.error) || quirks.terminalErrors.includes(error.error)) {
     return new KontextError('KX_CONNECTION_REAUTH_REQUIRED', `${name} wants the user to log in again`, {
-      why: `it answered ${printable(error.error)}`,
-      details: { provider_error: printable(error.error) },
+      why: `it answered ${errorName(error.error)}`,
+      details: { provider_error: errorName(error.error) },
     });
   }
   return refused(name, error.error);
@@ -308,15 +308,15 @@ const unusable = (name: string): KontextError => unreachable('answer', name, 'it
 
 const refused = (name: string, oauthError: string): KontextError =>
   new KontextError('KX_CONNECT_FAILED', `${name} refused the request`, {
-    why: `it answered ${printable(oauthError)}`,
-    details: { provider_error: printable(oauthError) },
+    why: `it answered ${errorName(oauthError)}`,
+    details: { provider_error: errorName(oauthError) },
   });
 
 const isReauth = (error: unknown): boolean =>
   error instanceof KontextError && error.code === 'KX_CONNECTION_REAUTH_REQUIRED';
 
 const describe = (error: unknown): string =>
-  error instanceof ResponseBodyError ? `it answered ${printable(error.error)}` : 'its answer cannot be used';
+  error instanceof ResponseBodyError ? `it answered ${errorName(error.error)}` : 'its answer cannot be used';
 
 /** RFC 6749 §A.12, and no longer than an environment variable may be. */
 const usableToken = /^[\x20-\x7e]{1,65536}$/;

@@ -1,4 +1,4 @@
-import { parseObject, printable } from './answer-members.ts';
+import { errorName, parseObject } from './answer-members.ts';
 import { type OAuth2Deps, send } from './oauth2-http.ts';
 import { unreachable } from './safe-fetch.ts';
 
@@ -59,5 +59,5 @@ export async function revokeByItself(deps: OAuth2Deps, url: string, token: Token
   const json = parseObject(body);
   const error = typeof json?.error === 'string' ? json.error : '';
   if ((status === 200 && json?.ok === true) || dead.has(error)) return;
-  throw unreachable('answer', name, `it answered ${error === '' ? status : printable(error)}`);
+  throw unreachable('answer', name, `it answered ${error === '' ? status : errorName(error, [accessToken])}`);
 }

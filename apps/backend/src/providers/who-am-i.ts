@@ -1,4 +1,4 @@
-import { memberAt, parseObject, printable, scopesOf, splitScopes, textAt } from './answer-members.ts';
+import { errorName, memberAt, parseObject, scopesOf, splitScopes, textAt } from './answer-members.ts';
 import { type OAuth2Deps, send } from './oauth2-http.ts';
 import type { WhoAmI } from './quirks.ts';
 
@@ -48,7 +48,7 @@ export async function askWhoAmI(
     return { works: false, why: `${name} answered ${answer.status}` };
   const json = parseObject(answer.body);
   if (question.okMember !== '' && json?.[question.okMember] !== true) {
-    const error = typeof json?.error === 'string' ? ` ${printable(json.error)}` : '';
+    const error = typeof json?.error === 'string' ? ` ${errorName(json.error, [credential])}` : '';
     return { works: false, why: `${name} answered${error === '' ? ' an error' : error}` };
   }
   if (question.account !== '' && textAt(json, question.account) === null) {
