@@ -6,8 +6,15 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, verify } from 'node:crypto';
 import { type GivenAnswer, type HeardRequest, listen } from './listen.ts';
 
-/** What the next calls meet. `rate limit`: 403 with `Retry-After`; `generous`: more than was asked for. */
-export type GithubTrouble = 'none' | 'rate limit' | 'suspended' | 'down' | 'garbage' | 'generous';
+/** What the next calls meet. `rate limit`: 403 with `Retry-After`; `generous`: more than was asked for; `everywhere`: for all repositories. */
+export type GithubTrouble =
+  | 'none'
+  | 'rate limit'
+  | 'suspended'
+  | 'down'
+  | 'garbage'
+  | 'generous'
+  | 'everywhere';
 
 /** A token as it was made. */
 export interface GithubToken {
@@ -131,7 +138,7 @@ function makeToken(state: State, body: string): GivenAnswer {
     state.trouble === 'generous' ? { ...wanted, secrets: 'write' } : { ...wanted, metadata: 'read' };
   // Newer tokens are long and have dots in them; nothing may count on the 40 characters of old.
   const token = `ghs_${state.app}_${randomBytes(180).toString('base64url')}.${randomBytes(64).toString('base64url')}`;
-  const repositories = asked.repositories ?? null;
+  const repositories = state.trouble === 'everywhere' ? null : (asked.repositories ?? null);
   state.tokens.set(token, { token, repositories, permissions });
   const expires_at = `${new Date(Date.now() + 3_600_000).toISOString().slice(0, 19)}Z`;
   const repository_selection = repositories === null ? 'all' : 'selected';

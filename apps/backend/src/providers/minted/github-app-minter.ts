@@ -42,6 +42,7 @@ const answerShape = z.looseObject({
   token: z.string().regex(usableToken),
   expires_at: z.iso.datetime({ offset: true }),
   permissions: z.record(z.string(), z.enum(githubLevels)).optional(),
+  repository_selection: z.string().optional(),
 });
 
 async function mint(deps: MinterDeps, request: MintRequest): Promise<Minted> {
@@ -65,7 +66,8 @@ async function mint(deps: MinterDeps, request: MintRequest): Promise<Minted> {
   if (!made?.success) throw badAnswer(name, 'its answer is not that of GitHub');
   const token = new Secret(made.data.token);
   const given = made.data.permissions ?? permissions;
-  if (isBeyond(given, permissions)) {
+  const isEverywhere = entry.repositories !== undefined && made.data.repository_selection === 'all';
+  if (isEverywhere || isBeyond(given, permissions)) {
     await revokeToken(deps, apiOf(settings), token).catch(() => undefined);
     throw mintRefused(name, 'the token may do more than was asked for');
   }
