@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makePrivateDirectory } from '../hooks/private-directory.ts';
 import { awaitRefresh, serveRefresh } from './refresh-share.ts';
 
 /** A refresh takes one request; a lock older than this was left by a process that died. */
@@ -18,6 +19,7 @@ export interface SharedResult<T> {
 /**
  * Lets one process of this user at a time refresh the login of one backend. Whoever waits meanwhile gets its result.
  *
+ * @throws KontextError `KX_SOCKET_FAILED` when others could reach the directory of the lock.
  * @param work Told whether another process held the lock meanwhile: then the stored login may be newer.
  */
 export async function withRefreshLock<T>(
@@ -29,7 +31,8 @@ export async function withRefreshLock<T>(
   const name = createHash('sha256').update(apiUrl).digest('hex').slice(0, 16);
   const path = join(stateDir, 'locks', `refresh-${name}.lock`);
   const socket = join(stateDir, 'locks', `refresh-${name}.sock`);
-  mkdirSync(join(stateDir, 'locks'), { recursive: true, mode: 0o700 });
+  // What goes through the socket is a token: the directory is all that keeps others from it.
+  makePrivateDirectory(join(stateDir, 'locks'));
   let hadToWait = false;
   while (!tryLock(path)) {
     hadToWait = true;
