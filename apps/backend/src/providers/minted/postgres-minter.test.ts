@@ -89,6 +89,18 @@ describe.skipIf(!postgres.available)(`leased roles of Postgres ${postgres.reason
     expect(await revoke(request)).toBe('gone');
   });
 
+  test('a mint that took too long to get there makes nothing: nobody would look for it any more', async () => {
+    const request = requestOf();
+    // Looking the name up, or waiting for a connection, took a minute.
+    let readings = 0;
+    const nowMs = () => Date.now() + (readings++ === 0 ? 0 : 60_000);
+    const slow = createPostgresMinter(testMinterDeps({ nowMs }));
+    await expect(slow.mint(request)).rejects.toMatchObject({
+      ...{ code: 'KX_PROVIDER_UNREACHABLE', details: { reason: 'timeout' } },
+    });
+    expect(await target.leasedRoles()).not.toContain(request.plannedName);
+  });
+
   test('what was never made is gone', async () => {
     expect(await revoke(requestOf())).toBe('gone');
     expect(await revoke(requestOf({ plannedName: 'postgres' }))).toBe('gone');

@@ -15,6 +15,8 @@ export interface RoleToMake {
   readonly template: string;
   readonly connectionLimit: number;
   readonly ttlSeconds: number;
+  /** Whether so much time has passed that the role would be made after everybody stopped looking for it. */
+  readonly isLate: () => boolean;
 }
 
 const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
@@ -24,7 +26,8 @@ const literal = (text: string): string => `E'${text.replaceAll('\\', '\\\\').rep
 /**
  * Makes the role. It ends by the database's own clock, whatever ours says.
  *
- * @throws KontextError `KX_MINT_REFUSED` when the template is missing, or may do more than reading and writing data.
+ * @throws KontextError `KX_MINT_REFUSED` when the template is missing, or may do more than reading and writing data;
+ *   `KX_PROVIDER_UNREACHABLE` when it is late.
  */
 export async function makeRole(query: Query, role: RoleToMake): Promise<void> {
   await checkTemplate(query, role.template);
@@ -33,6 +36,7 @@ export async function makeRole(query: Query, role: RoleToMake): Promise<void> {
     'YYYY-MM-DD HH24:MI:SS') || '+00' AS until`,
     [role.ttlSeconds],
   );
+  if (role.isLate()) throw unreachable('timeout', 'the database', 'it took too long to reach it');
   await query(
     `CREATE ROLE ${identifier(role.name)} LOGIN INHERIT CONNECTION LIMIT ${role.connectionLimit}
       PASSWORD ${literal(role.verifier)} VALID UNTIL ${literal(String(clock?.until))}
