@@ -22,12 +22,6 @@ export interface RpcAnswer {
   readonly body: Record<string, unknown>;
 }
 
-/** A token with the key it is bound to. */
-export interface BoundToken {
-  readonly token: string;
-  readonly jwk: P256PrivateJwk;
-}
-
 /** Two backends on one database, a person with a session of theirs, and an upstream provider. */
 export interface ExchangeWorld {
   readonly room: TestRoom;

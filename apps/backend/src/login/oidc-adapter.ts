@@ -28,8 +28,6 @@ const deviceCodeAfterlifeSeconds = 900;
 /** The same for a refresh token, so that a person who comes back late is told that the login expired. */
 const refreshTokenAfterlifeSeconds = 30 * 86_400;
 
-export type { PollPace } from '../store/queries/oidc.ts';
-
 const scope = { role: 'system', orgId: null } as const;
 
 /** Makes the adapters of all models, and what our own code asks of the same rows. */

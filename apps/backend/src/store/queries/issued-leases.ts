@@ -92,12 +92,6 @@ export async function listAttachments(
   return new Map(rows.map(({ name, scopes }) => [name, scopes]));
 }
 
-/** A registered agent by id. */
-export async function findAgentById(tx: Tx, id: string): Promise<typeof agents.$inferSelect | null> {
-  const [row] = await tx.select().from(agents).where(eq(agents.id, id)).limit(1);
-  return row ?? null;
-}
-
 /** Providers by name. */
 export async function findProviderFacts(
   tx: Tx,
