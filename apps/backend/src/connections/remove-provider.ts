@@ -89,7 +89,7 @@ async function remove(
 }
 
 /**
- * Ends what was minted and waits until it is taken back; from now on nobody gets more.
+ * Ends what was minted, or narrowed for one lease, and waits until it is taken back; from now on nobody gets more.
  *
  * @returns How many are left.
  */
@@ -102,8 +102,10 @@ async function takeMintedBack(
   const scope = { role: 'app', orgId } as const;
   const id = await deps.store.transaction(scope, async (tx) => {
     const row = await lockProvider(tx, orgId, name);
-    if (row === null || !minted.has(row.kind)) return null;
+    if (row === null) return null;
     const count = await countMinted(tx, row.id);
+    // Without `force` a provider that is connected stays as it is: the removal itself says so.
+    if (!minted.has(row.kind) && (count === 0 || !force)) return null;
     if (count > 0 && !force) throw inUse(name, `${count} credentials made for leases are in use`);
     await detachAll(tx, row.id);
     await endLeasesOf(tx, { providerId: row.id }, 'provider_removed', new Date(deps.nowMs()));

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type StandIn, standInProfiles, startStandIn } from '@kontext/testkit';
 import { eq } from 'drizzle-orm';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -49,20 +50,23 @@ describe.each(testStores())('a token narrowed for one lease, on $kind', ({ open 
   const tokenOf = (outcome: Awaited<ReturnType<typeof resolve>>) =>
     outcome?.ok ? outcome.value.reveal() : expect.fail(`refused: ${JSON.stringify(outcome)}`);
 
+  const revocations = () => {
+    const { store, deps, nowMs } = room;
+    return createUpstreamRevocations({
+      ...{ store, kms: deps.kms, fetch: deps.fetch, minters: {}, appended: deps.appended, nowMs },
+      logger: { error: () => undefined },
+    });
+  };
+
   test('every lease has one of its own, which dies with it; the user’s own token is handed to nobody', async () => {
     const own = await connect();
     const sessionId = await room.openSession(owner);
     const [first, second] = [tokenOf(await resolve(sessionId)), tokenOf(await resolve(sessionId))];
     expect(new Set([own, first, second]).size).toBe(3);
     await room.sessions.end(owner, sessionId, { exitCode: 0, reason: '' });
-    const { store, deps, nowMs } = room;
-    const revocations = createUpstreamRevocations({
-      ...{ store, kms: deps.kms, fetch: deps.fetch, minters: {}, appended: deps.appended, nowMs },
-      logger: { error: () => undefined },
-    });
-    await revocations.run();
+    await revocations().run();
     expect([first, second, own].map(standIn.isLive)).toEqual([false, false, true]);
-    const rows = await store.transaction({ role: 'app', orgId: owner.orgId }, (tx) =>
+    const rows = await room.store.transaction({ role: 'app', orgId: owner.orgId }, (tx) =>
       tx.select().from(leases),
     );
     expect(rows.map(({ revocation, secretId }) => [revocation, secretId])).toEqual([
@@ -139,6 +143,21 @@ describe.each(testStores())('a token narrowed for one lease, on $kind', ({ open 
     // What was made is taken back, and the user's own token never is.
     expect(standIn.isLive(own)).toBe(true);
     expect(standIn.isLive(made)).toBe(code === 'KX_PROVIDER_UNREACHABLE');
+  });
+
+  test('they are taken back before their provider is removed: without it nobody could', async () => {
+    await connect();
+    const token = tokenOf(await resolve(await room.openSession(owner)));
+    let isRemoved = false;
+    const removing = room.connections.removeProvider(owner, 'github', true).finally(() => {
+      isRemoved = true;
+    });
+    while (!isRemoved) {
+      await revocations().run();
+      await sleep(20);
+    }
+    expect((await removing).message).not.toContain('could not be taken back');
+    expect(standIn.isLive(token)).toBe(false);
   });
 
   test('a provider that cannot narrow is not added with that setting', async () => {

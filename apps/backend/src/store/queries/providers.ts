@@ -121,13 +121,14 @@ export async function listConnectionIds(tx: Tx, providerId: string): Promise<str
   return rows.map(({ id }) => id);
 }
 
-/** How many credentials made for leases of a provider are in use, or wait to be taken back at it. */
+/** How many credentials made for leases of a provider, narrowed ones too, are in use, or wait to be taken back at it. */
 export async function countMinted(tx: Tx, providerId: string): Promise<number> {
+  const isOwn = or(eq(leases.kind, 'minted'), isNotNull(leases.secretId));
   const waits = or(ne(leases.state, 'ended'), eq(leases.revocation, 'pending'));
   const [row] = await tx
     .select({ n: count() })
     .from(leases)
-    .where(and(eq(leases.providerId, providerId), eq(leases.kind, 'minted'), waits));
+    .where(and(eq(leases.providerId, providerId), isOwn, waits));
   return row?.n ?? 0;
 }
 
