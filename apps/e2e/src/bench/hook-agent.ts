@@ -1,6 +1,6 @@
 /**
- * Plays the agent for `hook/twin`: started by `kontext start`, it takes the hook command out of the settings it was
- * given and runs it as Claude Code would, in turn with an empty Node process. Samples go to `BENCH_RESULT`.
+ * Plays the agent for `hook/…`: started by `kontext start`, it takes the hook command out of the settings it was given and
+ * runs it as Claude Code would, in turn with the twin (`BENCH_TWIN`) and an empty Node process. Samples go to `BENCH_RESULT`.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -43,9 +43,17 @@ function timed(command: string, commandArgs: readonly string[], input: string): 
   return wallMs;
 }
 
+const [kilobyte, sixty] = [1024, 60 * 1024];
+const isTwin = hook.command === '/usr/bin/env';
+const native = (bytes: number) => () => timed(hook.command, hook.args ?? [], payload(bytes));
+const twinArgs = isTwin
+  ? (hook.args ?? [])
+  : ['-u', 'NODE_OPTIONS', process.execPath, process.env.BENCH_TWIN ?? '', ...(hook.args ?? [])];
+const twin = (bytes: number) => () => timed('/usr/bin/env', twinArgs, payload(bytes));
 const samples = interleave(Number(process.env.BENCH_ROUNDS ?? '40'), {
   node: () => timed(process.execPath, ['-e', '0'], ''),
-  'twin-1k': () => timed(hook.command, hook.args ?? [], payload(1024)),
-  'twin-60k': () => timed(hook.command, hook.args ?? [], payload(60 * 1024)),
+  ...(isTwin ? {} : { 'native-1k': native(kilobyte), 'native-60k': native(sixty) }),
+  'twin-1k': twin(kilobyte),
+  'twin-60k': twin(sixty),
 });
 writeFileSync(process.env.BENCH_RESULT ?? '', JSON.stringify(samples));

@@ -11,8 +11,13 @@ const socket = process.env.KONTEXT_SOCKET ?? '';
 const times: number[] = [];
 for (let round = 0; round < Number(rounds); round += 1) {
   const startedAt = performance.now();
-  const args = [client, 'claude', 'self-test', socket, '2', '0', '5000'];
-  const { status } = spawnSync(process.execPath, args, { input: '{}', stdio: ['pipe', 'ignore', 'inherit'] });
+  const args = ['claude', 'self-test', socket, '2', '0', '5000'];
+  // The twin is a script, the native client a program.
+  const [file, leading] = client.endsWith('.cjs') ? [process.execPath, [client]] : [client, []];
+  const { status } = spawnSync(file, [...leading, ...args], {
+    input: '{}',
+    stdio: ['pipe', 'ignore', 'inherit'],
+  });
   if (status !== 0) process.exit(1);
   times.push(performance.now() - startedAt);
 }

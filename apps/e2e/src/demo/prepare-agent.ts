@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { claudeEnv, findClaude, type ModelTurn, startModelServer } from '@kontext/testkit';
@@ -23,11 +23,17 @@ export async function prepareAgent(world: World): Promise<PreparedAgent> {
   const main = realpathSync(world.programs.kontext.at(-1) ?? '');
   const steps = demoSteps({
     apiUrl: world.upstream?.apiUrl ?? '',
-    hookClient: join(dirname(main), 'hook.cjs'),
+    hookClient: hookClientOf(dirname(main)),
     hookTiming: fileURLToPath(new URL('./hook-timing.js', import.meta.url)),
   });
   const claude = findClaude({ orOnPath: true });
   return claude === null ? bundledAgent(world, steps) : realClaude(world, claude, steps);
+}
+
+/** The native hook client where it was built, else its twin: what the command itself takes. */
+function hookClientOf(dist: string): string {
+  const native = join(dist, '../../hook/dist/kontext-hook');
+  return existsSync(native) ? native : join(dist, 'hook.cjs');
 }
 
 /** A folder with one program called `claude`, first on PATH. */

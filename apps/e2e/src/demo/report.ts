@@ -139,7 +139,7 @@ export function printReport(verdict: Verdict, seconds: number, say: (text: strin
     );
   }
   say(`\nAudit: ${verdict.verifyText.split('\n').join('\n       ')}`);
-  say(`One hook costs ${verdict.summary.hookP50Ms} ms from spawn to exit (median, TypeScript client).`);
+  say(`One hook costs ${verdict.summary.hookP50Ms} ms from spawn to exit (median of 15 in a session).`);
   for (const failure of verdict.failures) say(`FAILED: ${failure}`);
   say(
     `\n${verdict.ok ? 'Everything held.' : 'Something did not hold.'} ${seconds.toFixed(0)} s, all of it on this machine.`,
