@@ -5,9 +5,9 @@ import type { RecordLogin } from '../login/login-events.ts';
 import { type RateLimiter, wrongUserCode } from '../login/rate-limiter.ts';
 import { acceptForms } from './form.ts';
 import { firstText } from './login.ts';
-import { errorPage, type PageKit } from './page-kit.ts';
+import { type PageKit, showErrors } from './page-kit.ts';
 import { approvalPage, codePage } from './pages/device-pages.ts';
-import { messagePage } from './pages/message-page.ts';
+import { disabledPage, messagePage, undecidedPage } from './pages/message-page.ts';
 
 /** A login at the browser that is older has to be repeated before a terminal is approved. */
 const freshLoginMs = 15 * 60_000;
@@ -42,11 +42,7 @@ export async function registerActivate(app: FastifyInstance, options: ActivateOp
   const { kit, approvals } = options;
   await app.register(async (scope) => {
     acceptForms(scope);
-    scope.setErrorHandler((err, request, reply) => {
-      const { status, page } = errorPage(err);
-      if (status >= 500) request.log.error({ err }, 'the approval page failed');
-      return kit.send(reply, page, status);
-    });
+    showErrors(scope, kit, 'the approval page failed');
 
     scope.get<{ Querystring: { user_code?: string | string[] } }>('/activate', async (request, reply) => {
       const session = await kit.session(request, reply);
@@ -177,14 +173,4 @@ const deniedPage = messagePage({
   title: 'Denied',
   text: 'The terminal was not logged in.',
   next: 'If you did not start this, nothing else is to be done.',
-});
-const undecidedPage = messagePage({
-  title: 'That did not work',
-  text: 'Neither approve nor deny was chosen.',
-  next: 'Go back and choose one.',
-});
-const disabledPage = messagePage({
-  title: 'That did not work',
-  text: 'This account may not log in.',
-  next: 'Ask an administrator.',
 });

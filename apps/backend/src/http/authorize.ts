@@ -3,8 +3,8 @@ import type { LoginEvent, RecordLogin } from '../login/login-events.ts';
 import type { LoopbackApprovals, PendingLoopback } from '../login/loopback-approvals.ts';
 import { acceptForms } from './form.ts';
 import { interactionPath } from './oauth/provider.ts';
-import { errorPage, type PageKit } from './page-kit.ts';
-import { messagePage } from './pages/message-page.ts';
+import { type PageKit, showErrors } from './page-kit.ts';
+import { disabledPage, undecidedPage } from './pages/message-page.ts';
 import { terminalPage } from './pages/terminal-page.ts';
 import { allowFormAction } from './security-headers.ts';
 
@@ -32,11 +32,7 @@ export async function registerAuthorize(app: FastifyInstance, options: Authorize
   const { kit, approvals } = options;
   await app.register(async (scope) => {
     acceptForms(scope);
-    scope.setErrorHandler((err, request, reply) => {
-      const { status, page } = errorPage(err);
-      if (status >= 500) request.log.error({ err }, 'the page of a loopback login failed');
-      return kit.send(reply, page, status);
-    });
+    showErrors(scope, kit, 'the page of a loopback login failed');
     const url = `${interactionPath}/:uid`;
 
     scope.get<{ Params: { uid: string } }>(url, async (request, reply) => {
@@ -98,15 +94,4 @@ const eventOf = (
   kind: approve ? 'login.succeeded' : 'login.failed',
   reason: approve ? null : 'denied in the browser',
   ...{ orgId, userId, clientId, machine, address },
-});
-
-const undecidedPage = messagePage({
-  title: 'That did not work',
-  text: 'Neither approve nor deny was chosen.',
-  next: 'Go back and choose one.',
-});
-const disabledPage = messagePage({
-  title: 'That did not work',
-  text: 'This account may not log in.',
-  next: 'Ask an administrator.',
 });

@@ -4,7 +4,7 @@ import type { BrowserAccount, BrowserSession } from '../login/browser-sessions.t
 import { type Confirmations, freshLoginSeconds } from '../login/confirmations.ts';
 import { confirmationsOpened, type RateLimiter, refuseBeyond } from '../login/rate-limiter.ts';
 import { acceptForms } from './form.ts';
-import { errorPage, type PageKit, setRetryAfter } from './page-kit.ts';
+import { type PageKit, showErrors } from './page-kit.ts';
 import { confirmPage } from './pages/confirm-page.ts';
 import { messagePage } from './pages/message-page.ts';
 
@@ -36,12 +36,7 @@ export async function registerConfirm(app: FastifyInstance, options: ConfirmPage
   const { kit, confirmations } = options;
   await app.register(async (scope) => {
     acceptForms(scope);
-    scope.setErrorHandler((err, request, reply) => {
-      const { status, page } = errorPage(err);
-      if (status >= 500) request.log.error({ err }, 'the confirmation page failed');
-      setRetryAfter(reply, err);
-      return kit.send(reply, page, status);
-    });
+    showErrors(scope, kit, 'the confirmation page failed');
 
     scope.get('/confirm/:token', async (request: LinkRequest, reply) => {
       const visitor = await findOpener(options, request, reply);

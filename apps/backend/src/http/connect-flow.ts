@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { CallbackQuery, ConnectFlow, Opener } from '../connections/connect-flow.ts';
 import { acceptForms } from './form.ts';
 import { firstText } from './login.ts';
-import { errorPage, type PageKit } from './page-kit.ts';
+import { type PageKit, showErrors } from './page-kit.ts';
 import { connectPage } from './pages/connect-page.ts';
 import { messagePage } from './pages/message-page.ts';
 import { allowFormAction } from './security-headers.ts';
@@ -33,11 +33,7 @@ export async function registerConnectPages(
   const { kit, flow } = options;
   await app.register(async (scope) => {
     acceptForms(scope);
-    scope.setErrorHandler((err, request, reply) => {
-      const { status, page } = errorPage(err);
-      if (status >= 500) request.log.error({ err }, 'a connect page failed');
-      return kit.send(reply, page, status);
-    });
+    showErrors(scope, kit, 'a connect page failed');
 
     scope.get<{ Params: { ticket: string } }>('/connect/:ticket', async (request, reply) => {
       const visitor = await findOpener(kit, request, reply);

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Federation, ShownInvitation } from '../login/federation/federation.ts';
 import { acceptForms, type Form } from './form.ts';
 import { formTargets } from './login.ts';
-import { errorPage, type PageKit, setRetryAfter } from './page-kit.ts';
+import { type PageKit, showErrors } from './page-kit.ts';
 import { invitationPage } from './pages/login-page.ts';
 import { messagePage } from './pages/message-page.ts';
 import { allowFormAction } from './security-headers.ts';
@@ -35,12 +35,7 @@ export async function registerFederation(
 
 async function registerPages(scope: FastifyInstance, { kit, federation, local }: FederationPagesOptions) {
   acceptForms(scope);
-  scope.setErrorHandler((err, request, reply) => {
-    const { status, page } = errorPage(err);
-    if (status >= 500) request.log.error({ err }, 'a login through an identity provider failed');
-    setRetryAfter(reply, err);
-    return kit.send(reply, page, status);
-  });
+  showErrors(scope, kit, 'a login through an identity provider failed');
 
   scope.get<{ Params: { callbackId: string } }>(
     '/login/callback/:callbackId',

@@ -3,7 +3,7 @@ import { type BrowserSession, browserLoginSeconds, passcodeAcr } from '../login/
 import type { Federation } from '../login/federation/federation.ts';
 import type { LocalLogins } from '../login/local-login.ts';
 import { acceptForms, type Form } from './form.ts';
-import { errorPage, type PageKit, safeReturnTo, setRetryAfter } from './page-kit.ts';
+import { type PageKit, safeReturnTo, showErrors } from './page-kit.ts';
 import { pageCss } from './pages/layout.ts';
 import { chooseProviderPage, type LoginFields, type LoginPageInput, loginPage } from './pages/login-page.ts';
 import { messagePage } from './pages/message-page.ts';
@@ -44,12 +44,7 @@ export async function registerLogin(app: FastifyInstance, options: LoginOptions)
 
   await app.register(async (scope) => {
     acceptForms(scope);
-    scope.setErrorHandler((err, request, reply) => {
-      const { status, page } = errorPage(err);
-      if (status >= 500) request.log.error({ err }, 'the login page failed');
-      setRetryAfter(reply, err);
-      return kit.send(reply, page, status);
-    });
+    showErrors(scope, kit, 'the login page failed');
 
     scope.get<{ Querystring: LoginQuery }>('/login', async (request, reply) => {
       const session = await kit.session(request, reply);

@@ -1,5 +1,5 @@
 import { KontextError } from '@kontext/errors';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
   type BrowserAccount,
   type BrowserSession,
@@ -97,8 +97,22 @@ function hintOf(url: string): string {
   return organisation === null ? '' : `&organisation=${encodeURIComponent(organisation.slice(0, 254))}`;
 }
 
+/**
+ * Answers a request of these pages that fails with a page that says why.
+ *
+ * @param what For the log, where it was our own mistake: what failed.
+ */
+export function showErrors(scope: FastifyInstance, kit: Pick<PageKit, 'send'>, what: string): void {
+  scope.setErrorHandler((err, request, reply) => {
+    const { status, page } = errorPage(err);
+    if (status >= 500) request.log.error({ err }, what);
+    setRetryAfter(reply, err);
+    return kit.send(reply, page, status);
+  });
+}
+
 /** The error page of a failed page request; the text of a foreign error is never shown. */
-export function errorPage(error: unknown): { readonly status: number; readonly page: Page } {
+function errorPage(error: unknown): { readonly status: number; readonly page: Page } {
   const known = error instanceof KontextError ? error : null;
   return {
     status: known ? statusOf(known) : clientStatus(error),
@@ -111,7 +125,7 @@ export function errorPage(error: unknown): { readonly status: number; readonly p
 }
 
 /** RFC 9110 §10.2.3: how long to wait, where a limit refused the request. */
-export function setRetryAfter(reply: FastifyReply, error: unknown): void {
+function setRetryAfter(reply: FastifyReply, error: unknown): void {
   const wait = error instanceof KontextError ? error.details.retry_after_seconds : undefined;
   if (wait !== undefined) reply.header('retry-after', wait);
 }

@@ -14,3 +14,17 @@ export function messagePage(input: {
 ${input.next === null ? null : html`<p class="soft">${visible(input.next, 400)}</p>`}`,
   };
 }
+
+/** A terminal's login was answered with neither of the two buttons. */
+export const undecidedPage = messagePage({
+  title: 'That did not work',
+  text: 'Neither approve nor deny was chosen.',
+  next: 'Go back and choose one.',
+});
+
+/** The person at the browser is suspended, or no member any more. */
+export const disabledPage = messagePage({
+  title: 'That did not work',
+  text: 'This account may not log in.',
+  next: 'Ask an administrator.',
+});
