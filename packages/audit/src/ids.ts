@@ -3,7 +3,7 @@ import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 /**
  * Prefix of every kind of id: organisation, user, session, audit stream, audit event, connection, lease, policy,
  * approval, provider, key, membership, identity, registered agent, OAuth grant, identity provider, invitation,
- * confirmation.
+ * confirmation, webhook, webhook delivery.
  */
 export const idPrefixes = [
   'org',
@@ -24,6 +24,8 @@ export const idPrefixes = [
   'cnf',
   'idp',
   'inv',
+  'whk',
+  'whd',
 ] as const;
 
 /** One of {@link idPrefixes}. */

@@ -1,4 +1,12 @@
 /** Policy: Cedar loaded once, `decide` pure and total, the same answer everywhere. */
+export {
+  type CallAction,
+  type CallReader,
+  type CallReading,
+  type CallWorld,
+  createCallReader,
+} from './call-reader.ts';
+export { describePart } from './describe-part.ts';
 export { hashPolicies } from './hash-policies.ts';
 export {
   createPolicyEngine,
@@ -7,4 +15,13 @@ export {
   type PolicyEngine,
 } from './policy-engine.ts';
 export { starterPolicies } from './starter-policies.ts';
-export type { Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
+export type {
+  CallPart,
+  Decision,
+  Mode,
+  OpaqueCause,
+  PolicySet,
+  PolicyText,
+  Repository,
+  ToolCall,
+} from './tool-call.ts';

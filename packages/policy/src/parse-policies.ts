@@ -1,6 +1,6 @@
 import type { DetailedError, PolicyJson } from '@cedar-policy/cedar-wasm/web';
 import { KontextError } from '@kontext/errors';
-import { basePermitId, basePermitText, cedarSchema, reservedActions } from './cedar-schema.ts';
+import { basePermitId, basePermitText, cedarSchema } from './cedar-schema.ts';
 import type { Cedar } from './load-cedar.ts';
 import type { PolicyText } from './tool-call.ts';
 
@@ -58,18 +58,11 @@ export function policyMap(policies: readonly PolicyText[]): Record<string, strin
 export function validatePolicies(cedar: Cedar, policies: readonly PolicyText[]): void {
   const staticPolicies = policyMap(policies);
   // One by one first: an error over the whole set does not say where it is.
-  const parsed = policies.map((policy) => ({
-    id: policy.id,
-    json: JSON.stringify(policyJson(cedar, policy)),
-  }));
+  for (const policy of policies) annotationsOf(cedar, policy);
   const answer = cedar.validate({ schema: cedarSchema, policies: { staticPolicies } });
   if (answer.type === 'failure') throw invalid('the policy', '', answer.errors[0]);
   const first = answer.validationErrors[0];
   if (first) throw invalid(`the policy ${first.policyId}`, staticPolicies[first.policyId] ?? '', first.error);
-  for (const { id, json } of parsed) {
-    const named = reservedActions.find((action) => json.includes(`{"type":"Action","id":"${action}"}`));
-    if (named) throw invalid(`the policy ${id}`, '', `nothing evaluates the action ${named} yet`);
-  }
 }
 
 /**
@@ -83,11 +76,39 @@ export function policyJson(cedar: Cedar, { id, text }: PolicyText): PolicyJson {
   return answer.json;
 }
 
-/** What a person reads when a rule decides: its `@reason("…")`, else its id. One line. */
-export function reasonOf(cedar: Cedar, policy: PolicyText): string {
-  const annotation = policyJson(cedar, policy).annotations?.reason;
-  const reason = annotation?.replace(/\s+/g, ' ').trim().slice(0, maxReasonLength);
-  return reason || `rule ${policy.id} forbids it`;
+/** What a rule says beside its condition. */
+export interface RuleAnnotations {
+  /** `@effect`: what it does where it matches; `deny` unless it says otherwise. */
+  readonly effect: 'deny' | 'ask' | 'sensitive';
+  /** `@reason`: what a person reads, one line; else made from the id. */
+  readonly reason: string;
+  /** `@approver`: group or role; null when it names none. */
+  readonly approver: string | null;
+  /** `@four_eyes("yes")`. */
+  readonly fourEyes: boolean;
+}
+
+const effects = ['deny', 'ask', 'sensitive'] as const;
+
+/** Reads a rule's annotations. @throws KontextError `KX_POLICY_INVALID` for an effect nobody knows. */
+export function annotationsOf(cedar: Cedar, policy: PolicyText): RuleAnnotations {
+  const { annotations = {} } = policyJson(cedar, policy);
+  const named = annotations.effect ?? 'deny';
+  const effect = effects.find((known) => known === named);
+  if (effect === undefined) {
+    throw invalid(
+      `the policy ${policy.id}`,
+      '',
+      `it has @effect("${named}"); known are ${effects.join(', ')}`,
+    );
+  }
+  const reason = annotations.reason?.replace(/\s+/g, ' ').trim().slice(0, maxReasonLength);
+  return {
+    effect,
+    reason: reason || `rule ${policy.id} ${effect === 'deny' ? 'forbids it' : 'wants it looked at'}`,
+    approver: annotations.approver?.trim() || null,
+    fourEyes: annotations.four_eyes === 'yes',
+  };
 }
 
 /** The error for a policy: what Cedar says, and where, counted from 1 in the text of that policy. */

@@ -17,7 +17,14 @@ beforeAll(async () => {
 });
 
 const call = (more: Partial<ToolCall> = {}): ToolCall => ({
-  schema: 1,
+  schema: 2,
+  agentVersion: '',
+  parts: [{ kind: 'tool', name: 'Bash' }],
+  subagent: null,
+  repository: null,
+  credentials: [],
+  atMs: 0,
+
   agent: 'claude',
   event: 'PreToolUse',
   tool: 'Bash',
@@ -25,7 +32,7 @@ const call = (more: Partial<ToolCall> = {}): ToolCall => ({
   command: 'ls',
   cwd: '/home/dev',
   permissionMode: 'default',
-  opaque: false,
+  opaque: [],
   user: 'usr_1',
   org: 'org_1',
   session: 'ses_1',
@@ -131,7 +138,7 @@ describe('decide on hostile calls', () => {
   const opaque = (cause: string) => `context.opaque && context.opaqueCause == "${cause}"`;
 
   it('passes on that the hook server could not read the call', () => {
-    expect(judge(opaque('unreadable'), { opaque: true })).toBe('deny');
+    expect(judge(opaque('unreadable'), { opaque: ['unreadable'] })).toBe('deny');
   });
 
   it.each(['command', 'cwd', 'permissionMode', 'tool', 'user', 'role', 'agent'] as const)(

@@ -1,17 +1,18 @@
 import type { AuthorizationAnswer } from '@cedar-policy/cedar-wasm/web';
-import { cedarRequest } from './cedar-request.ts';
+import { cedarRequests } from './cedar-request.ts';
 import { basePermitId } from './cedar-schema.ts';
+import { describePart } from './describe-part.ts';
 import { hashPolicies } from './hash-policies.ts';
 import { type Cedar, loadCedar } from './load-cedar.ts';
 import {
+  annotationsOf,
   invalid,
   policyJson,
   policyMap,
-  reasonOf,
   splitPolicyFile,
   validatePolicies,
 } from './parse-policies.ts';
-import type { Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
+import type { CallPart, Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
 
 /** Policies ready to decide with. Made by {@link PolicyEngine.load}; valid in the process that made it. */
 export interface LoadedPolicy {
@@ -66,10 +67,7 @@ export async function createPolicyEngine(
   const decide: PolicyEngine['decide'] = (loaded, call, mode) => {
     const stamp = { policyVersion: loaded.version, mode };
     try {
-      return {
-        ...read(cedar, cedar.statefulIsAuthorized(cedarRequest(call, loaded.hash)), loaded),
-        ...stamp,
-      };
+      return { ...decideParts(cedar, loaded, call), ...stamp };
     } catch (error) {
       return { ...failed(error instanceof Error ? error.message : 'unknown'), ...stamp };
     }
@@ -98,40 +96,81 @@ function load(cedar: Cedar, { version, policies }: PolicySet, validate: boolean)
 
 type Verdict = Omit<Decision, 'policyVersion' | 'mode'>;
 
-function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy): Verdict {
+/** Judges every part; the worst verdict is that of the call. */
+function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall): Verdict {
+  let worst: Verdict = noObjection;
+  for (const { part, request } of cedarRequests(call, loaded.hash)) {
+    const verdict = read(cedar, cedar.statefulIsAuthorized(request), loaded, part);
+    if (rank(verdict) > rank(worst)) worst = verdict;
+  }
+  return worst;
+}
+
+const rank = ({ effect, failure, sensitive }: Verdict): number =>
+  failure !== null ? 4 : effect === 'deny' ? 3 : effect === 'ask' ? 2 : sensitive ? 1 : 0;
+
+function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy, part: CallPart): Verdict {
   if (answer.type === 'failure') return failed(answer.errors[0]?.message ?? 'unknown');
   const { decision, diagnostics } = answer.response;
   const [error] = diagnostics.errors;
   if (error) return failed(`policy ${error.policyId}: ${error.error.message}`);
-  if (decision === 'allow')
-    return { effect: 'allow', rule: null, reason: 'no rule forbids it', failure: null };
-  // Several rules may forbid one call and Cedar gives them in no order: the first of the set is named.
+  if (decision === 'allow') return noObjection;
   const deciding = new Set(diagnostics.reason);
-  const named = [...loaded.texts].find(([id]) => deciding.has(id));
+  const rules = [...loaded.texts]
+    .filter(([id]) => deciding.has(id))
+    .map(([id, text]) => ({ id, ...annotationsOf(cedar, { id, text }) }));
   // A deny that no rule made means that the base permit did not apply, which cannot be.
-  if (!named) return failed(`${basePermitId} did not apply`);
-  const [rule, text] = named;
-  // Read when it is needed: reading the annotations of every rule would double the time of loading.
-  return { effect: 'deny', rule, reason: reasonOf(cedar, { id: rule, text }), failure: null };
+  const [first] = rules;
+  if (!first) return failed(`${basePermitId} did not apply`);
+  // Several rules may forbid one call and Cedar gives them in no order: the first of the set with the worst effect is named.
+  const rule =
+    rules.find(({ effect }) => effect === 'deny') ?? rules.find(({ effect }) => effect === 'ask') ?? first;
+  return {
+    effect: rule.effect === 'sensitive' ? 'allow' : rule.effect,
+    rule: rule.id,
+    reason: rule.reason,
+    part: describePart(part),
+    approver: rule.approver,
+    fourEyes: rule.fourEyes,
+    sensitive: rule.effect === 'sensitive',
+    failure: null,
+  };
 }
 
-const failed = (failure: string): Verdict => ({
-  effect: 'deny',
+const noObjection: Verdict = {
+  effect: 'allow',
   rule: null,
+  reason: 'no rule forbids it',
+  part: null,
+  approver: null,
+  fourEyes: false,
+  sensitive: false,
+  failure: null,
+};
+
+const failed = (failure: string): Verdict => ({
+  ...noObjection,
+  effect: 'deny',
   reason: 'the policy could not be evaluated',
   failure: failure.slice(0, 500),
 });
 
 const warmUpCall: ToolCall = {
-  schema: 1,
+  schema: 2,
   agent: 'none',
+  agentVersion: '',
   event: 'PreToolUse',
   tool: 'none',
   input: { command: 'true', list: [1, null, true] },
   command: 'true',
   cwd: '/',
   permissionMode: 'default',
-  opaque: false,
+  parts: [{ kind: 'tool', name: 'none' }],
+  subagent: null,
+  opaque: [],
+  repository: null,
+  credentials: [],
+  atMs: 0,
   user: 'none',
   org: 'none',
   session: 'none',

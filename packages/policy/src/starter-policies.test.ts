@@ -8,7 +8,14 @@ beforeAll(async () => {
 });
 
 const call = (more: Partial<ToolCall>): ToolCall => ({
-  schema: 1,
+  schema: 2,
+  agentVersion: '',
+  parts: [{ kind: 'tool', name: 'Bash' }],
+  subagent: null,
+  repository: null,
+  credentials: [],
+  atMs: 0,
+
   agent: 'claude',
   event: 'PreToolUse',
   tool: 'Bash',
@@ -16,7 +23,7 @@ const call = (more: Partial<ToolCall>): ToolCall => ({
   command: null,
   cwd: '/home/dev/project',
   permissionMode: 'default',
-  opaque: false,
+  opaque: [],
   user: 'usr_1',
   org: 'org_1',
   session: 'ses_1',
@@ -85,10 +92,10 @@ const examples: Record<string, { denies: Partial<ToolCall>[]; allows: Partial<To
   },
   'starter.opaque-call': {
     denies: [
-      { opaque: true },
+      { opaque: ['unreadable'] },
       { command: `echo ${'x'.repeat(20_000)}` },
       { command: 'echo \ud800' },
-      { tool: 'Write', opaque: true },
+      { tool: 'Write', opaque: ['unreadable'] },
       { tool: 'Write', input: { file_path: 'a', content: '\ud800' } },
       { tool: 'WebFetch', input: { url: 'x'.repeat(20_000) } },
     ],

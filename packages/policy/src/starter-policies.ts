@@ -66,8 +66,8 @@ when {
 forbid (principal, action == Action::"tool_call", resource)
 when { context.opaque }
 unless {
-  context.opaqueCause == "clipped" &&
-  [Tool::"Write", Tool::"Edit", Tool::"MultiEdit", Tool::"NotebookEdit"].contains(resource)
+  context.opaqueCauses == ["clipped"] &&
+  ["Write", "Edit", "MultiEdit", "NotebookEdit"].contains(context.tool)
 };`,
   },
 ];

@@ -1,4 +1,5 @@
 /** The wire contract as generated from `proto/kontext/v1`; run `npm run generate` after changing it. */
+export * from './gen/kontext/v1/approvals_pb.ts';
 export * from './gen/kontext/v1/audit_pb.ts';
 export * from './gen/kontext/v1/connections_pb.ts';
 export * from './gen/kontext/v1/credentials_pb.ts';

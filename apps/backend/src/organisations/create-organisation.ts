@@ -52,6 +52,7 @@ async function publishStarter(tx: Tx, orgId: string, author: string, now: Date):
     policyId,
     version: 1,
     policies: JSON.stringify(starterPolicies),
+    sources: JSON.stringify([{ name: 'starter.cedar', text: starterSource(starterPolicies) }]),
     hash,
     author,
     reason,
@@ -64,6 +65,9 @@ async function publishStarter(tx: Tx, orgId: string, author: string, now: Date):
     facts: { policy: policyId, hash, reason },
   };
 }
+
+const starterSource = (policies: typeof starterPolicies): string =>
+  `${policies.map(({ text }) => text).join('\n\n')}\n`;
 
 /** A person to add. */
 export interface NewUser {

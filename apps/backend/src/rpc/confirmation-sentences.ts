@@ -7,21 +7,25 @@
 import type {
   AddIdentityProviderRequest,
   AddProviderRequest,
+  AddWebhookRequest,
   AttachProviderRequest,
   DetachProviderRequest,
   DisableAgentRequest,
   InviteMemberRequest,
   Provider,
+  PublishPolicyRequest,
   PutAgentRequest,
   PutSecretRequest,
   RemoveIdentityProviderRequest,
   RemoveProviderRequest,
+  RemoveWebhookRequest,
   RevokeLeasesRequest,
   RevokeLoginsRequest,
   SetMemberRequest,
   SuspendMemberRequest,
+  WithdrawPolicyRequest,
 } from '@kontext/protocol';
-import { ClientAuth, ProviderKind } from '@kontext/protocol';
+import { ClientAuth, Mode, ProviderKind, StaleRule } from '@kontext/protocol';
 import type { Caller } from '../caller.ts';
 
 /** A text of the request in quotes; quotes and control characters in it are escaped. */
@@ -183,3 +187,25 @@ export function revokeLeases({ filter, dryRun }: RevokeLeasesRequest): string | 
       return null;
   }
 }
+
+/** Of a publication. */
+export function publishPolicy({ version, group, mode, staleRule, reason }: PublishPolicyRequest): string {
+  const whom = group === '' ? 'everybody' : `the group ${quoteAscii(group)}`;
+  const how = mode === Mode.OBSERVE ? 'observe: nothing is blocked' : 'enforce: what it denies is blocked';
+  const stale = staleRule === StaleRule.DENY_SENSITIVE ? '' : ', and deny every call while it is stale';
+  return `let version ${version} of the policy hold for ${whom} (${how}${stale}), because ${quote(reason)}`;
+}
+
+/** Of the end of a group's publication. */
+export const withdrawPolicy = ({ group, reason }: WithdrawPolicyRequest): string =>
+  `end the policy of the group ${quoteAscii(group)}, so that the one of everybody holds for it, because ${quote(reason)}`;
+
+/** Of a webhook. */
+export function addWebhook({ url, events }: AddWebhookRequest): string {
+  const about = events.length === 0 ? 'approvals' : events.map(quoteAscii).join(' ');
+  return `send messages about ${about} to ${quoteAscii(url)}`;
+}
+
+/** Of the end of a webhook. */
+export const removeWebhook = ({ webhookId }: RemoveWebhookRequest): string =>
+  `send no more messages to the webhook ${quoteAscii(webhookId)}`;

@@ -7,6 +7,7 @@
 import type { DescMethod, DescService, MessageShape } from '@bufbuild/protobuf';
 import {
   AgentService,
+  ApprovalService,
   AuditService,
   ConfirmationService,
   ConnectionService,
@@ -17,6 +18,7 @@ import {
   PolicyService,
   ProviderService,
   SessionService,
+  WebhookService,
 } from '@kontext/protocol';
 import type { Caller } from '../caller.ts';
 import * as sentence from './confirmation-sentences.ts';
@@ -36,6 +38,7 @@ export interface Permission<Message> {
 /** Every service of the wire, by its name. */
 export const services = {
   AgentService,
+  ApprovalService,
   AuditService,
   ConfirmationService,
   ConnectionService,
@@ -46,6 +49,7 @@ export const services = {
   PolicyService,
   ProviderService,
   SessionService,
+  WebhookService,
 } as const;
 
 type Services = typeof services;
@@ -76,6 +80,11 @@ export const permissions: Table = {
   'AgentService/ListAgents': everybody,
   'AgentService/PutAgent': { roles: administrators, confirm: sentence.putAgent },
   'AgentService/DisableAgent': { roles: administrators, confirm: sentence.disableAgent },
+
+  'ApprovalService/RequestApproval': everybody,
+  'ApprovalService/WaitApproval': everybody,
+  'ApprovalService/ListApprovals': everybody,
+  'ApprovalService/GetApproval': everybody,
 
   'AuditService/AppendEvents': everybody,
   'AuditService/ListStreams': everybody,
@@ -116,6 +125,16 @@ export const permissions: Table = {
   'OrganisationService/RevokeInvitation': { roles: administrators },
 
   'PolicyService/GetPolicySnapshot': everybody,
+  'PolicyService/WatchPolicy': everybody,
+  'PolicyService/ValidatePolicy': everybody,
+  'PolicyService/EvaluatePolicy': everybody,
+  'PolicyService/ExplainDecision': everybody,
+  'PolicyService/ReplayPolicy': { roles: overseers },
+  'PolicyService/PutPolicyDraft': { roles: guardians },
+  'PolicyService/PublishPolicy': { roles: guardians, confirm: sentence.publishPolicy },
+  'PolicyService/WithdrawPolicy': { roles: guardians, confirm: sentence.withdrawPolicy },
+  'PolicyService/ListPolicyVersions': everybody,
+  'PolicyService/GetPolicyVersion': everybody,
 
   'ProviderService/ListProviders': everybody,
   'ProviderService/ListCatalogue': everybody,
@@ -129,6 +148,11 @@ export const permissions: Table = {
   'SessionService/EndSession': everybody,
   'SessionService/GetSession': everybody,
   'SessionService/ListSessions': everybody,
+
+  'WebhookService/AddWebhook': { roles: guardians, confirm: sentence.addWebhook },
+  'WebhookService/RemoveWebhook': { roles: guardians, confirm: sentence.removeWebhook },
+  'WebhookService/ListWebhooks': { roles: overseers },
+  'WebhookService/TestWebhook': { roles: guardians },
 };
 
 /** Name of a method as the table knows it. */

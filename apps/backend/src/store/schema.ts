@@ -1,4 +1,5 @@
 /** All tables, by area. After a change run `npx drizzle-kit generate` in apps/backend, then the store's tests. */
+export * from './schema/approvals.ts';
 export * from './schema/audit.ts';
 export * from './schema/logins.ts';
 export * from './schema/oidc.ts';

@@ -1,3 +1,4 @@
+import type { CallAction } from '@kontext/policy';
 import type { HookReply } from '../hooks/frames.ts';
 import type { HookClientPath } from '../hooks/hook-client-path.ts';
 
@@ -24,6 +25,10 @@ export interface AgentEvent {
   readonly input: unknown;
   /** The command line where the tool is a shell, else null. */
   readonly command: string | null;
+  /** What the call is about, for policy. Empty for an event that is no call. */
+  readonly actions: readonly CallAction[];
+  /** Kind of the sub-agent that calls; null for the main one. */
+  readonly subagent: string | null;
   readonly cwd: string | null;
   readonly permissionMode: string | null;
   /** Facts worth recording that are not conversation: lengths, durations, sub-agent, reason of an end. Not cut yet. */

@@ -229,7 +229,7 @@ function decodeEvent(event: string, value: unknown): AgentEvent {
     permissionMode: textOrNull(value.permission_mode),
   };
   if (step === 'other') {
-    const none = { tool: null, toolUse: null, input: null, command: null };
+    const none = { tool: null, toolUse: null, input: null, command: null, actions: [], subagent: null };
     return { ...common, ...none, details: describeOther(event, value) };
   }
   const tool = value.tool_name;
@@ -237,12 +237,15 @@ function decodeEvent(event: string, value: unknown): AgentEvent {
   if (!Object.hasOwn(value, 'tool_input')) throw inputInvalid('it holds no tool input');
   const input = value.tool_input;
   const toolUse = textOrNull(value.tool_use_id);
+  const command = commandOf(tool, input);
   return {
     ...common,
     tool,
     toolUse,
     input,
-    command: commandOf(tool, input),
+    command,
+    actions: command === null ? [] : [{ kind: 'shell', command, shell: 'posix' }],
+    subagent: textOrNull(value.agent_type),
     details: describeCall(step, value),
   };
 }

@@ -8,8 +8,20 @@ beforeAll(async () => {
 });
 
 const call: ToolCall = {
-  ...{ schema: 1, agent: 'claude', event: 'PreToolUse', tool: 'Bash', input: { command: 'rm -rf x' } },
-  ...{ command: 'rm -rf x', cwd: '/', permissionMode: null, opaque: false },
+  ...{
+    schema: 2,
+    agentVersion: '',
+    parts: [{ kind: 'tool', name: 'Bash' }],
+    subagent: null,
+    repository: null,
+    credentials: [],
+    atMs: 0,
+    agent: 'claude',
+    event: 'PreToolUse',
+    tool: 'Bash',
+    input: { command: 'rm -rf x' },
+  },
+  ...{ command: 'rm -rf x', cwd: '/', permissionMode: null, opaque: [] },
   ...{ user: 'u', org: 'o', session: 's', groups: [], role: '' },
 };
 

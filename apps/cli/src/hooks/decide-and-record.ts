@@ -167,6 +167,10 @@ async function decide(policy: DecidingPolicy, call: ToolCall): Promise<Decision>
       effect: 'deny',
       rule: null,
       reason: 'the policy could not be loaded',
+      part: null,
+      approver: null,
+      fourEyes: false,
+      sensitive: false,
       policyVersion: policy.version,
       mode: policy.mode,
       failure: error instanceof Error ? error.message.slice(0, 500) : 'unknown',
@@ -177,15 +181,21 @@ async function decide(policy: DecidingPolicy, call: ToolCall): Promise<Decision>
 function toolCall(options: HookHandlerOptions, event: ReadEvent, isProposal: boolean): ToolCall {
   const { redacted } = event;
   return {
-    schema: 1,
+    schema: 2,
     agent: options.agent.name,
+    agentVersion: '',
     event: isProposal ? 'PreToolUse' : 'PermissionRequest',
     tool: redacted?.tool ?? '',
     input: redacted?.input ?? null,
     command: redacted?.command ?? null,
     cwd: redacted?.cwd ?? null,
     permissionMode: redacted?.permissionMode ?? null,
-    opaque: event.opaque !== null,
+    parts: [{ kind: 'tool', name: redacted?.tool ?? '' }],
+    subagent: null,
+    opaque: event.opaque === null ? [] : ['unreadable'],
+    repository: null,
+    credentials: [],
+    atMs: Date.now(),
     ...options.actor,
   };
 }

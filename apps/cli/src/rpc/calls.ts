@@ -21,8 +21,12 @@ import type {
   OpenSessionResponseJson,
   RenewCredentialsRequestJson,
   RenewCredentialsResponseJson,
+  RequestApprovalRequestJson,
+  RequestApprovalResponseJson,
   ResolveCredentialsRequestJson,
   ResolveCredentialsResponseJson,
+  WaitApprovalRequestJson,
+  WaitApprovalResponseJson,
 } from '@kontext/protocol';
 import { Interrupted } from '../interrupted.ts';
 import type { Log } from '../log.ts';
@@ -50,6 +54,8 @@ export interface Calls {
   readonly attenuateCredential: Call<AttenuateCredentialRequestJson, AttenuateCredentialResponseJson>;
   readonly getPolicySnapshot: Call<GetPolicySnapshotRequestJson, GetPolicySnapshotResponseJson>;
   readonly appendEvents: Call<AppendEventsRequestJson, AppendEventsResponseJson>;
+  readonly requestApproval: Call<RequestApprovalRequestJson, RequestApprovalResponseJson>;
+  readonly waitApproval: Call<WaitApprovalRequestJson, WaitApprovalResponseJson>;
 }
 
 /** Service and method of each call. */
@@ -62,6 +68,8 @@ export const callPaths: Readonly<Record<keyof Calls, string>> = {
   attenuateCredential: 'kontext.v1.CredentialService/AttenuateCredential',
   getPolicySnapshot: 'kontext.v1.PolicyService/GetPolicySnapshot',
   appendEvents: 'kontext.v1.AuditService/AppendEvents',
+  requestApproval: 'kontext.v1.ApprovalService/RequestApproval',
+  waitApproval: 'kontext.v1.ApprovalService/WaitApproval',
 };
 
 /** What calls are made with. */

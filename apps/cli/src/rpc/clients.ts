@@ -3,6 +3,7 @@ import { type CallOptions, type Client, createClient, type Transport } from '@co
 import { KontextError } from '@kontext/errors';
 import {
   AgentService,
+  ApprovalService,
   AuditService,
   ConfirmationService,
   ConnectionService,
@@ -13,6 +14,7 @@ import {
   PolicyService,
   ProviderService,
   SessionService,
+  WebhookService,
 } from '@kontext/protocol';
 import { type ConfirmAction, confirmationHeader, type PendingAction } from './confirm-action.ts';
 import { rpcError } from './rpc-error.ts';
@@ -20,6 +22,7 @@ import { rpcError } from './rpc-error.ts';
 /** One client per service of the backend. */
 export interface Clients {
   readonly agents: Client<typeof AgentService>;
+  readonly approvals: Client<typeof ApprovalService>;
   readonly audit: Client<typeof AuditService>;
   readonly confirmations: Client<typeof ConfirmationService>;
   readonly connections: Client<typeof ConnectionService>;
@@ -30,6 +33,7 @@ export interface Clients {
   readonly policies: Client<typeof PolicyService>;
   readonly providers: Client<typeof ProviderService>;
   readonly sessions: Client<typeof SessionService>;
+  readonly webhooks: Client<typeof WebhookService>;
 }
 
 /**
@@ -56,6 +60,7 @@ export function createClients(
   };
   return {
     agents: make(AgentService),
+    approvals: make(ApprovalService),
     audit: make(AuditService),
     confirmations: make(ConfirmationService),
     connections: make(ConnectionService),
@@ -66,6 +71,7 @@ export function createClients(
     policies: make(PolicyService),
     providers: make(ProviderService),
     sessions: make(SessionService),
+    webhooks: make(WebhookService),
   };
 }
 

@@ -1,12 +1,12 @@
 /** Published policies. */
 import { and, eq } from 'drizzle-orm';
-import { policies, policyVersions } from '../schema.ts';
+import { policies, policyPublications, policyVersions } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
 /** A published version; `policies` is the JSON text of `{ id, text }[]`. */
 export type PolicyVersionRow = typeof policyVersions.$inferSelect;
 
-/** Makes the policy of an organisation with its first version. */
+/** Makes the policy of an organisation with its first version, which holds for everybody and is only observed. */
 export async function insertPolicy(tx: Tx, id: string, version: PolicyVersionRow): Promise<void> {
   await tx.insert(policies).values({
     id,
@@ -15,6 +15,10 @@ export async function insertPolicy(tx: Tx, id: string, version: PolicyVersionRow
     createdAt: version.createdAt,
   });
   await tx.insert(policyVersions).values(version);
+  const { orgId, author, reason, createdAt } = version;
+  await tx
+    .insert(policyPublications)
+    .values({ orgId, seq: 1, version: version.version, mode: 'observe', author, reason, createdAt });
 }
 
 /** The newest version of the policy that holds for everybody; null before there is one. */

@@ -1,6 +1,16 @@
 /** Sessions and the policies they decide with. */
 import { sql } from 'drizzle-orm';
-import { bigint, foreignKey, index, integer, pgTable, primaryKey, text, unique } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  foreignKey,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  text,
+  unique,
+} from 'drizzle-orm/pg-core';
 import { instant } from './columns.ts';
 import { agents, orgs, users } from './organisation.ts';
 
@@ -27,6 +37,7 @@ export const sessions = pgTable(
     mode: text('mode', { enum: ['observe', 'enforce'] }).notNull(),
     policyVersion: bigint('policy_version', { mode: 'number' }).notNull(),
     loginGrantId: text('login_grant_id').notNull(),
+    interactive: boolean('interactive').notNull().default(false),
     hookConfigHash: text('hook_config_hash').notNull().default(''),
     startedAt: instant('started_at').notNull(),
     lastHeartbeatAt: instant('last_heartbeat_at').notNull(),
@@ -60,7 +71,10 @@ export const policies = pgTable(
   (t) => [unique('policies_org_team_key').on(t.orgId, t.team)],
 );
 
-/** A published version: `policies` is the JSON text of `{id, text}[]`, `hash` as documented in policies.proto. */
+/**
+ * A version: `policies` is the JSON text of `{id, text}[]`, `hash` as documented in policies.proto, `sources` the files as their
+ * author wrote them, JSON text of `{name, text}[]`. Which version holds, for whom, says {@link policyPublications}.
+ */
 export const policyVersions = pgTable(
   'policy_versions',
   {
@@ -72,10 +86,39 @@ export const policyVersions = pgTable(
       .references(() => policies.id),
     version: bigint('version', { mode: 'number' }).notNull(),
     policies: text('policies').notNull(),
+    sources: text('sources').notNull().default('[]'),
     hash: text('hash').notNull(),
     author: text('author').notNull(),
     reason: text('reason').notNull(),
     createdAt: instant('created_at').notNull(),
   },
   (t) => [primaryKey({ columns: [t.policyId, t.version] })],
+);
+
+/**
+ * What was published when; never changed. The newest row of a group (`group_name` empty: everybody) says what holds for it,
+ * unless it is `withdrawn`. `seq` counts up within the organisation over all groups and is what a snapshot may never go back in.
+ */
+export const policyPublications = pgTable(
+  'policy_publications',
+  {
+    orgId: text('org_id')
+      .notNull()
+      .references(() => orgs.id),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    groupName: text('group_name').notNull().default(''),
+    version: bigint('version', { mode: 'number' }).notNull(),
+    mode: text('mode', { enum: ['observe', 'enforce'] }).notNull(),
+    staleRule: text('stale_rule', { enum: ['deny_sensitive', 'deny_all'] })
+      .notNull()
+      .default('deny_sensitive'),
+    withdrawn: boolean('withdrawn').notNull().default(false),
+    author: text('author').notNull(),
+    reason: text('reason').notNull(),
+    createdAt: instant('created_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.seq] }),
+    index('policy_publications_group_idx').on(t.orgId, t.groupName, t.seq.desc()),
+  ],
 );

@@ -4,13 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file kontext/v1/policies.proto.
  */
 export const file_kontext_v1_policies: GenFile = /*@__PURE__*/
-  fileDesc("Chlrb250ZXh0L3YxL3BvbGljaWVzLnByb3RvEgprb250ZXh0LnYxIiIKBlBvbGljeRIKCgJpZBgBIAEoCRIMCgR0ZXh0GAIgASgJIkMKDlBvbGljeVNuYXBzaG90EgsKA2p3cxgBIAEoCRIkCghwb2xpY2llcxgCIAMoCzISLmtvbnRleHQudjEuUG9saWN5IhoKGEdldFBvbGljeVNuYXBzaG90UmVxdWVzdCJJChlHZXRQb2xpY3lTbmFwc2hvdFJlc3BvbnNlEiwKCHNuYXBzaG90GAEgASgLMhoua29udGV4dC52MS5Qb2xpY3lTbmFwc2hvdCpACgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABIQCgxNT0RFX09CU0VSVkUQARIQCgxNT0RFX0VORk9SQ0UQAjJxCg1Qb2xpY3lTZXJ2aWNlEmAKEUdldFBvbGljeVNuYXBzaG90EiQua29udGV4dC52MS5HZXRQb2xpY3lTbmFwc2hvdFJlcXVlc3QaJS5rb250ZXh0LnYxLkdldFBvbGljeVNuYXBzaG90UmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("Chlrb250ZXh0L3YxL3BvbGljaWVzLnByb3RvEgprb250ZXh0LnYxIiIKBlBvbGljeRIKCgJpZBgBIAEoCRIMCgR0ZXh0GAIgASgJIkMKDlBvbGljeVNuYXBzaG90EgsKA2p3cxgBIAEoCRIkCghwb2xpY2llcxgCIAMoCzISLmtvbnRleHQudjEuUG9saWN5IioKDFBvbGljeVNvdXJjZRIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkiOAoNUG9saWN5U291cmNlcxInCgVmaWxlcxgBIAMoCzIYLmtvbnRleHQudjEuUG9saWN5U291cmNlIoYBCg1Qb2xpY3lGaW5kaW5nEg0KBWVycm9yGAEgASgIEg0KBWNoZWNrGAIgASgJEgwKBGZpbGUYAyABKAkSDAoEbGluZRgEIAEoBRIOCgZjb2x1bW4YBSABKAUSDAoEcnVsZRgGIAEoCRIPCgdtZXNzYWdlGAcgASgJEgwKBGhpbnQYCCABKAkiuwEKDVBvbGljeVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoAxIOCgZhdXRob3IYAiABKAkSDgoGcmVhc29uGAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXJ1bGVzGAUgASgFEgwKBGhhc2gYBiABKAkSLAoFaG9sZHMYByADKAsyHS5rb250ZXh0LnYxLlBvbGljeVB1YmxpY2F0aW9uIu4BChFQb2xpY3lQdWJsaWNhdGlvbhILCgNzZXEYASABKAMSDwoHdmVyc2lvbhgCIAEoAxINCgVncm91cBgDIAEoCRIeCgRtb2RlGAQgASgOMhAua29udGV4dC52MS5Nb2RlEikKCnN0YWxlX3J1bGUYBSABKA4yFS5rb250ZXh0LnYxLlN0YWxlUnVsZRIOCgZhdXRob3IYBiABKAkSDgoGcmVhc29uGAcgASgJEi4KCmNyZWF0ZWRfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdpdGhkcmF3bhgJIAEoCCLNAQoOUG9saWN5RGVjaXNpb24SDgoGZWZmZWN0GAEgASgJEgwKBHJ1bGUYAiABKAkSDgoGcmVhc29uGAMgASgJEgwKBHBhcnQYBCABKAkSEAoIYXBwcm92ZXIYBSABKAkSEQoJZm91cl9leWVzGAYgASgIEhEKCXNlbnNpdGl2ZRgHIAEoCBIWCg5wb2xpY3lfdmVyc2lvbhgIIAEoAxIeCgRtb2RlGAkgASgOMhAua29udGV4dC52MS5Nb2RlEg8KB2ZhaWx1cmUYCiABKAkiGgoYR2V0UG9saWN5U25hcHNob3RSZXF1ZXN0IkkKGUdldFBvbGljeVNuYXBzaG90UmVzcG9uc2USLAoIc25hcHNob3QYASABKAsyGi5rb250ZXh0LnYxLlBvbGljeVNuYXBzaG90IhQKEldhdGNoUG9saWN5UmVxdWVzdCIiChNXYXRjaFBvbGljeVJlc3BvbnNlEgsKA3NlcRgBIAEoAyJDChVWYWxpZGF0ZVBvbGljeVJlcXVlc3QSKgoHc291cmNlcxgBIAEoCzIZLmtvbnRleHQudjEuUG9saWN5U291cmNlcyJrChZWYWxpZGF0ZVBvbGljeVJlc3BvbnNlEisKCGZpbmRpbmdzGAEgAygLMhkua29udGV4dC52MS5Qb2xpY3lGaW5kaW5nEiQKCHBvbGljaWVzGAIgAygLMhIua29udGV4dC52MS5Qb2xpY3kiYgoVRXZhbHVhdGVQb2xpY3lSZXF1ZXN0EgwKBGNhbGwYASABKAkSKgoHc291cmNlcxgCIAEoCzIZLmtvbnRleHQudjEuUG9saWN5U291cmNlcxIPCgd2ZXJzaW9uGAMgASgDIkYKFkV2YWx1YXRlUG9saWN5UmVzcG9uc2USLAoIZGVjaXNpb24YASABKAsyGi5rb250ZXh0LnYxLlBvbGljeURlY2lzaW9uIngKE1JlcGxheVBvbGljeVJlcXVlc3QSKgoHc291cmNlcxgBIAEoCzIZLmtvbnRleHQudjEuUG9saWN5U291cmNlcxIPCgd2ZXJzaW9uGAIgASgDEhUKDXNpbmNlX3NlY29uZHMYAyABKAUSDQoFZ3JvdXAYBCABKAkiTwoUUmVwbGF5UG9saWN5UmVzcG9uc2USDQoFY2FsbHMYASABKAMSKAoGcmVwb3J0GAIgASgLMhgua29udGV4dC52MS5SZXBsYXlSZXBvcnQi/gEKDFJlcGxheVJlcG9ydBINCgVjYWxscxgBIAEoAxIMCgRzYW1lGAIgASgDEhQKDG5ld2x5X2RlbmllZBgDIAEoAxITCgtuZXdseV9hc2tlZBgEIAEoAxIVCg1uZXdseV9hbGxvd2VkGAUgASgDEjEKEG5vdF9yZXByb2R1Y2libGUYBiADKAsyFy5rb250ZXh0LnYxLlJlcGxheUNvdW50EicKBmdyb3VwcxgHIAMoCzIXLmtvbnRleHQudjEuUmVwbGF5R3JvdXASDgoGcGVvcGxlGAggASgFEhAKCHNlc3Npb25zGAkgASgFEhEKCXRydW5jYXRlZBgKIAEoCCIrCgtSZXBsYXlDb3VudBINCgVjYXVzZRgBIAEoCRINCgVjYWxscxgCIAEoAyKeAQoLUmVwbGF5R3JvdXASDQoFc2hhcGUYASABKAkSDgoGYmVmb3JlGAIgASgJEg0KBWFmdGVyGAMgASgJEgwKBHJ1bGUYBCABKAkSDQoFY2FsbHMYBSABKAMSDgoGcGVvcGxlGAYgAygJEhgKEGV4YW1wbGVfZXZlbnRfaWQYByABKAkSGgoSZXhhbXBsZV9zZXNzaW9uX2lkGAggASgJIlMKFVB1dFBvbGljeURyYWZ0UmVxdWVzdBIqCgdzb3VyY2VzGAEgASgLMhkua29udGV4dC52MS5Qb2xpY3lTb3VyY2VzEg4KBnJlYXNvbhgCIAEoCSJxChZQdXRQb2xpY3lEcmFmdFJlc3BvbnNlEioKB3ZlcnNpb24YASABKAsyGS5rb250ZXh0LnYxLlBvbGljeVZlcnNpb24SKwoIZmluZGluZ3MYAiADKAsyGS5rb250ZXh0LnYxLlBvbGljeUZpbmRpbmcikQEKFFB1Ymxpc2hQb2xpY3lSZXF1ZXN0Eg8KB3ZlcnNpb24YASABKAMSDQoFZ3JvdXAYAiABKAkSHgoEbW9kZRgDIAEoDjIQLmtvbnRleHQudjEuTW9kZRIpCgpzdGFsZV9ydWxlGAQgASgOMhUua29udGV4dC52MS5TdGFsZVJ1bGUSDgoGcmVhc29uGAUgASgJIksKFVB1Ymxpc2hQb2xpY3lSZXNwb25zZRIyCgtwdWJsaWNhdGlvbhgBIAEoCzIdLmtvbnRleHQudjEuUG9saWN5UHVibGljYXRpb24iNgoVV2l0aGRyYXdQb2xpY3lSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJMChZXaXRoZHJhd1BvbGljeVJlc3BvbnNlEjIKC3B1YmxpY2F0aW9uGAEgASgLMh0ua29udGV4dC52MS5Qb2xpY3lQdWJsaWNhdGlvbiJCChlMaXN0UG9saWN5VmVyc2lvbnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIpcBChpMaXN0UG9saWN5VmVyc2lvbnNSZXNwb25zZRIrCgh2ZXJzaW9ucxgBIAMoCzIZLmtvbnRleHQudjEuUG9saWN5VmVyc2lvbhIzCgxwdWJsaWNhdGlvbnMYAiADKAsyHS5rb250ZXh0LnYxLlBvbGljeVB1YmxpY2F0aW9uEhcKD25leHRfcGFnZV90b2tlbhgDIAEoCSIqChdHZXRQb2xpY3lWZXJzaW9uUmVxdWVzdBIPCgd2ZXJzaW9uGAEgASgDInIKGEdldFBvbGljeVZlcnNpb25SZXNwb25zZRIqCgd2ZXJzaW9uGAEgASgLMhkua29udGV4dC52MS5Qb2xpY3lWZXJzaW9uEioKB3NvdXJjZXMYAiABKAsyGS5rb250ZXh0LnYxLlBvbGljeVNvdXJjZXMiKgoWRXhwbGFpbkRlY2lzaW9uUmVxdWVzdBIQCghldmVudF9pZBgBIAEoCSKmAgoXRXhwbGFpbkRlY2lzaW9uUmVzcG9uc2USEAoIZXZlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIRCgl1c2VyX25hbWUYAyABKAkSDAoEdG9vbBgEIAEoCRIvCgtvY2N1cnJlZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIcmVjb3JkZWQYBiABKAsyGi5rb250ZXh0LnYxLlBvbGljeURlY2lzaW9uEikKBWFnYWluGAcgASgLMhoua29udGV4dC52MS5Qb2xpY3lEZWNpc2lvbhIYChBub3RfcmVwcm9kdWNpYmxlGAggASgJEhEKCXJ1bGVfdGV4dBgJIAEoCRINCgVwYXJ0cxgKIAMoCSpACgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABIQCgxNT0RFX09CU0VSVkUQARIQCgxNT0RFX0VORk9SQ0UQAipfCglTdGFsZVJ1bGUSGgoWU1RBTEVfUlVMRV9VTlNQRUNJRklFRBAAEh0KGVNUQUxFX1JVTEVfREVOWV9TRU5TSVRJVkUQARIXChNTVEFMRV9SVUxFX0RFTllfQUxMEAIy8gcKDVBvbGljeVNlcnZpY2USYAoRR2V0UG9saWN5U25hcHNob3QSJC5rb250ZXh0LnYxLkdldFBvbGljeVNuYXBzaG90UmVxdWVzdBolLmtvbnRleHQudjEuR2V0UG9saWN5U25hcHNob3RSZXNwb25zZRJQCgtXYXRjaFBvbGljeRIeLmtvbnRleHQudjEuV2F0Y2hQb2xpY3lSZXF1ZXN0Gh8ua29udGV4dC52MS5XYXRjaFBvbGljeVJlc3BvbnNlMAESVwoOVmFsaWRhdGVQb2xpY3kSIS5rb250ZXh0LnYxLlZhbGlkYXRlUG9saWN5UmVxdWVzdBoiLmtvbnRleHQudjEuVmFsaWRhdGVQb2xpY3lSZXNwb25zZRJXCg5FdmFsdWF0ZVBvbGljeRIhLmtvbnRleHQudjEuRXZhbHVhdGVQb2xpY3lSZXF1ZXN0GiIua29udGV4dC52MS5FdmFsdWF0ZVBvbGljeVJlc3BvbnNlElMKDFJlcGxheVBvbGljeRIfLmtvbnRleHQudjEuUmVwbGF5UG9saWN5UmVxdWVzdBogLmtvbnRleHQudjEuUmVwbGF5UG9saWN5UmVzcG9uc2UwARJXCg5QdXRQb2xpY3lEcmFmdBIhLmtvbnRleHQudjEuUHV0UG9saWN5RHJhZnRSZXF1ZXN0GiIua29udGV4dC52MS5QdXRQb2xpY3lEcmFmdFJlc3BvbnNlElQKDVB1Ymxpc2hQb2xpY3kSIC5rb250ZXh0LnYxLlB1Ymxpc2hQb2xpY3lSZXF1ZXN0GiEua29udGV4dC52MS5QdWJsaXNoUG9saWN5UmVzcG9uc2USVwoOV2l0aGRyYXdQb2xpY3kSIS5rb250ZXh0LnYxLldpdGhkcmF3UG9saWN5UmVxdWVzdBoiLmtvbnRleHQudjEuV2l0aGRyYXdQb2xpY3lSZXNwb25zZRJjChJMaXN0UG9saWN5VmVyc2lvbnMSJS5rb250ZXh0LnYxLkxpc3RQb2xpY3lWZXJzaW9uc1JlcXVlc3QaJi5rb250ZXh0LnYxLkxpc3RQb2xpY3lWZXJzaW9uc1Jlc3BvbnNlEl0KEEdldFBvbGljeVZlcnNpb24SIy5rb250ZXh0LnYxLkdldFBvbGljeVZlcnNpb25SZXF1ZXN0GiQua29udGV4dC52MS5HZXRQb2xpY3lWZXJzaW9uUmVzcG9uc2USWgoPRXhwbGFpbkRlY2lzaW9uEiIua29udGV4dC52MS5FeHBsYWluRGVjaXNpb25SZXF1ZXN0GiMua29udGV4dC52MS5FeHBsYWluRGVjaXNpb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.Policy
@@ -64,9 +66,10 @@ export const PolicySchema: GenMessage<Policy, {jsonType: PolicyJson}> = /*@__PUR
  */
 export type PolicySnapshot = Message<"kontext.v1.PolicySnapshot"> & {
   /**
-   * Compact JWS (ES256). Payload: org, team, mode, version, hash, iat, exp. `hash` is the hex SHA-256 of
+   * Compact JWS (ES256). Payload: org, team, mode, version, hash, seq, stale, iat, exp. `hash` is the hex SHA-256 of
    * "kontext-policies-v1" followed by each policy's id and text, every one preceded by its length as four bytes,
-   * big-endian, in the order given. The header carries the public key as `jwk`; clients pin its RFC 7638 thumbprint.
+   * big-endian, in the order given. `seq` counts the organisation's publications and is what may never go back. The header
+   * carries the public key as `jwk`; clients pin its RFC 7638 thumbprint.
    *
    * @generated from field: string jws = 1;
    */
@@ -85,9 +88,10 @@ export type PolicySnapshot = Message<"kontext.v1.PolicySnapshot"> & {
  */
 export type PolicySnapshotJson = {
   /**
-   * Compact JWS (ES256). Payload: org, team, mode, version, hash, iat, exp. `hash` is the hex SHA-256 of
+   * Compact JWS (ES256). Payload: org, team, mode, version, hash, seq, stale, iat, exp. `hash` is the hex SHA-256 of
    * "kontext-policies-v1" followed by each policy's id and text, every one preceded by its length as four bytes,
-   * big-endian, in the order given. The header carries the public key as `jwk`; clients pin its RFC 7638 thumbprint.
+   * big-endian, in the order given. `seq` counts the organisation's publications and is what may never go back. The header
+   * carries the public key as `jwk`; clients pin its RFC 7638 thumbprint.
    *
    * @generated from field: string jws = 1;
    */
@@ -107,6 +111,546 @@ export const PolicySnapshotSchema: GenMessage<PolicySnapshot, {jsonType: PolicyS
   messageDesc(file_kontext_v1_policies, 1);
 
 /**
+ * PolicySource is one file as its author wrote it.
+ *
+ * @generated from message kontext.v1.PolicySource
+ */
+export type PolicySource = Message<"kontext.v1.PolicySource"> & {
+  /**
+   * `[a-z0-9][a-z0-9._-]*\.cedar`, at most 100 characters.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * PolicySource is one file as its author wrote it.
+ *
+ * @generated from message kontext.v1.PolicySource
+ */
+export type PolicySourceJson = {
+  /**
+   * `[a-z0-9][a-z0-9._-]*\.cedar`, at most 100 characters.
+   *
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text?: string;
+};
+
+/**
+ * Describes the message kontext.v1.PolicySource.
+ * Use `create(PolicySourceSchema)` to create a new message.
+ */
+export const PolicySourceSchema: GenMessage<PolicySource, {jsonType: PolicySourceJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 2);
+
+/**
+ * @generated from message kontext.v1.PolicySources
+ */
+export type PolicySources = Message<"kontext.v1.PolicySources"> & {
+  /**
+   * At most 100 files, 1 MiB together.
+   *
+   * @generated from field: repeated kontext.v1.PolicySource files = 1;
+   */
+  files: PolicySource[];
+};
+
+/**
+ * @generated from message kontext.v1.PolicySources
+ */
+export type PolicySourcesJson = {
+  /**
+   * At most 100 files, 1 MiB together.
+   *
+   * @generated from field: repeated kontext.v1.PolicySource files = 1;
+   */
+  files?: PolicySourceJson[];
+};
+
+/**
+ * Describes the message kontext.v1.PolicySources.
+ * Use `create(PolicySourcesSchema)` to create a new message.
+ */
+export const PolicySourcesSchema: GenMessage<PolicySources, {jsonType: PolicySourcesJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 3);
+
+/**
+ * PolicyFinding is something the author should know.
+ *
+ * @generated from message kontext.v1.PolicyFinding
+ */
+export type PolicyFinding = Message<"kontext.v1.PolicyFinding"> & {
+  /**
+   * True: it cannot be published like this.
+   *
+   * @generated from field: bool error = 1;
+   */
+  error: boolean;
+
+  /**
+   * Stable name of the check, "missing-id", "no-effect", …
+   *
+   * @generated from field: string check = 2;
+   */
+  check: string;
+
+  /**
+   * @generated from field: string file = 3;
+   */
+  file: string;
+
+  /**
+   * From 1; 0 when unknown.
+   *
+   * @generated from field: int32 line = 4;
+   */
+  line: number;
+
+  /**
+   * @generated from field: int32 column = 5;
+   */
+  column: number;
+
+  /**
+   * Rule it is about; empty when unknown.
+   *
+   * @generated from field: string rule = 6;
+   */
+  rule: string;
+
+  /**
+   * @generated from field: string message = 7;
+   */
+  message: string;
+
+  /**
+   * @generated from field: string hint = 8;
+   */
+  hint: string;
+};
+
+/**
+ * PolicyFinding is something the author should know.
+ *
+ * @generated from message kontext.v1.PolicyFinding
+ */
+export type PolicyFindingJson = {
+  /**
+   * True: it cannot be published like this.
+   *
+   * @generated from field: bool error = 1;
+   */
+  error?: boolean;
+
+  /**
+   * Stable name of the check, "missing-id", "no-effect", …
+   *
+   * @generated from field: string check = 2;
+   */
+  check?: string;
+
+  /**
+   * @generated from field: string file = 3;
+   */
+  file?: string;
+
+  /**
+   * From 1; 0 when unknown.
+   *
+   * @generated from field: int32 line = 4;
+   */
+  line?: number;
+
+  /**
+   * @generated from field: int32 column = 5;
+   */
+  column?: number;
+
+  /**
+   * Rule it is about; empty when unknown.
+   *
+   * @generated from field: string rule = 6;
+   */
+  rule?: string;
+
+  /**
+   * @generated from field: string message = 7;
+   */
+  message?: string;
+
+  /**
+   * @generated from field: string hint = 8;
+   */
+  hint?: string;
+};
+
+/**
+ * Describes the message kontext.v1.PolicyFinding.
+ * Use `create(PolicyFindingSchema)` to create a new message.
+ */
+export const PolicyFindingSchema: GenMessage<PolicyFinding, {jsonType: PolicyFindingJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 4);
+
+/**
+ * @generated from message kontext.v1.PolicyVersion
+ */
+export type PolicyVersion = Message<"kontext.v1.PolicyVersion"> & {
+  /**
+   * @generated from field: int64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * @generated from field: string author = 2;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 4;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int32 rules = 5;
+   */
+  rules: number;
+
+  /**
+   * @generated from field: string hash = 6;
+   */
+  hash: string;
+
+  /**
+   * Where it holds now.
+   *
+   * @generated from field: repeated kontext.v1.PolicyPublication holds = 7;
+   */
+  holds: PolicyPublication[];
+};
+
+/**
+ * @generated from message kontext.v1.PolicyVersion
+ */
+export type PolicyVersionJson = {
+  /**
+   * @generated from field: int64 version = 1;
+   */
+  version?: string;
+
+  /**
+   * @generated from field: string author = 2;
+   */
+  author?: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 4;
+   */
+  createdAt?: TimestampJson;
+
+  /**
+   * @generated from field: int32 rules = 5;
+   */
+  rules?: number;
+
+  /**
+   * @generated from field: string hash = 6;
+   */
+  hash?: string;
+
+  /**
+   * Where it holds now.
+   *
+   * @generated from field: repeated kontext.v1.PolicyPublication holds = 7;
+   */
+  holds?: PolicyPublicationJson[];
+};
+
+/**
+ * Describes the message kontext.v1.PolicyVersion.
+ * Use `create(PolicyVersionSchema)` to create a new message.
+ */
+export const PolicyVersionSchema: GenMessage<PolicyVersion, {jsonType: PolicyVersionJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 5);
+
+/**
+ * PolicyPublication says that a version holds, for whom, and how.
+ *
+ * @generated from message kontext.v1.PolicyPublication
+ */
+export type PolicyPublication = Message<"kontext.v1.PolicyPublication"> & {
+  /**
+   * Counts the organisation's publications.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq: bigint;
+
+  /**
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * Empty: everybody.
+   *
+   * @generated from field: string group = 3;
+   */
+  group: string;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 4;
+   */
+  mode: Mode;
+
+  /**
+   * @generated from field: kontext.v1.StaleRule stale_rule = 5;
+   */
+  staleRule: StaleRule;
+
+  /**
+   * @generated from field: string author = 6;
+   */
+  author: string;
+
+  /**
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 8;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * The group's publication ended with this one.
+   *
+   * @generated from field: bool withdrawn = 9;
+   */
+  withdrawn: boolean;
+};
+
+/**
+ * PolicyPublication says that a version holds, for whom, and how.
+ *
+ * @generated from message kontext.v1.PolicyPublication
+ */
+export type PolicyPublicationJson = {
+  /**
+   * Counts the organisation's publications.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq?: string;
+
+  /**
+   * @generated from field: int64 version = 2;
+   */
+  version?: string;
+
+  /**
+   * Empty: everybody.
+   *
+   * @generated from field: string group = 3;
+   */
+  group?: string;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 4;
+   */
+  mode?: ModeJson;
+
+  /**
+   * @generated from field: kontext.v1.StaleRule stale_rule = 5;
+   */
+  staleRule?: StaleRuleJson;
+
+  /**
+   * @generated from field: string author = 6;
+   */
+  author?: string;
+
+  /**
+   * @generated from field: string reason = 7;
+   */
+  reason?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 8;
+   */
+  createdAt?: TimestampJson;
+
+  /**
+   * The group's publication ended with this one.
+   *
+   * @generated from field: bool withdrawn = 9;
+   */
+  withdrawn?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.PolicyPublication.
+ * Use `create(PolicyPublicationSchema)` to create a new message.
+ */
+export const PolicyPublicationSchema: GenMessage<PolicyPublication, {jsonType: PolicyPublicationJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 6);
+
+/**
+ * PolicyDecision is what a policy says about one call.
+ *
+ * @generated from message kontext.v1.PolicyDecision
+ */
+export type PolicyDecision = Message<"kontext.v1.PolicyDecision"> & {
+  /**
+   * "allow", "deny", "ask".
+   *
+   * @generated from field: string effect = 1;
+   */
+  effect: string;
+
+  /**
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * Which part of the call decided.
+   *
+   * @generated from field: string part = 4;
+   */
+  part: string;
+
+  /**
+   * @generated from field: string approver = 5;
+   */
+  approver: string;
+
+  /**
+   * @generated from field: bool four_eyes = 6;
+   */
+  fourEyes: boolean;
+
+  /**
+   * @generated from field: bool sensitive = 7;
+   */
+  sensitive: boolean;
+
+  /**
+   * @generated from field: int64 policy_version = 8;
+   */
+  policyVersion: bigint;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 9;
+   */
+  mode: Mode;
+
+  /**
+   * What went wrong while evaluating; empty when nothing did.
+   *
+   * @generated from field: string failure = 10;
+   */
+  failure: string;
+};
+
+/**
+ * PolicyDecision is what a policy says about one call.
+ *
+ * @generated from message kontext.v1.PolicyDecision
+ */
+export type PolicyDecisionJson = {
+  /**
+   * "allow", "deny", "ask".
+   *
+   * @generated from field: string effect = 1;
+   */
+  effect?: string;
+
+  /**
+   * @generated from field: string rule = 2;
+   */
+  rule?: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason?: string;
+
+  /**
+   * Which part of the call decided.
+   *
+   * @generated from field: string part = 4;
+   */
+  part?: string;
+
+  /**
+   * @generated from field: string approver = 5;
+   */
+  approver?: string;
+
+  /**
+   * @generated from field: bool four_eyes = 6;
+   */
+  fourEyes?: boolean;
+
+  /**
+   * @generated from field: bool sensitive = 7;
+   */
+  sensitive?: boolean;
+
+  /**
+   * @generated from field: int64 policy_version = 8;
+   */
+  policyVersion?: string;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 9;
+   */
+  mode?: ModeJson;
+
+  /**
+   * What went wrong while evaluating; empty when nothing did.
+   *
+   * @generated from field: string failure = 10;
+   */
+  failure?: string;
+};
+
+/**
+ * Describes the message kontext.v1.PolicyDecision.
+ * Use `create(PolicyDecisionSchema)` to create a new message.
+ */
+export const PolicyDecisionSchema: GenMessage<PolicyDecision, {jsonType: PolicyDecisionJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 7);
+
+/**
  * @generated from message kontext.v1.GetPolicySnapshotRequest
  */
 export type GetPolicySnapshotRequest = Message<"kontext.v1.GetPolicySnapshotRequest"> & {
@@ -123,7 +667,7 @@ export type GetPolicySnapshotRequestJson = {
  * Use `create(GetPolicySnapshotRequestSchema)` to create a new message.
  */
 export const GetPolicySnapshotRequestSchema: GenMessage<GetPolicySnapshotRequest, {jsonType: GetPolicySnapshotRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_policies, 2);
+  messageDesc(file_kontext_v1_policies, 8);
 
 /**
  * @generated from message kontext.v1.GetPolicySnapshotResponse
@@ -150,7 +694,1164 @@ export type GetPolicySnapshotResponseJson = {
  * Use `create(GetPolicySnapshotResponseSchema)` to create a new message.
  */
 export const GetPolicySnapshotResponseSchema: GenMessage<GetPolicySnapshotResponse, {jsonType: GetPolicySnapshotResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_policies, 3);
+  messageDesc(file_kontext_v1_policies, 9);
+
+/**
+ * @generated from message kontext.v1.WatchPolicyRequest
+ */
+export type WatchPolicyRequest = Message<"kontext.v1.WatchPolicyRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.WatchPolicyRequest
+ */
+export type WatchPolicyRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.WatchPolicyRequest.
+ * Use `create(WatchPolicyRequestSchema)` to create a new message.
+ */
+export const WatchPolicyRequestSchema: GenMessage<WatchPolicyRequest, {jsonType: WatchPolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 10);
+
+/**
+ * @generated from message kontext.v1.WatchPolicyResponse
+ */
+export type WatchPolicyResponse = Message<"kontext.v1.WatchPolicyResponse"> & {
+  /**
+   * Publication that holds for the caller now. The same again is a keep-alive.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.WatchPolicyResponse
+ */
+export type WatchPolicyResponseJson = {
+  /**
+   * Publication that holds for the caller now. The same again is a keep-alive.
+   *
+   * @generated from field: int64 seq = 1;
+   */
+  seq?: string;
+};
+
+/**
+ * Describes the message kontext.v1.WatchPolicyResponse.
+ * Use `create(WatchPolicyResponseSchema)` to create a new message.
+ */
+export const WatchPolicyResponseSchema: GenMessage<WatchPolicyResponse, {jsonType: WatchPolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 11);
+
+/**
+ * @generated from message kontext.v1.ValidatePolicyRequest
+ */
+export type ValidatePolicyRequest = Message<"kontext.v1.ValidatePolicyRequest"> & {
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySources | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.ValidatePolicyRequest
+ */
+export type ValidatePolicyRequestJson = {
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySourcesJson;
+};
+
+/**
+ * Describes the message kontext.v1.ValidatePolicyRequest.
+ * Use `create(ValidatePolicyRequestSchema)` to create a new message.
+ */
+export const ValidatePolicyRequestSchema: GenMessage<ValidatePolicyRequest, {jsonType: ValidatePolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 12);
+
+/**
+ * @generated from message kontext.v1.ValidatePolicyResponse
+ */
+export type ValidatePolicyResponse = Message<"kontext.v1.ValidatePolicyResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.PolicyFinding findings = 1;
+   */
+  findings: PolicyFinding[];
+
+  /**
+   * @generated from field: repeated kontext.v1.Policy policies = 2;
+   */
+  policies: Policy[];
+};
+
+/**
+ * @generated from message kontext.v1.ValidatePolicyResponse
+ */
+export type ValidatePolicyResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.PolicyFinding findings = 1;
+   */
+  findings?: PolicyFindingJson[];
+
+  /**
+   * @generated from field: repeated kontext.v1.Policy policies = 2;
+   */
+  policies?: PolicyJson[];
+};
+
+/**
+ * Describes the message kontext.v1.ValidatePolicyResponse.
+ * Use `create(ValidatePolicyResponseSchema)` to create a new message.
+ */
+export const ValidatePolicyResponseSchema: GenMessage<ValidatePolicyResponse, {jsonType: ValidatePolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 13);
+
+/**
+ * @generated from message kontext.v1.EvaluatePolicyRequest
+ */
+export type EvaluatePolicyRequest = Message<"kontext.v1.EvaluatePolicyRequest"> & {
+  /**
+   * The recorded form of a call: JSON of `ToolCall`, schema 2, at most 256 KiB.
+   *
+   * @generated from field: string call = 1;
+   */
+  call: string;
+
+  /**
+   * One of these: sources, a version; neither: what holds for the caller.
+   *
+   * @generated from field: kontext.v1.PolicySources sources = 2;
+   */
+  sources?: PolicySources | undefined;
+
+  /**
+   * @generated from field: int64 version = 3;
+   */
+  version: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.EvaluatePolicyRequest
+ */
+export type EvaluatePolicyRequestJson = {
+  /**
+   * The recorded form of a call: JSON of `ToolCall`, schema 2, at most 256 KiB.
+   *
+   * @generated from field: string call = 1;
+   */
+  call?: string;
+
+  /**
+   * One of these: sources, a version; neither: what holds for the caller.
+   *
+   * @generated from field: kontext.v1.PolicySources sources = 2;
+   */
+  sources?: PolicySourcesJson;
+
+  /**
+   * @generated from field: int64 version = 3;
+   */
+  version?: string;
+};
+
+/**
+ * Describes the message kontext.v1.EvaluatePolicyRequest.
+ * Use `create(EvaluatePolicyRequestSchema)` to create a new message.
+ */
+export const EvaluatePolicyRequestSchema: GenMessage<EvaluatePolicyRequest, {jsonType: EvaluatePolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 14);
+
+/**
+ * @generated from message kontext.v1.EvaluatePolicyResponse
+ */
+export type EvaluatePolicyResponse = Message<"kontext.v1.EvaluatePolicyResponse"> & {
+  /**
+   * @generated from field: kontext.v1.PolicyDecision decision = 1;
+   */
+  decision?: PolicyDecision | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.EvaluatePolicyResponse
+ */
+export type EvaluatePolicyResponseJson = {
+  /**
+   * @generated from field: kontext.v1.PolicyDecision decision = 1;
+   */
+  decision?: PolicyDecisionJson;
+};
+
+/**
+ * Describes the message kontext.v1.EvaluatePolicyResponse.
+ * Use `create(EvaluatePolicyResponseSchema)` to create a new message.
+ */
+export const EvaluatePolicyResponseSchema: GenMessage<EvaluatePolicyResponse, {jsonType: EvaluatePolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 15);
+
+/**
+ * @generated from message kontext.v1.ReplayPolicyRequest
+ */
+export type ReplayPolicyRequest = Message<"kontext.v1.ReplayPolicyRequest"> & {
+  /**
+   * One of these.
+   *
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySources | undefined;
+
+  /**
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
+
+  /**
+   * Recorded calls of the last so many seconds, at most 90 days.
+   *
+   * @generated from field: int32 since_seconds = 3;
+   */
+  sinceSeconds: number;
+
+  /**
+   * Only calls of members of this group; empty: of everybody.
+   *
+   * @generated from field: string group = 4;
+   */
+  group: string;
+};
+
+/**
+ * @generated from message kontext.v1.ReplayPolicyRequest
+ */
+export type ReplayPolicyRequestJson = {
+  /**
+   * One of these.
+   *
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySourcesJson;
+
+  /**
+   * @generated from field: int64 version = 2;
+   */
+  version?: string;
+
+  /**
+   * Recorded calls of the last so many seconds, at most 90 days.
+   *
+   * @generated from field: int32 since_seconds = 3;
+   */
+  sinceSeconds?: number;
+
+  /**
+   * Only calls of members of this group; empty: of everybody.
+   *
+   * @generated from field: string group = 4;
+   */
+  group?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ReplayPolicyRequest.
+ * Use `create(ReplayPolicyRequestSchema)` to create a new message.
+ */
+export const ReplayPolicyRequestSchema: GenMessage<ReplayPolicyRequest, {jsonType: ReplayPolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 16);
+
+/**
+ * @generated from message kontext.v1.ReplayPolicyResponse
+ */
+export type ReplayPolicyResponse = Message<"kontext.v1.ReplayPolicyResponse"> & {
+  /**
+   * Calls decided so far.
+   *
+   * @generated from field: int64 calls = 1;
+   */
+  calls: bigint;
+
+  /**
+   * Only in the last message.
+   *
+   * @generated from field: kontext.v1.ReplayReport report = 2;
+   */
+  report?: ReplayReport | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.ReplayPolicyResponse
+ */
+export type ReplayPolicyResponseJson = {
+  /**
+   * Calls decided so far.
+   *
+   * @generated from field: int64 calls = 1;
+   */
+  calls?: string;
+
+  /**
+   * Only in the last message.
+   *
+   * @generated from field: kontext.v1.ReplayReport report = 2;
+   */
+  report?: ReplayReportJson;
+};
+
+/**
+ * Describes the message kontext.v1.ReplayPolicyResponse.
+ * Use `create(ReplayPolicyResponseSchema)` to create a new message.
+ */
+export const ReplayPolicyResponseSchema: GenMessage<ReplayPolicyResponse, {jsonType: ReplayPolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 17);
+
+/**
+ * ReplayReport compares what was decided with what would be decided.
+ *
+ * @generated from message kontext.v1.ReplayReport
+ */
+export type ReplayReport = Message<"kontext.v1.ReplayReport"> & {
+  /**
+   * @generated from field: int64 calls = 1;
+   */
+  calls: bigint;
+
+  /**
+   * @generated from field: int64 same = 2;
+   */
+  same: bigint;
+
+  /**
+   * @generated from field: int64 newly_denied = 3;
+   */
+  newlyDenied: bigint;
+
+  /**
+   * @generated from field: int64 newly_asked = 4;
+   */
+  newlyAsked: bigint;
+
+  /**
+   * @generated from field: int64 newly_allowed = 5;
+   */
+  newlyAllowed: bigint;
+
+  /**
+   * Calls that cannot be decided exactly again, by cause.
+   *
+   * @generated from field: repeated kontext.v1.ReplayCount not_reproducible = 6;
+   */
+  notReproducible: ReplayCount[];
+
+  /**
+   * The changes, by what was called, most frequent first, at most 200.
+   *
+   * @generated from field: repeated kontext.v1.ReplayGroup groups = 7;
+   */
+  groups: ReplayGroup[];
+
+  /**
+   * @generated from field: int32 people = 8;
+   */
+  people: number;
+
+  /**
+   * @generated from field: int32 sessions = 9;
+   */
+  sessions: number;
+
+  /**
+   * There were more calls than replay reads (200,000).
+   *
+   * @generated from field: bool truncated = 10;
+   */
+  truncated: boolean;
+};
+
+/**
+ * ReplayReport compares what was decided with what would be decided.
+ *
+ * @generated from message kontext.v1.ReplayReport
+ */
+export type ReplayReportJson = {
+  /**
+   * @generated from field: int64 calls = 1;
+   */
+  calls?: string;
+
+  /**
+   * @generated from field: int64 same = 2;
+   */
+  same?: string;
+
+  /**
+   * @generated from field: int64 newly_denied = 3;
+   */
+  newlyDenied?: string;
+
+  /**
+   * @generated from field: int64 newly_asked = 4;
+   */
+  newlyAsked?: string;
+
+  /**
+   * @generated from field: int64 newly_allowed = 5;
+   */
+  newlyAllowed?: string;
+
+  /**
+   * Calls that cannot be decided exactly again, by cause.
+   *
+   * @generated from field: repeated kontext.v1.ReplayCount not_reproducible = 6;
+   */
+  notReproducible?: ReplayCountJson[];
+
+  /**
+   * The changes, by what was called, most frequent first, at most 200.
+   *
+   * @generated from field: repeated kontext.v1.ReplayGroup groups = 7;
+   */
+  groups?: ReplayGroupJson[];
+
+  /**
+   * @generated from field: int32 people = 8;
+   */
+  people?: number;
+
+  /**
+   * @generated from field: int32 sessions = 9;
+   */
+  sessions?: number;
+
+  /**
+   * There were more calls than replay reads (200,000).
+   *
+   * @generated from field: bool truncated = 10;
+   */
+  truncated?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.ReplayReport.
+ * Use `create(ReplayReportSchema)` to create a new message.
+ */
+export const ReplayReportSchema: GenMessage<ReplayReport, {jsonType: ReplayReportJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 18);
+
+/**
+ * @generated from message kontext.v1.ReplayCount
+ */
+export type ReplayCount = Message<"kontext.v1.ReplayCount"> & {
+  /**
+   * @generated from field: string cause = 1;
+   */
+  cause: string;
+
+  /**
+   * @generated from field: int64 calls = 2;
+   */
+  calls: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.ReplayCount
+ */
+export type ReplayCountJson = {
+  /**
+   * @generated from field: string cause = 1;
+   */
+  cause?: string;
+
+  /**
+   * @generated from field: int64 calls = 2;
+   */
+  calls?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ReplayCount.
+ * Use `create(ReplayCountSchema)` to create a new message.
+ */
+export const ReplayCountSchema: GenMessage<ReplayCount, {jsonType: ReplayCountJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 19);
+
+/**
+ * @generated from message kontext.v1.ReplayGroup
+ */
+export type ReplayGroup = Message<"kontext.v1.ReplayGroup"> & {
+  /**
+   * Shape of the call: tool, or program and subcommand, without arguments that differ: "Bash: git push".
+   *
+   * @generated from field: string shape = 1;
+   */
+  shape: string;
+
+  /**
+   * @generated from field: string before = 2;
+   */
+  before: string;
+
+  /**
+   * @generated from field: string after = 3;
+   */
+  after: string;
+
+  /**
+   * @generated from field: string rule = 4;
+   */
+  rule: string;
+
+  /**
+   * @generated from field: int64 calls = 5;
+   */
+  calls: bigint;
+
+  /**
+   * Names of the people, at most 20.
+   *
+   * @generated from field: repeated string people = 6;
+   */
+  people: string[];
+
+  /**
+   * Newest event of the group.
+   *
+   * @generated from field: string example_event_id = 7;
+   */
+  exampleEventId: string;
+
+  /**
+   * @generated from field: string example_session_id = 8;
+   */
+  exampleSessionId: string;
+};
+
+/**
+ * @generated from message kontext.v1.ReplayGroup
+ */
+export type ReplayGroupJson = {
+  /**
+   * Shape of the call: tool, or program and subcommand, without arguments that differ: "Bash: git push".
+   *
+   * @generated from field: string shape = 1;
+   */
+  shape?: string;
+
+  /**
+   * @generated from field: string before = 2;
+   */
+  before?: string;
+
+  /**
+   * @generated from field: string after = 3;
+   */
+  after?: string;
+
+  /**
+   * @generated from field: string rule = 4;
+   */
+  rule?: string;
+
+  /**
+   * @generated from field: int64 calls = 5;
+   */
+  calls?: string;
+
+  /**
+   * Names of the people, at most 20.
+   *
+   * @generated from field: repeated string people = 6;
+   */
+  people?: string[];
+
+  /**
+   * Newest event of the group.
+   *
+   * @generated from field: string example_event_id = 7;
+   */
+  exampleEventId?: string;
+
+  /**
+   * @generated from field: string example_session_id = 8;
+   */
+  exampleSessionId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ReplayGroup.
+ * Use `create(ReplayGroupSchema)` to create a new message.
+ */
+export const ReplayGroupSchema: GenMessage<ReplayGroup, {jsonType: ReplayGroupJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 20);
+
+/**
+ * @generated from message kontext.v1.PutPolicyDraftRequest
+ */
+export type PutPolicyDraftRequest = Message<"kontext.v1.PutPolicyDraftRequest"> & {
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySources | undefined;
+
+  /**
+   * Why, in words, at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * @generated from message kontext.v1.PutPolicyDraftRequest
+ */
+export type PutPolicyDraftRequestJson = {
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 1;
+   */
+  sources?: PolicySourcesJson;
+
+  /**
+   * Why, in words, at most 500 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason?: string;
+};
+
+/**
+ * Describes the message kontext.v1.PutPolicyDraftRequest.
+ * Use `create(PutPolicyDraftRequestSchema)` to create a new message.
+ */
+export const PutPolicyDraftRequestSchema: GenMessage<PutPolicyDraftRequest, {jsonType: PutPolicyDraftRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 21);
+
+/**
+ * @generated from message kontext.v1.PutPolicyDraftResponse
+ */
+export type PutPolicyDraftResponse = Message<"kontext.v1.PutPolicyDraftResponse"> & {
+  /**
+   * @generated from field: kontext.v1.PolicyVersion version = 1;
+   */
+  version?: PolicyVersion | undefined;
+
+  /**
+   * @generated from field: repeated kontext.v1.PolicyFinding findings = 2;
+   */
+  findings: PolicyFinding[];
+};
+
+/**
+ * @generated from message kontext.v1.PutPolicyDraftResponse
+ */
+export type PutPolicyDraftResponseJson = {
+  /**
+   * @generated from field: kontext.v1.PolicyVersion version = 1;
+   */
+  version?: PolicyVersionJson;
+
+  /**
+   * @generated from field: repeated kontext.v1.PolicyFinding findings = 2;
+   */
+  findings?: PolicyFindingJson[];
+};
+
+/**
+ * Describes the message kontext.v1.PutPolicyDraftResponse.
+ * Use `create(PutPolicyDraftResponseSchema)` to create a new message.
+ */
+export const PutPolicyDraftResponseSchema: GenMessage<PutPolicyDraftResponse, {jsonType: PutPolicyDraftResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 22);
+
+/**
+ * @generated from message kontext.v1.PublishPolicyRequest
+ */
+export type PublishPolicyRequest = Message<"kontext.v1.PublishPolicyRequest"> & {
+  /**
+   * @generated from field: int64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * Empty: everybody.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 3;
+   */
+  mode: Mode;
+
+  /**
+   * @generated from field: kontext.v1.StaleRule stale_rule = 4;
+   */
+  staleRule: StaleRule;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+};
+
+/**
+ * @generated from message kontext.v1.PublishPolicyRequest
+ */
+export type PublishPolicyRequestJson = {
+  /**
+   * @generated from field: int64 version = 1;
+   */
+  version?: string;
+
+  /**
+   * Empty: everybody.
+   *
+   * @generated from field: string group = 2;
+   */
+  group?: string;
+
+  /**
+   * @generated from field: kontext.v1.Mode mode = 3;
+   */
+  mode?: ModeJson;
+
+  /**
+   * @generated from field: kontext.v1.StaleRule stale_rule = 4;
+   */
+  staleRule?: StaleRuleJson;
+
+  /**
+   * @generated from field: string reason = 5;
+   */
+  reason?: string;
+};
+
+/**
+ * Describes the message kontext.v1.PublishPolicyRequest.
+ * Use `create(PublishPolicyRequestSchema)` to create a new message.
+ */
+export const PublishPolicyRequestSchema: GenMessage<PublishPolicyRequest, {jsonType: PublishPolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 23);
+
+/**
+ * @generated from message kontext.v1.PublishPolicyResponse
+ */
+export type PublishPolicyResponse = Message<"kontext.v1.PublishPolicyResponse"> & {
+  /**
+   * @generated from field: kontext.v1.PolicyPublication publication = 1;
+   */
+  publication?: PolicyPublication | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.PublishPolicyResponse
+ */
+export type PublishPolicyResponseJson = {
+  /**
+   * @generated from field: kontext.v1.PolicyPublication publication = 1;
+   */
+  publication?: PolicyPublicationJson;
+};
+
+/**
+ * Describes the message kontext.v1.PublishPolicyResponse.
+ * Use `create(PublishPolicyResponseSchema)` to create a new message.
+ */
+export const PublishPolicyResponseSchema: GenMessage<PublishPolicyResponse, {jsonType: PublishPolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 24);
+
+/**
+ * @generated from message kontext.v1.WithdrawPolicyRequest
+ */
+export type WithdrawPolicyRequest = Message<"kontext.v1.WithdrawPolicyRequest"> & {
+  /**
+   * @generated from field: string group = 1;
+   */
+  group: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * @generated from message kontext.v1.WithdrawPolicyRequest
+ */
+export type WithdrawPolicyRequestJson = {
+  /**
+   * @generated from field: string group = 1;
+   */
+  group?: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason?: string;
+};
+
+/**
+ * Describes the message kontext.v1.WithdrawPolicyRequest.
+ * Use `create(WithdrawPolicyRequestSchema)` to create a new message.
+ */
+export const WithdrawPolicyRequestSchema: GenMessage<WithdrawPolicyRequest, {jsonType: WithdrawPolicyRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 25);
+
+/**
+ * @generated from message kontext.v1.WithdrawPolicyResponse
+ */
+export type WithdrawPolicyResponse = Message<"kontext.v1.WithdrawPolicyResponse"> & {
+  /**
+   * @generated from field: kontext.v1.PolicyPublication publication = 1;
+   */
+  publication?: PolicyPublication | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.WithdrawPolicyResponse
+ */
+export type WithdrawPolicyResponseJson = {
+  /**
+   * @generated from field: kontext.v1.PolicyPublication publication = 1;
+   */
+  publication?: PolicyPublicationJson;
+};
+
+/**
+ * Describes the message kontext.v1.WithdrawPolicyResponse.
+ * Use `create(WithdrawPolicyResponseSchema)` to create a new message.
+ */
+export const WithdrawPolicyResponseSchema: GenMessage<WithdrawPolicyResponse, {jsonType: WithdrawPolicyResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 26);
+
+/**
+ * @generated from message kontext.v1.ListPolicyVersionsRequest
+ */
+export type ListPolicyVersionsRequest = Message<"kontext.v1.ListPolicyVersionsRequest"> & {
+  /**
+   * 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListPolicyVersionsRequest
+ */
+export type ListPolicyVersionsRequestJson = {
+  /**
+   * 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize?: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListPolicyVersionsRequest.
+ * Use `create(ListPolicyVersionsRequestSchema)` to create a new message.
+ */
+export const ListPolicyVersionsRequestSchema: GenMessage<ListPolicyVersionsRequest, {jsonType: ListPolicyVersionsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 27);
+
+/**
+ * @generated from message kontext.v1.ListPolicyVersionsResponse
+ */
+export type ListPolicyVersionsResponse = Message<"kontext.v1.ListPolicyVersionsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.PolicyVersion versions = 1;
+   */
+  versions: PolicyVersion[];
+
+  /**
+   * Every publication that holds now.
+   *
+   * @generated from field: repeated kontext.v1.PolicyPublication publications = 2;
+   */
+  publications: PolicyPublication[];
+
+  /**
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListPolicyVersionsResponse
+ */
+export type ListPolicyVersionsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.PolicyVersion versions = 1;
+   */
+  versions?: PolicyVersionJson[];
+
+  /**
+   * Every publication that holds now.
+   *
+   * @generated from field: repeated kontext.v1.PolicyPublication publications = 2;
+   */
+  publications?: PolicyPublicationJson[];
+
+  /**
+   * @generated from field: string next_page_token = 3;
+   */
+  nextPageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListPolicyVersionsResponse.
+ * Use `create(ListPolicyVersionsResponseSchema)` to create a new message.
+ */
+export const ListPolicyVersionsResponseSchema: GenMessage<ListPolicyVersionsResponse, {jsonType: ListPolicyVersionsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 28);
+
+/**
+ * @generated from message kontext.v1.GetPolicyVersionRequest
+ */
+export type GetPolicyVersionRequest = Message<"kontext.v1.GetPolicyVersionRequest"> & {
+  /**
+   * 0: the newest that holds for everybody.
+   *
+   * @generated from field: int64 version = 1;
+   */
+  version: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.GetPolicyVersionRequest
+ */
+export type GetPolicyVersionRequestJson = {
+  /**
+   * 0: the newest that holds for everybody.
+   *
+   * @generated from field: int64 version = 1;
+   */
+  version?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetPolicyVersionRequest.
+ * Use `create(GetPolicyVersionRequestSchema)` to create a new message.
+ */
+export const GetPolicyVersionRequestSchema: GenMessage<GetPolicyVersionRequest, {jsonType: GetPolicyVersionRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 29);
+
+/**
+ * @generated from message kontext.v1.GetPolicyVersionResponse
+ */
+export type GetPolicyVersionResponse = Message<"kontext.v1.GetPolicyVersionResponse"> & {
+  /**
+   * @generated from field: kontext.v1.PolicyVersion version = 1;
+   */
+  version?: PolicyVersion | undefined;
+
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 2;
+   */
+  sources?: PolicySources | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.GetPolicyVersionResponse
+ */
+export type GetPolicyVersionResponseJson = {
+  /**
+   * @generated from field: kontext.v1.PolicyVersion version = 1;
+   */
+  version?: PolicyVersionJson;
+
+  /**
+   * @generated from field: kontext.v1.PolicySources sources = 2;
+   */
+  sources?: PolicySourcesJson;
+};
+
+/**
+ * Describes the message kontext.v1.GetPolicyVersionResponse.
+ * Use `create(GetPolicyVersionResponseSchema)` to create a new message.
+ */
+export const GetPolicyVersionResponseSchema: GenMessage<GetPolicyVersionResponse, {jsonType: GetPolicyVersionResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 30);
+
+/**
+ * @generated from message kontext.v1.ExplainDecisionRequest
+ */
+export type ExplainDecisionRequest = Message<"kontext.v1.ExplainDecisionRequest"> & {
+  /**
+   * "evt_…" of a decided call.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+};
+
+/**
+ * @generated from message kontext.v1.ExplainDecisionRequest
+ */
+export type ExplainDecisionRequestJson = {
+  /**
+   * "evt_…" of a decided call.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ExplainDecisionRequest.
+ * Use `create(ExplainDecisionRequestSchema)` to create a new message.
+ */
+export const ExplainDecisionRequestSchema: GenMessage<ExplainDecisionRequest, {jsonType: ExplainDecisionRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 31);
+
+/**
+ * @generated from message kontext.v1.ExplainDecisionResponse
+ */
+export type ExplainDecisionResponse = Message<"kontext.v1.ExplainDecisionResponse"> & {
+  /**
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * @generated from field: string user_name = 3;
+   */
+  userName: string;
+
+  /**
+   * @generated from field: string tool = 4;
+   */
+  tool: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp occurred_at = 5;
+   */
+  occurredAt?: Timestamp | undefined;
+
+  /**
+   * As it was recorded.
+   *
+   * @generated from field: kontext.v1.PolicyDecision recorded = 6;
+   */
+  recorded?: PolicyDecision | undefined;
+
+  /**
+   * The same call decided again with the same version; absent when it cannot be.
+   *
+   * @generated from field: kontext.v1.PolicyDecision again = 7;
+   */
+  again?: PolicyDecision | undefined;
+
+  /**
+   * Why it cannot; empty when it can.
+   *
+   * @generated from field: string not_reproducible = 8;
+   */
+  notReproducible: string;
+
+  /**
+   * The text of the rule in that version; empty when no rule decided.
+   *
+   * @generated from field: string rule_text = 9;
+   */
+  ruleText: string;
+
+  /**
+   * The parts of the call in words.
+   *
+   * @generated from field: repeated string parts = 10;
+   */
+  parts: string[];
+};
+
+/**
+ * @generated from message kontext.v1.ExplainDecisionResponse
+ */
+export type ExplainDecisionResponseJson = {
+  /**
+   * @generated from field: string event_id = 1;
+   */
+  eventId?: string;
+
+  /**
+   * @generated from field: string session_id = 2;
+   */
+  sessionId?: string;
+
+  /**
+   * @generated from field: string user_name = 3;
+   */
+  userName?: string;
+
+  /**
+   * @generated from field: string tool = 4;
+   */
+  tool?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp occurred_at = 5;
+   */
+  occurredAt?: TimestampJson;
+
+  /**
+   * As it was recorded.
+   *
+   * @generated from field: kontext.v1.PolicyDecision recorded = 6;
+   */
+  recorded?: PolicyDecisionJson;
+
+  /**
+   * The same call decided again with the same version; absent when it cannot be.
+   *
+   * @generated from field: kontext.v1.PolicyDecision again = 7;
+   */
+  again?: PolicyDecisionJson;
+
+  /**
+   * Why it cannot; empty when it can.
+   *
+   * @generated from field: string not_reproducible = 8;
+   */
+  notReproducible?: string;
+
+  /**
+   * The text of the rule in that version; empty when no rule decided.
+   *
+   * @generated from field: string rule_text = 9;
+   */
+  ruleText?: string;
+
+  /**
+   * The parts of the call in words.
+   *
+   * @generated from field: repeated string parts = 10;
+   */
+  parts?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.ExplainDecisionResponse.
+ * Use `create(ExplainDecisionResponseSchema)` to create a new message.
+ */
+export const ExplainDecisionResponseSchema: GenMessage<ExplainDecisionResponse, {jsonType: ExplainDecisionResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_policies, 32);
 
 /**
  * Mode says whether a deny is carried out. Unknown values mean MODE_ENFORCE.
@@ -192,13 +1893,51 @@ export const ModeSchema: GenEnum<Mode, ModeJson> = /*@__PURE__*/
   enumDesc(file_kontext_v1_policies, 0);
 
 /**
- * PolicyService hands out the signed policy snapshot that hook servers decide with.
+ * What happens to calls while the policy is stale in enforce. Unknown values mean STALE_RULE_DENY_ALL.
+ *
+ * @generated from enum kontext.v1.StaleRule
+ */
+export enum StaleRule {
+  /**
+   * @generated from enum value: STALE_RULE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Calls that a rule marks sensitive are denied.
+   *
+   * @generated from enum value: STALE_RULE_DENY_SENSITIVE = 1;
+   */
+  DENY_SENSITIVE = 1,
+
+  /**
+   * @generated from enum value: STALE_RULE_DENY_ALL = 2;
+   */
+  DENY_ALL = 2,
+}
+
+/**
+ * What happens to calls while the policy is stale in enforce. Unknown values mean STALE_RULE_DENY_ALL.
+ *
+ * @generated from enum kontext.v1.StaleRule
+ */
+export type StaleRuleJson = "STALE_RULE_UNSPECIFIED" | "STALE_RULE_DENY_SENSITIVE" | "STALE_RULE_DENY_ALL";
+
+/**
+ * Describes the enum kontext.v1.StaleRule.
+ */
+export const StaleRuleSchema: GenEnum<StaleRule, StaleRuleJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_policies, 1);
+
+/**
+ * PolicyService hands out the signed policy snapshot that hook servers decide with, and leads a policy through its life:
+ * draft, validate, test, replay, observe, enforce.
  *
  * @generated from service kontext.v1.PolicyService
  */
 export const PolicyService: GenService<{
   /**
-   * GetPolicySnapshot returns the organisation's newest published policy, signed.
+   * GetPolicySnapshot returns the policy that holds for the caller, signed.
    *
    * @generated from rpc kontext.v1.PolicyService.GetPolicySnapshot
    */
@@ -206,6 +1945,106 @@ export const PolicyService: GenService<{
     methodKind: "unary";
     input: typeof GetPolicySnapshotRequestSchema;
     output: typeof GetPolicySnapshotResponseSchema;
+  },
+  /**
+   * WatchPolicy tells at once, and then whenever it changes, which publication holds for the caller.
+   *
+   * @generated from rpc kontext.v1.PolicyService.WatchPolicy
+   */
+  watchPolicy: {
+    methodKind: "server_streaming";
+    input: typeof WatchPolicyRequestSchema;
+    output: typeof WatchPolicyResponseSchema;
+  },
+  /**
+   * ValidatePolicy checks sources against the schema and says what would surprise. Stores nothing.
+   *
+   * @generated from rpc kontext.v1.PolicyService.ValidatePolicy
+   */
+  validatePolicy: {
+    methodKind: "unary";
+    input: typeof ValidatePolicyRequestSchema;
+    output: typeof ValidatePolicyResponseSchema;
+  },
+  /**
+   * EvaluatePolicy decides one call with a version or with sources. Stores nothing.
+   *
+   * @generated from rpc kontext.v1.PolicyService.EvaluatePolicy
+   */
+  evaluatePolicy: {
+    methodKind: "unary";
+    input: typeof EvaluatePolicyRequestSchema;
+    output: typeof EvaluatePolicyResponseSchema;
+  },
+  /**
+   * ReplayPolicy decides recorded calls again, and says what would be decided otherwise. The last message holds the report.
+   *
+   * @generated from rpc kontext.v1.PolicyService.ReplayPolicy
+   */
+  replayPolicy: {
+    methodKind: "server_streaming";
+    input: typeof ReplayPolicyRequestSchema;
+    output: typeof ReplayPolicyResponseSchema;
+  },
+  /**
+   * PutPolicyDraft stores sources as a new version that nobody decides with yet.
+   *
+   * @generated from rpc kontext.v1.PolicyService.PutPolicyDraft
+   */
+  putPolicyDraft: {
+    methodKind: "unary";
+    input: typeof PutPolicyDraftRequestSchema;
+    output: typeof PutPolicyDraftResponseSchema;
+  },
+  /**
+   * PublishPolicy lets a version, new or old, hold for everybody or for one group.
+   *
+   * @generated from rpc kontext.v1.PolicyService.PublishPolicy
+   */
+  publishPolicy: {
+    methodKind: "unary";
+    input: typeof PublishPolicyRequestSchema;
+    output: typeof PublishPolicyResponseSchema;
+  },
+  /**
+   * WithdrawPolicy ends what was published for one group; what holds for everybody holds for it again.
+   *
+   * @generated from rpc kontext.v1.PolicyService.WithdrawPolicy
+   */
+  withdrawPolicy: {
+    methodKind: "unary";
+    input: typeof WithdrawPolicyRequestSchema;
+    output: typeof WithdrawPolicyResponseSchema;
+  },
+  /**
+   * ListPolicyVersions lists versions, newest first, and what is published.
+   *
+   * @generated from rpc kontext.v1.PolicyService.ListPolicyVersions
+   */
+  listPolicyVersions: {
+    methodKind: "unary";
+    input: typeof ListPolicyVersionsRequestSchema;
+    output: typeof ListPolicyVersionsResponseSchema;
+  },
+  /**
+   * GetPolicyVersion returns one version with its sources.
+   *
+   * @generated from rpc kontext.v1.PolicyService.GetPolicyVersion
+   */
+  getPolicyVersion: {
+    methodKind: "unary";
+    input: typeof GetPolicyVersionRequestSchema;
+    output: typeof GetPolicyVersionResponseSchema;
+  },
+  /**
+   * ExplainDecision says why a recorded call was decided as it was.
+   *
+   * @generated from rpc kontext.v1.PolicyService.ExplainDecision
+   */
+  explainDecision: {
+    methodKind: "unary";
+    input: typeof ExplainDecisionRequestSchema;
+    output: typeof ExplainDecisionResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_policies, 0);
