@@ -1,6 +1,7 @@
 /**
  * Plays the agent for `hook/…`: started by `kontext start`, it takes the hook command out of the settings it was given and
- * runs it as Claude Code would, in turn with the twin (`BENCH_TWIN`) and an empty Node process. Samples go to `BENCH_RESULT`.
+ * runs it as Claude Code would, in turn with the twin (`BENCH_TWIN`), a program that only talks to the same server
+ * (`BENCH_FLOOR`), a published hook of another product (`BENCH_RIVAL`) and an empty Node process. Samples go to `BENCH_RESULT`.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -35,7 +36,7 @@ function payload(bytes: number): string {
   return JSON.stringify(call);
 }
 
-function timed(command: string, commandArgs: readonly string[], input: string): number {
+function timed(command: string, commandArgs: readonly string[], input: string | Buffer): number {
   const startedAt = performance.now();
   const { status } = spawnSync(command, commandArgs, { input, stdio: ['pipe', 'ignore', 'inherit'] });
   const wallMs = performance.now() - startedAt;
@@ -43,7 +44,25 @@ function timed(command: string, commandArgs: readonly string[], input: string): 
   return wallMs;
 }
 
+const [, event = '', socketPath = ''] = (hook.args ?? []).slice(-6);
+const key = readFileSync(`${socketPath}.key`);
+
+/** A request frame as the clients send it; the format stands in apps/cli/src/hooks/client-frames.ts. */
+function frame(stdin: string): Buffer {
+  const head = Buffer.from(stdin);
+  const sizes = Buffer.alloc(12);
+  sizes.writeUInt32BE(head.length, 4);
+  sizes.writeUInt32BE(head.length, 8);
+  const short = (text: string) => Buffer.from([text.length, ...Buffer.from(text)]);
+  const noTail = Buffer.alloc(4);
+  return Buffer.concat([Buffer.of(1, 1), key, short('claude'), short(event), sizes, head, noTail]);
+}
+
 const [kilobyte, sixty] = [1024, 60 * 1024];
+const floorProgram = process.env.BENCH_FLOOR ?? '';
+const floor = (bytes: number) => () => timed(floorProgram, [socketPath], frame(payload(bytes)));
+const rivalProgram = process.env.BENCH_RIVAL ?? '';
+const rival = () => timed(process.execPath, [rivalProgram, 'hook', '--claude-code'], payload(kilobyte));
 const isTwin = hook.command === '/usr/bin/env';
 const native = (bytes: number) => () => timed(hook.command, hook.args ?? [], payload(bytes));
 const twinArgs = isTwin
@@ -55,5 +74,7 @@ const samples = interleave(Number(process.env.BENCH_ROUNDS ?? '40'), {
   ...(isTwin ? {} : { 'native-1k': native(kilobyte), 'native-60k': native(sixty) }),
   'twin-1k': twin(kilobyte),
   'twin-60k': twin(sixty),
+  ...(floorProgram === '' ? {} : { 'floor-1k': floor(kilobyte), 'floor-60k': floor(sixty) }),
+  ...(rivalProgram === '' ? {} : { rival }),
 });
 writeFileSync(process.env.BENCH_RESULT ?? '', JSON.stringify(samples));
