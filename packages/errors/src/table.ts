@@ -227,6 +227,18 @@ export const errorTable = {
     'the policy cannot be parsed',
     'see the message for line and column',
   ),
+  KX_POLICY_UNREADABLE: spec(
+    65,
+    'invalid_argument',
+    'the policy files cannot be read',
+    'name .cedar files, or a directory that holds them',
+  ),
+  KX_POLICY_FILES_CHANGED: spec(
+    1,
+    'failed_precondition',
+    'policy files on this machine would be overwritten',
+    'look at them with `kontext policy diff`, then pass --force or choose another directory',
+  ),
   KX_SNAPSHOT_INVALID: spec(
     1,
     'failed_precondition',
