@@ -14,6 +14,7 @@ export {
   type LoadOptions,
   type PolicyEngine,
 } from './policy-engine.ts';
+export { createRuleReader, type RuleReader } from './read-rule.ts';
 export { starterPolicies } from './starter-policies.ts';
 export type {
   CallPart,
