@@ -17,7 +17,9 @@ const claims: SnapshotClaims = {
   org: 'org_1',
   team: '',
   mode: 'enforce',
-  version: 7,
+  version: 3,
+  seq: 7,
+  stale: 'deny_sensitive',
   hash: 'a'.repeat(64),
   iat: now,
   exp: now + 900,
@@ -28,7 +30,7 @@ const check = async (jws: string | Promise<string>, more: Partial<SnapshotVerifi
     jws: await jws,
     policiesHash: claims.hash,
     pinnedThumbprint: jwkThumbprint(key),
-    minVersion: 7,
+    minSeq: 7,
     orgId: 'org_1',
     nowMs,
     ...more,
@@ -48,15 +50,16 @@ describe('verifySnapshot', () => {
     expect(await check(signSnapshot(claims, key))).toEqual(claims);
   });
 
-  it('accepts the version seen before and a newer one', async () => {
-    await expect(check(signSnapshot(claims, key), { minVersion: 0 })).resolves.toMatchObject({ version: 7 });
-    await expect(check(signSnapshot({ ...claims, version: 8 }, key))).resolves.toMatchObject({ version: 8 });
+  it('accepts the seq seen before and a newer one, whatever the version: an old one may hold again', async () => {
+    await expect(check(signSnapshot(claims, key), { minSeq: 0 })).resolves.toMatchObject({ seq: 7 });
+    const restored = { ...claims, seq: 8, version: 1 };
+    await expect(check(signSnapshot(restored, key))).resolves.toMatchObject({ seq: 8, version: 1 });
   });
 
   it('refuses a rollback', async () => {
-    await expect(check(signSnapshot(claims, key), { minVersion: 8 })).rejects.toMatchObject({
+    await expect(check(signSnapshot(claims, key), { minSeq: 8 })).rejects.toMatchObject({
       code: 'KX_SNAPSHOT_ROLLBACK',
-      why: 'it has version 7, and version 8 was seen',
+      why: 'it has publication 7, and publication 8 was seen',
     });
   });
 
@@ -126,12 +129,22 @@ describe('verifySnapshot', () => {
     ['a payload that is null', forge(null), /lacks a field/],
     ['a missing field', forge({ ...claims, hash: undefined }), /lacks a field/],
     ['a version that is no whole number', forge({ ...claims, version: 7.5 }), /lacks a field/],
-    ['a version as text', forge({ ...claims, version: '7' }), /lacks a field/],
+    ['a version as text', forge({ ...claims, version: '3' }), /lacks a field/],
+    ['no seq, as before there were publications', forge({ ...claims, seq: undefined }), /lacks a field/],
+    ['a seq as text', forge({ ...claims, seq: '7' }), /lacks a field/],
+    ['no rule for when it is stale', forge({ ...claims, stale: undefined }), /lacks a field/],
   ])('refuses %s', async (_what, jws, message) => {
     await expect(check(jws)).rejects.toEqual(invalid(message));
   });
 
   it('reads a mode it does not know as enforce', async () => {
     await expect(check(forge({ ...claims, mode: 'later' }))).resolves.toMatchObject({ mode: 'enforce' });
+  });
+
+  it('reads a rule for when it is stale that it does not know as denying everything', async () => {
+    await expect(check(forge({ ...claims, stale: 'later' }))).resolves.toMatchObject({ stale: 'deny_all' });
+    await expect(check(forge({ ...claims, stale: 'deny_all' }))).resolves.toMatchObject({
+      stale: 'deny_all',
+    });
   });
 });

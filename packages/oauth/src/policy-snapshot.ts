@@ -21,8 +21,11 @@ export interface SnapshotClaims {
   /** The group the policy is for; empty for everybody. */
   readonly team: string;
   readonly mode: 'observe' | 'enforce';
-  /** Counts up with every publication. */
   readonly version: number;
+  /** Newest publication of the organisation, for whomever, when it was signed: it never goes back, whatever holds for whom. */
+  readonly seq: number;
+  /** What is denied in enforce while the snapshot is stale: what rules mark sensitive, or everything. */
+  readonly stale: 'deny_sensitive' | 'deny_all';
   /** Hex SHA-256 over the policies, as `PolicySnapshot.jws` in proto/kontext/v1/policies.proto says. */
   readonly hash: string;
   /** Seconds since 1970. */
@@ -37,8 +40,8 @@ export interface SnapshotVerification {
   readonly policiesHash: string;
   /** RFC 7638 thumbprint from the login. */
   readonly pinnedThumbprint: string;
-  /** Highest version seen for this organisation; 0 at first. */
-  readonly minVersion: number;
+  /** Highest `seq` seen for this organisation; 0 at first. */
+  readonly minSeq: number;
   readonly orgId: string;
   readonly nowMs: number;
   /** Default false. True for the cached snapshot of an offline start, which the caller then marks stale. */
@@ -53,9 +56,9 @@ const skewSeconds = 60;
 
 /** Signs a snapshot (ES256). */
 export async function signSnapshot(claims: SnapshotClaims, key: P256PrivateJwk): Promise<string> {
-  const { org, team, mode, version, hash, iat, exp } = claims;
+  const { org, team, mode, version, hash, seq, stale, iat, exp } = claims;
   const header = { alg: 'ES256', typ: type, jwk: publicHalf(key) };
-  const signed = [header, { org, team, mode, version, hash, iat, exp }]
+  const signed = [header, { org, team, mode, version, hash, seq, stale, iat, exp }]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.');
   const signingKey = { key: importPrivateP256Jwk(key), dsaEncoding: 'ieee-p1363' as const };
@@ -63,10 +66,10 @@ export async function signSnapshot(claims: SnapshotClaims, key: P256PrivateJwk):
 }
 
 /**
- * Checks key, signature, organisation, expiry, policies and version of a snapshot, in this order.
+ * Checks key, signature, organisation, expiry, policies and seq of a snapshot, in this order.
  *
  * @throws KontextError `KX_SNAPSHOT_INVALID` when any of them does not fit.
- * @throws KontextError `KX_SNAPSHOT_ROLLBACK` when all fits but a higher version was seen before.
+ * @throws KontextError `KX_SNAPSHOT_ROLLBACK` when all fits but a higher seq was seen before.
  */
 export async function verifySnapshot(request: SnapshotVerification): Promise<SnapshotClaims> {
   const claims = readSigned(request);
@@ -74,9 +77,9 @@ export async function verifySnapshot(request: SnapshotVerification): Promise<Sna
   const isOver = claims.exp + skewSeconds <= request.nowMs / 1000;
   if (isOver && !request.acceptExpired) throw invalid('the policy snapshot has expired');
   if (claims.hash !== request.policiesHash) throw invalid('the policies are not the ones that were signed');
-  if (claims.version < request.minVersion)
+  if (claims.seq < request.minSeq)
     throw new KontextError('KX_SNAPSHOT_ROLLBACK', 'the policy snapshot is older than one seen before', {
-      why: `it has version ${claims.version}, and version ${request.minVersion} was seen`,
+      why: `it has publication ${claims.seq}, and publication ${request.minSeq} was seen`,
     });
   return claims;
 }
@@ -97,8 +100,11 @@ function readSigned({ jws, pinnedThumbprint }: SnapshotVerification): SnapshotCl
   if (!isOurs || !verify('sha256', Buffer.from(`${head}.${body}`), how, signature))
     throw invalid('the signature of the policy snapshot does not verify');
   const claims = readPart(body);
-  // A mode this version does not know is read as the stricter one.
-  if (isClaims(claims)) return { ...claims, mode: claims.mode === 'observe' ? 'observe' : 'enforce' };
+  // A mode or a rule this version does not know is read as the stricter one.
+  if (isClaims(claims)) {
+    const stale = claims.stale === 'deny_sensitive' ? 'deny_sensitive' : 'deny_all';
+    return { ...claims, mode: claims.mode === 'observe' ? 'observe' : 'enforce', stale };
+  }
   throw invalid('the policy snapshot lacks a field');
 }
 
@@ -124,10 +130,10 @@ function importKey({ typ, jwk }: Record<string, unknown>) {
 
 function isClaims(value: unknown): value is SnapshotClaims {
   if (typeof value !== 'object' || value === null) return false;
-  const { org, team, mode, version, hash, iat, exp } = value as Record<string, unknown>;
+  const { org, team, mode, version, hash, seq, stale, iat, exp } = value as Record<string, unknown>;
   return (
-    [org, team, mode, hash].every((field) => typeof field === 'string') &&
-    [version, iat, exp].every((field) => Number.isSafeInteger(field))
+    [org, team, mode, hash, stale].every((field) => typeof field === 'string') &&
+    [version, seq, iat, exp].every((field) => Number.isSafeInteger(field))
   );
 }
 

@@ -49,7 +49,9 @@ export async function createTestAuditBackend(): Promise<TestAuditBackend> {
   const snapshot = async () => {
     const iat = Math.floor(Date.now() / 1000);
     const { mode, version, policies } = state;
-    const claims = { org, team: '', mode, version, hash: hashPolicies(policies), iat, exp: iat + 900 };
+    const publication = { seq: version, stale: 'deny_sensitive' as const };
+    const hash = hashPolicies(policies);
+    const claims = { org, team: '', mode, version, hash, ...publication, iat, exp: iat + 900 };
     const jws = await signSnapshot(claims, state.foreignKey ? foreign : pinned);
     return { jws, policies: policies.map(({ id, text }) => ({ id, text })) };
   };

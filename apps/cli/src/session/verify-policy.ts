@@ -17,7 +17,7 @@ export interface PolicyOwner {
 
 /**
  * Checks a snapshot: signed by the pinned key for this organisation, its policies those that were signed, and not
- * older than the newest this machine has seen. Remembers its version.
+ * older than the newest this machine has seen. Remembers its publication.
  *
  * @throws KontextError `KX_SNAPSHOT_INVALID`, `KX_SNAPSHOT_ROLLBACK`.
  */
@@ -36,11 +36,11 @@ export async function verifyPolicy(
     jws: snapshot.jws ?? '',
     policiesHash: hashPolicies(policies),
     pinnedThumbprint: owner.policyKey,
-    minVersion: seen[place] ?? 0,
+    minSeq: seen[place] ?? 0,
     orgId: owner.orgId,
     nowMs,
   });
-  if (seen[place] !== claims.version) writeSeen(owner.stateDir, { ...seen, [place]: claims.version });
+  if (seen[place] !== claims.seq) writeSeen(owner.stateDir, { ...seen, [place]: claims.seq });
   return { version: claims.version, mode: claims.mode, policies };
 }
 
