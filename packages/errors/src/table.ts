@@ -254,6 +254,12 @@ export const errorTable = {
 
   // audit and spool
   KX_AUDIT_GAP: spec(10, 'failed_precondition', 'an audit stream lacks events', 'see the report'),
+  KX_BUNDLE_INVALID: spec(
+    65,
+    'invalid_argument',
+    'the file is no audit bundle',
+    'name a file that `kontext start --local` wrote',
+  ),
   KX_AUDIT_FORK: spec(11, 'aborted', 'a stored event came again with other bytes', 'see the report'),
   KX_AUDIT_TRUNCATED: spec(
     13,

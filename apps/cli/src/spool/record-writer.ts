@@ -1,7 +1,5 @@
-import type { ChainedEvent, EventFields, Reservation, StreamWriter } from '@kontext/audit';
+import type { ChainedEvent, EventFields, Reservation, SpoolEntry, StreamWriter } from '@kontext/audit';
 import type { EventSink, IntentFields, WriteRecord } from '../hooks/event-sink.ts';
-import type { Segments } from './segments.ts';
-import type { UploadQueue } from './upload-queue.ts';
 
 /** Limits of one session's spool; what is acknowledged does not count. */
 export interface SpoolLimits {
@@ -21,15 +19,17 @@ export interface RecordWriter extends EventSink {
   settle(): void;
 }
 
-/** What the writer stands on. */
-export interface RecordWriterOptions {
+/** What the writer stands on. `Place` is where a line lies, which only those two need to know. */
+export interface RecordWriterOptions<Place> {
   /** Fields every event of the session has. */
   readonly common: Pick<EventFields, 'session' | 'user' | 'agent'>;
   readonly limits: SpoolLimits;
   readonly nowMs: () => number;
   readonly stream: StreamWriter;
-  readonly segments: Segments;
-  readonly queue: UploadQueue;
+  /** Where lines go; bytes count against the limits. */
+  readonly segments: { readonly bytes: number; append(entry: SpoolEntry, seq: number): Place };
+  /** Told of every record on disk. */
+  readonly queue: { readonly length: number; add(event: ChainedEvent, place: Place): void };
   /** Told of every written line. */
   readonly onLine: () => void;
 }
@@ -52,7 +52,7 @@ const emptyIntent = {
 };
 
 /** Makes the writer of one spool. */
-export function createRecordWriter(options: RecordWriterOptions): RecordWriter {
+export function createRecordWriter<Place>(options: RecordWriterOptions<Place>): RecordWriter {
   const { common, limits, nowMs, stream, segments, queue, onLine } = options;
   const pending: Pending[] = [];
   const losses = createLosses(nowMs);
