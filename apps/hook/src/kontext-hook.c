@@ -8,7 +8,9 @@
  * - Everything it needs stands in its arguments. It reads no environment variable and never parses the input.
  * - Whatever goes wrong ends in the failure answer: exit 2 with a reason on stderr where a failure must block, else a
  *   silent 0 and one line in <socket>.missed.
- * - Unlike the twin it sees who listens: an impostor that took the socket's place is not the server's process.
+ * - Unlike the twin it sees who listens: an impostor that took the socket's place is not the server's process. The daemon
+ *   of `kontext setup` has no process id that settings could name: there the pid is 0 and the server's user is compared.
+ * - `%u` in the path of the socket is the id of our user, so that one text of managed settings serves everybody.
  * - The frames are stated in apps/cli/src/hooks/client-frames.ts; testdata/frames.json holds vectors for both clients.
  */
 #include "kontext-hook.h"
@@ -72,9 +74,10 @@ static _Noreturn void fail(const char *reason) {
     _exit(0);
   }
   char text[512];
+  const char *next = args[5][0] == '0' ? "start the agent again; `kontext doctor --hook` says what is wrong"
+                                       : "end the agent and run `kontext start` again";
   int length = snprintf(text, sizeof text,
-                        "kontext: this call is blocked, because it could not be checked (%s); end the agent and run "
-                        "`kontext start` again\n", reason);
+                        "kontext: this call is blocked, because it could not be checked (%s); %s\n", reason, next);
   write_all(2, text, (size_t)length);
   _exit(2);
 }
@@ -265,13 +268,21 @@ static _Noreturn void receive(int fd, long deadline, long latest) {
   }
 }
 
+static char *with_user(char *path) {
+  static char out[256];
+  char *mark = strstr(path, "%u");
+  if (mark == NULL) return path;
+  snprintf(out, sizeof out, "%.*s%u%s", (int)(mark - path), path, (unsigned)geteuid(), mark + 2);
+  return out;
+}
+
 #ifndef KONTEXT_HOOK_NO_MAIN
 int main(int argc, char **argv) {
   unsigned char key[KEY_BYTES];
   size_t head_length = 0, tail_length = 0;
   /* No socket: no session. A forgotten hook entry disturbs nobody. */
   if (argc < 4 || argv[3][0] == '\0') return 0;
-  char *known[] = {argv[0], argv[1], argv[2], argv[3], argc > 4 ? argv[4] : "0"};
+  char *known[] = {argv[0], argv[1], argv[2], with_user(argv[3]), argc > 4 ? argv[4] : "0", argc > 5 ? argv[5] : ""};
   args = known;
   signal(SIGPIPE, SIG_IGN);
   if (argc != 7 || argv[1][0] == '\0' || argv[2][0] == '\0') fail("the hook was called wrongly");

@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -196,6 +197,24 @@ describe.each([
     writeFileSync(`${link}.key`, Buffer.alloc(32, 5), { mode: 0o400 });
     const run = await client.run(['claude', 'PreToolUse', link, '2', String(process.pid), '1000'], '{}');
     expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining('not ours') });
+  });
+
+  here('finds the socket of its own user where the path says %u', async () => {
+    const uid = String(process.geteuid?.());
+    await serve((socket) => socket.end(encodeReply(textReply(0, 'found', ''))));
+    renameSync(socketPath, join(directory, `s${uid}x`));
+    renameSync(`${socketPath}.key`, join(directory, `s${uid}x.key`));
+    const run = await client.run(['claude', 'Stop', join(directory, 's%ux'), '2', '0', '1000'], '{}');
+    expect(run).toEqual({ code: 0, stdout: 'found', stderr: '' });
+    await client.run(['claude', 'Stop', join(directory, 'gone%ux'), '0', '0', '1000'], '{}');
+    expect(readFileSync(join(directory, `gone${uid}x.missed`), 'utf8')).toContain(' claude Stop ');
+  });
+
+  here('names the next step of whoever wrote the settings', async () => {
+    const next = async (pid: string): Promise<string> =>
+      (await client.run(['claude', 'PreToolUse', socketPath, '2', pid, '1000'], '{}')).stderr;
+    expect(await next('0')).toContain('kontext doctor --hook');
+    expect(await next('7')).toContain('run `kontext start` again');
   });
 
   here('is silent without a session', async () => {

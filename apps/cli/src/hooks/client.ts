@@ -7,8 +7,9 @@
  *   could set one, and never parses the input.
  * - Whatever goes wrong ends in the failure answer of its arguments: exit 2 with a reason on stderr where a
  *   failure must block, else a silent 0 and one line in `<socket>.missed`.
- * - It cannot see the peer's process id, as the native client does. It checks that socket and key belong to this
- *   user; an impostor of the same user who knows the key is not told apart.
+ * - It cannot see the peer's process id or user, as the native client does. It checks that socket and key belong to
+ *   this user; an impostor of the same user who knows the key is not told apart.
+ * - `%u` in the path of the socket is the id of our user, so that one text of managed settings serves everybody.
  */
 import fs from 'node:fs';
 import net from 'node:net';
@@ -27,7 +28,7 @@ export interface HookArguments {
   readonly socketPath: string;
   /** Exit code when no valid reply comes: 2 blocks the call, 0 lets it go on. */
   readonly failureExit: 0 | 2;
-  /** Process id of the hook server; the native client compares it with the peer's. */
+  /** Process id of the hook server; the native client compares it with the peer's. 0: the daemon, compared by its user. */
   readonly serverPid: number;
   /** Longest time to wait for a reply, whatever the server holds for. */
   readonly maxWaitMs: number;
@@ -51,7 +52,8 @@ const chunkBytes = 65_536;
  * @throws Error in plain words when one of them cannot be used.
  */
 export function parseHookArguments(args: readonly string[]): HookArguments {
-  const [agent = '', event = '', socketPath = '', failure = '', pid = '', wait = ''] = args;
+  const [agent = '', event = '', path = '', failure = '', pid = '', wait = ''] = args;
+  const socketPath = withUser(path);
   const serverPid = Number(pid);
   const maxWaitMs = Number(wait);
   if (args.length !== 6 || agent === '' || event === '') throw new Error('the hook was called wrongly');
@@ -60,6 +62,8 @@ export function parseHookArguments(args: readonly string[]): HookArguments {
   if (!Number.isSafeInteger(maxWaitMs) || maxWaitMs < 1) throw new Error('the longest wait is not a number');
   return { agent, event, socketPath, failureExit: failure === '2' ? 2 : 0, serverPid, maxWaitMs };
 }
+
+const withUser = (path: string): string => path.replace('%u', String(process.geteuid?.() ?? ''));
 
 /** Reads a descriptor to its end: the first 1 MiB, the last 4 KiB of what follows, and the true length. */
 export function readClipped(descriptor: number): ClippedInput {
@@ -200,13 +204,16 @@ export function runHookClient(args: readonly string[]): void {
 
 /** The failure exit is read first and alone, so that it holds even when another argument is wrong. */
 function answerFailure(args: readonly string[], reason: string): void {
-  const [agent = '', event = '', socketPath = '', failure = ''] = args;
+  const [agent = '', event = '', socketPath = '', failure = '', pid = ''] = args;
   if (failure === '2') {
-    const text = `kontext: this call is blocked, because it could not be checked (${reason}); end the agent and run \`kontext start\` again\n`;
+    const next = pid.startsWith('0')
+      ? 'start the agent again; `kontext doctor --hook` says what is wrong'
+      : 'end the agent and run `kontext start` again';
+    const text = `kontext: this call is blocked, because it could not be checked (${reason}); ${next}\n`;
     answer(2, new Uint8Array(), Buffer.from(text));
     return;
   }
-  noteMissed(socketPath, `${new Date().toISOString()} ${agent} ${event} ${reason}`);
+  noteMissed(withUser(socketPath), `${new Date().toISOString()} ${agent} ${event} ${reason}`);
   answer(0, new Uint8Array(), new Uint8Array());
 }
 
