@@ -19,6 +19,34 @@ export {
 export { clientEventKinds, type EventKind, eventKinds, isEventKind } from './event-kinds.ts';
 export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
 export { createId, type Id, type IdPrefix, idPrefixes, isId } from './ids.ts';
+export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './log/checkpoint.ts';
+export {
+  appendLeaves,
+  emptyFrontier,
+  type Frontier,
+  hashLeaf,
+  type NodePlace,
+  rootOf,
+  type TreeNode,
+} from './log/merkle-tree.ts';
+export {
+  proveConsistency,
+  proveInclusion,
+  type ReadNodes,
+  readFrontier,
+  verifyConsistency,
+  verifyInclusion,
+} from './log/proofs.ts';
+export { encodeSegment, hashSegment, type Segment } from './log/segment.ts';
+export {
+  formatNote,
+  formatVerifierKey,
+  type NoteVerifier,
+  type OpenedNote,
+  openNote,
+  parseVerifierKey,
+  toVerifier,
+} from './log/signed-note.ts';
 export { checkPayloadText, maxPayloadBytes } from './payload-text.ts';
 export type { RandomBytes } from './random-pool.ts';
 export type { SpoolEntry, SpoolIntent, SpoolKind } from './spool-entry.ts';
