@@ -199,6 +199,18 @@ export const errorTable = {
     'the settings given to the agent cannot be read',
     'fix the file or the JSON after --settings',
   ),
+  KX_SETUP_FAILED: spec(
+    1,
+    'failed_precondition',
+    'the hooks of `kontext setup` cannot be set up or taken out',
+    'check the file that is named, then run the command again',
+  ),
+  KX_DAEMON_FAILED: spec(
+    1,
+    'unavailable',
+    'the daemon that answers the hooks of `kontext setup` cannot be started',
+    'run `kontext doctor --hook`',
+  ),
   KX_SOCKET_FAILED: spec(1, 'internal', 'the hook socket cannot be made', 'check the runtime directory'),
   KX_CREDENTIAL_NOT_IN_SESSION: spec(
     77,
