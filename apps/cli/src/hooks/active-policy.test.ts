@@ -76,4 +76,76 @@ describe('active policy', () => {
       raiseMode('enforce', 'observe'),
     ]).toEqual(['observe', 'enforce', 'enforce']);
   });
+
+  describe('whose snapshot was not refreshed', () => {
+    const sensitive = `@id("s") @effect("sensitive") @reason("it pays")
+forbid (principal, action == Action::"tool_call", resource) when { context.tool == "Pay" };`;
+    const asks = `@id("a") @effect("ask") @reason("it asks")
+forbid (principal, action == Action::"tool_call", resource) when { context.tool == "Ask" };`;
+    const issuedAtMs = 1_000_000;
+    let nowMs = issuedAtMs;
+    const snapshot = (mode: 'observe' | 'enforce', staleRule: 'deny_sensitive' | 'deny_all', seq = 1) => ({
+      ...{ version: 1, mode },
+      policies: [
+        { id: 's', text: sensitive },
+        { id: 'a', text: asks },
+      ],
+      publication: { seq, staleRule, issuedAtMs, expiresAtMs: issuedAtMs + 900_000 },
+    });
+    const make = (...of: Parameters<typeof snapshot>) =>
+      createActivePolicy(snapshot(...of), null, async () => engine, { nowMs: () => nowMs });
+    const use = (tool: string): ToolCall => ({ ...call, tool, parts: [{ kind: 'tool', name: tool }] });
+    const effects = async (policy: ReturnType<typeof make>) => [
+      policy.stale,
+      (await policy.decide(use('Pay'))).effect,
+      (await policy.decide(use('Ask'))).effect,
+      (await policy.decide(use('Read'))).effect,
+    ];
+
+    it('decides as ever while it is fresh, and in observe also later', async () => {
+      nowMs = issuedAtMs + 899_999;
+      expect(await effects(make('enforce', 'deny_all'))).toEqual([false, 'allow', 'ask', 'allow']);
+      nowMs = issuedAtMs + 900_000;
+      expect(await effects(make('observe', 'deny_all'))).toEqual([true, 'allow', 'ask', 'allow']);
+    });
+
+    it('denies in enforce what a rule marks sensitive, naming the rule and for how long', async () => {
+      nowMs = issuedAtMs + 20 * 60_000;
+      const policy = make('enforce', 'deny_sensitive');
+      expect(await effects(policy)).toEqual([true, 'deny', 'ask', 'allow']);
+      expect(await policy.decide(use('Pay'))).toMatchObject({
+        rule: 's',
+        reason: 'the policy could not be refreshed for 20 minutes',
+      });
+    });
+
+    it('denies every call in enforce where the organisation says so', async () => {
+      nowMs = issuedAtMs + 900_000;
+      expect(await effects(make('enforce', 'deny_all'))).toEqual([true, 'deny', 'deny', 'deny']);
+    });
+
+    it('is fresh again with the next snapshot, and says whether anything but its age is new', async () => {
+      nowMs = issuedAtMs + 900_000;
+      const policy = make('enforce', 'deny_all');
+      const next = snapshot('enforce', 'deny_all');
+      const refreshed = { ...next, publication: { ...next.publication, expiresAtMs: nowMs + 900_000 } };
+      expect(policy.replace(refreshed)).toBe(false);
+      expect(await effects(policy)).toEqual([false, 'allow', 'ask', 'allow']);
+      expect(policy.replace({ ...refreshed, mode: 'observe' })).toBe(true);
+      expect([policy.seq, policy.mode]).toEqual([1, 'observe']);
+    });
+  });
+
+  it('adds rules of this machine to every version, under names the organisation did not take', async () => {
+    const forbid = (id: string, tool: string) => ({
+      id,
+      text: `@id("${id}") forbid (principal, action == Action::"tool_call", resource) when { context.tool == "${tool}" };`,
+    });
+    const first = { version: 1, mode: 'enforce', policies: [forbid('local.x', 'Read')] } as const;
+    const local = [forbid('local.x', 'Bash')];
+    const policy = createActivePolicy(first, null, async () => engine, { local });
+    expect(await policy.decide(call)).toMatchObject({ effect: 'deny', rule: 'local.local.x' });
+    policy.replace({ version: 2, mode: 'enforce', policies: [] });
+    expect(await policy.decide(call)).toMatchObject({ effect: 'deny', rule: 'local.x', policyVersion: 2 });
+  });
 });

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { KontextError } from '@kontext/errors';
-import { verifySnapshot } from '@kontext/oauth';
-import { hashPolicies } from '@kontext/policy';
+import { type SnapshotClaims, verifySnapshot } from '@kontext/oauth';
+import { hashPolicies, type PolicyText } from '@kontext/policy';
 import type { PolicySnapshotJson } from '@kontext/protocol';
 import type { VerifiedPolicy } from '../hooks/active-policy.ts';
 
@@ -16,8 +17,8 @@ export interface PolicyOwner {
 }
 
 /**
- * Checks a snapshot: signed by the pinned key for this organisation, its policies those that were signed, and not
- * older than the newest this machine has seen. Remembers its publication.
+ * Checks a snapshot: signed by the pinned key for this organisation, its policies those that were signed, and of no earlier
+ * publication than the newest this machine has seen. Remembers its `seq`, and keeps it for {@link loadCachedPolicy}.
  *
  * @throws KontextError `KX_SNAPSHOT_INVALID`, `KX_SNAPSHOT_ROLLBACK`.
  */
@@ -29,37 +30,105 @@ export async function verifyPolicy(
   if (snapshot === undefined) {
     throw new KontextError('KX_SNAPSHOT_INVALID', 'the backend sent no policy snapshot');
   }
-  const seen = readSeen(owner.stateDir);
-  const place = `${owner.apiUrl} ${owner.orgId}`;
-  const policies = (snapshot.policies ?? []).map(({ id = '', text = '' }) => ({ id, text }));
-  const claims = await verifySnapshot({
-    jws: snapshot.jws ?? '',
-    policiesHash: hashPolicies(policies),
-    pinnedThumbprint: owner.policyKey,
-    minSeq: seen[place] ?? 0,
-    orgId: owner.orgId,
-    nowMs,
-  });
-  if (seen[place] !== claims.seq) writeSeen(owner.stateDir, { ...seen, [place]: claims.seq });
-  return { version: claims.version, mode: claims.mode, policies };
+  const signed = toSigned(snapshot);
+  const claims = await verifySigned(signed, owner, { nowMs });
+  noteSeen(owner, claims.seq);
+  // A full disk costs the copy, not the session.
+  tryWrite(cacheFile(owner), { v: 1, place: placeOf(owner), ...signed });
+  return toPolicy(claims, signed.policies);
 }
+
+/**
+ * Loads the newest snapshot that {@link verifyPolicy} accepted on this machine, also one that has expired: whoever decides
+ * with it treats it as stale from `publication.expiresAtMs` on.
+ *
+ * @returns Null when there is none.
+ * @throws KontextError `KX_SNAPSHOT_INVALID`, `KX_SNAPSHOT_ROLLBACK` when the file is not what was kept.
+ */
+export async function loadCachedPolicy(
+  owner: PolicyOwner,
+  nowMs = Date.now(),
+): Promise<VerifiedPolicy | null> {
+  const kept = readObject(cacheFile(owner));
+  if (kept?.v !== 1 || kept.place !== placeOf(owner)) return null;
+  const signed = toSigned(kept as PolicySnapshotJson);
+  return toPolicy(await verifySigned(signed, owner, { nowMs, acceptExpired: true }), signed.policies);
+}
+
+interface Signed {
+  readonly jws: string;
+  readonly policies: readonly PolicyText[];
+}
+
+const toSigned = ({ jws = '', policies = [] }: PolicySnapshotJson): Signed => ({
+  jws,
+  policies: policies.map(({ id = '', text = '' }) => ({ id, text })),
+});
+
+const verifySigned = (
+  { jws, policies }: Signed,
+  owner: PolicyOwner,
+  when: { readonly nowMs: number; readonly acceptExpired?: boolean },
+): Promise<SnapshotClaims> =>
+  verifySnapshot({
+    ...{ jws, policiesHash: hashPolicies(policies), pinnedThumbprint: owner.policyKey },
+    ...{ minSeq: readSeen(owner.stateDir)[placeOf(owner)] ?? 0, orgId: owner.orgId, ...when },
+  });
+
+const toPolicy = (
+  { version, mode, seq, stale, iat, exp }: SnapshotClaims,
+  policies: readonly PolicyText[],
+): VerifiedPolicy => ({
+  ...{ version, mode, policies },
+  publication: { seq, staleRule: stale, issuedAtMs: iat * 1000, expiresAtMs: exp * 1000 },
+});
+
+const placeOf = ({ apiUrl, orgId }: PolicyOwner): string => `${apiUrl} ${orgId}`;
 
 const seenFile = (stateDir: string): string => join(stateDir, 'policy-versions.json');
 
+const cacheFile = (owner: PolicyOwner): string => {
+  const name = createHash('sha256').update(placeOf(owner)).digest('hex').slice(0, 16);
+  return join(owner.stateDir, `policy-snapshot-${name}.json`);
+};
+
+/**
+ * Highest `seq` per place. Version 1 of the file kept policy versions; publications were counted on from the newest of
+ * those, so its numbers hold on as they are.
+ */
 function readSeen(stateDir: string): Readonly<Record<string, number>> {
-  try {
-    const { v, seen } = JSON.parse(readFileSync(seenFile(stateDir), 'utf8')) as Record<string, unknown>;
-    if (v === 1 && typeof seen === 'object' && seen !== null) return seen as Record<string, number>;
-  } catch {
-    // Nothing was seen yet.
-  }
-  return {};
+  const { v, seen } = readObject(seenFile(stateDir)) ?? {};
+  const isKnown = v === 1 || v === 2;
+  return isKnown && typeof seen === 'object' && seen !== null ? (seen as Record<string, number>) : {};
 }
 
-function writeSeen(stateDir: string, seen: Readonly<Record<string, number>>): void {
-  const file = seenFile(stateDir);
+/** Read again just before: another session may have seen a later one. */
+function noteSeen(owner: PolicyOwner, seq: number): void {
+  const seen = readSeen(owner.stateDir);
+  const place = placeOf(owner);
+  if ((seen[place] ?? 0) < seq) write(seenFile(owner.stateDir), { v: 2, seen: { ...seen, [place]: seq } });
+}
+
+function readObject(path: string): Readonly<Record<string, unknown>> | null {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    return typeof value === 'object' ? (value as Record<string, unknown> | null) : null;
+  } catch {
+    return null;
+  }
+}
+
+function write(file: string, content: object): void {
   const temporary = `${file}.${process.pid}.tmp`;
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(temporary, JSON.stringify({ v: 1, seen }), { mode: 0o600 });
+  writeFileSync(temporary, JSON.stringify(content), { mode: 0o600 });
   renameSync(temporary, file);
+}
+
+function tryWrite(file: string, content: object): void {
+  try {
+    write(file, content);
+  } catch {
+    // What was kept before stays.
+  }
 }
