@@ -1,10 +1,12 @@
 import { KontextError } from '@kontext/errors';
 import type { AppParts, Wiring } from './app.ts';
+import { createApprovalService } from './approvals/approval-service.ts';
 import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts';
 import { createAuditService } from './audit/audit-service.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
 import { createUpstreamRevocations } from './credentials/upstream-revocation.ts';
+import { registerApprovals } from './http/approvals.ts';
 import { registerConnectPages } from './http/connect-flow.ts';
 import { registerFederation } from './http/federation.ts';
 import { tokenExchangeHandler } from './http/token-exchange.ts';
@@ -18,6 +20,7 @@ import { createPolicyService } from './policies/policy-service.ts';
 import { createMintersByKind } from './providers/minted/minters-by-kind.ts';
 import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
+import { approvalRoutes } from './rpc/approvals.ts';
 import { auditRoutes } from './rpc/audit.ts';
 import { confirmationRoutes } from './rpc/confirmations.ts';
 import { connectionRoutes } from './rpc/connections.ts';
@@ -64,6 +67,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
     ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
   });
   const logins = createManagedLogins({ store, appended, nowMs });
+  const approvals = createApprovalService({ ...parts, appended, onQueued: () => undefined });
   const members = createMembers({ store, appended, nowMs });
   return {
     services: [
@@ -78,10 +82,12 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
       connectionRoutes(connections),
       credentialRoutes(credentials),
       agentRoutes(createAgentService({ store, appended, nowMs })),
+      approvalRoutes(approvals),
     ],
     pages: [
       (app) => registerConnectPages(app, { kit, flow: connections.flow, local }),
       (app) => registerFederation(app, { kit, federation, local }),
+      (app) => registerApprovals(app, { kit, approvals, limiter: parts.limiter, nowMs }),
     ],
     federation,
     tokenExchange: tokenExchangeHandler(credentials),
@@ -89,6 +95,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
       { name: 'lost sessions', intervalMs: 5 * secondMs, run: () => sessions.sweep() },
       { name: 'leases', intervalMs: 5 * secondMs, run: () => credentials.sweep() },
       { name: 'revocations', intervalMs: 2 * secondMs, run: () => revocations.run() },
+      { name: 'approvals', intervalMs: 5 * secondMs, run: () => approvals.sweep() },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],
   };

@@ -111,6 +111,30 @@ export const credentialErrors = {
     'a person has to approve the use of the provider',
     'open the link, approve, and try again',
   ),
+  KX_APPROVAL_RULE: spec(
+    1,
+    'failed_precondition',
+    'no rule asks for this approval',
+    'start the session again, so that it decides by the newest policy',
+  ),
+  KX_APPROVAL_OVER: spec(
+    1,
+    'failed_precondition',
+    'there is nothing to decide any more',
+    'list what waits with `kontext requests ls`',
+  ),
+  KX_APPROVAL_OPEN: spec(
+    77,
+    'failed_precondition',
+    'a person has to decide this in a browser',
+    'open the link, and decide there',
+  ),
+  KX_WEBHOOK_INVALID: spec(
+    1,
+    'invalid_argument',
+    'the webhook cannot be used',
+    'run `kontext webhooks add --help`',
+  ),
   KX_POLICY_DENIED: spec(77, 'permission_denied', 'policy forbids it', 'ask whoever owns the policy'),
   KX_EXCHANGE_REFUSED: spec(
     1,

@@ -286,8 +286,12 @@ function stateAt(row: ConfirmationRow, nowMs: number): ConfirmationState {
   return isOver && (row.state === 'pending' || row.state === 'confirmed') ? 'expired' : row.state;
 }
 
-/** RFC 9470: the login must be fresh, and more than what a terminal can get by itself. */
-function checkFresh({ loggedInAtMs, acr }: BrowserAccount, nowMs: number): void {
+/**
+ * RFC 9470: the login must be fresh, and more than what a terminal can get by itself.
+ *
+ * @throws KontextError `KX_FORBIDDEN` when it is not.
+ */
+export function checkFresh({ loggedInAtMs, acr }: BrowserAccount, nowMs: number): void {
   const isStrong = strongAcrs.has(acr);
   if (isStrong && nowMs - loggedInAtMs <= freshLoginSeconds * 1000) return;
   throw new KontextError('KX_FORBIDDEN', 'the login at this browser does not suffice', {

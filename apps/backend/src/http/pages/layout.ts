@@ -4,6 +4,8 @@ import { type Html, html } from './html.ts';
 export interface Page {
   readonly title: string;
   readonly card: Html;
+  /** For what has long lines; default a narrow card. */
+  readonly wide?: boolean;
 }
 
 /** Renders a page. Style comes from our own `/assets/page.css`; there is no script. */
@@ -19,7 +21,7 @@ export function renderPage(page: Page): string {
 <link rel="stylesheet" href="/assets/page.css">
 </head>
 <body>
-<main>
+<main${page.wide === true ? wideClass : null}>
 <p class="brand">kontext</p>
 ${page.card}
 </main>
@@ -28,12 +30,22 @@ ${page.card}
 `.markup;
 }
 
+const wideClass: Html = html` class="wide"`;
+
 /** The one style sheet of the server-rendered pages; both colour schemes reach WCAG AA contrast. */
 export const pageCss = `:root{--bg:#f5f6f8;--card:#fff;--ink:#16181d;--soft:#575d69;--line:#d9dce3;--accent:#1f5eff;--on-accent:#fff;--bad:#b3261e}
 @media (prefers-color-scheme:dark){:root{--bg:#101216;--card:#191c22;--ink:#eceef2;--soft:#a3aab8;--line:#343a46;--accent:#8ab0ff;--on-accent:#0c1220;--bad:#ff9b93}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1.5rem;background:var(--bg);color:var(--ink);font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{width:100%;max-width:27rem;padding:2rem;background:var(--card);border:1px solid var(--line);border-radius:.9rem}
+main.wide{max-width:46rem}
+h2{margin:1.25rem 0 .3rem;font-size:1rem}
+ul{margin:.3rem 0;padding-left:1.2rem;overflow-wrap:anywhere}
+pre.call{margin:1rem 0;padding:.8rem .9rem;max-height:22rem;overflow:auto;border:1px solid var(--soft);border-radius:.6rem;font:.95rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+.choices{margin-top:1.25rem}
+.choices p{display:flex;align-items:center;gap:.9rem;margin:.6rem 0}
+.choices button{flex:0 0 12.5rem}
+@media (max-width:34rem){.choices p{flex-direction:column;align-items:stretch;gap:.3rem}.choices button{flex:none}}
 .brand{margin:0 0 1.25rem;font-weight:650;letter-spacing:.02em;color:var(--soft)}
 h1{margin:0 0 .5rem;font-size:1.35rem;line-height:1.3}
 p{margin:.5rem 0}

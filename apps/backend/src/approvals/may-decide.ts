@@ -1,0 +1,20 @@
+import { type ApprovalRow, type ApprovalViewer, decidingRoles } from '../store/queries/approvals.ts';
+
+/** What of a question says who may decide it. */
+export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;
+
+/**
+ * Whether a person may decide a question.
+ *
+ * - A rule that names an approver: members of that group, and whoever has that role.
+ * - A rule that names none: the session's own user.
+ * - Four eyes: never the session's own user; where no approver is named, one of {@link decidingRoles}.
+ *
+ * `decidable` of `store/queries/approvals.ts` says the same to the database.
+ */
+export function mayDecide({ userId, approver, fourEyes }: Asked, viewer: ApprovalViewer): boolean {
+  const isOwn = viewer.userId === userId;
+  if (fourEyes && isOwn) return false;
+  if (approver !== null) return viewer.role === approver || viewer.groups.includes(approver);
+  return fourEyes ? decidingRoles.includes(viewer.role) : isOwn;
+}

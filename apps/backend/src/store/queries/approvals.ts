@@ -1,0 +1,318 @@
+/** Approvals of tool calls; role `app`, unless said otherwise. */
+import { and, asc, desc, eq, exists, gt, inArray, isNull, lt, lte, ne, or, type SQL, sql } from 'drizzle-orm';
+import { alias } from 'drizzle-orm/pg-core';
+import { approvals, policyPublications, policyVersions, sessions, users } from '../schema.ts';
+import type { Tx } from '../tx.ts';
+
+/** An approval as stored. */
+export type ApprovalRow = typeof approvals.$inferSelect;
+
+/** An approval with the names of its people. */
+export interface NamedApproval {
+  readonly approval: ApprovalRow;
+  readonly userName: string;
+  /** Null while nobody decided. */
+  readonly deciderName: string | null;
+}
+
+/** Who looks, as they are at this moment. */
+export interface ApprovalViewer {
+  readonly userId: string;
+  readonly role: string;
+  readonly groups: readonly string[];
+}
+
+/** What somebody decided. */
+export type ApprovalDecision = Pick<
+  ApprovalRow,
+  'state' | 'lifetime' | 'decidedBy' | 'decisionReason' | 'acr' | 'expiresAt'
+>;
+
+/** Which call of which session. */
+export type AskedCall = Pick<ApprovalRow, 'sessionId' | 'callHash' | 'shapeHash' | 'rule'>;
+
+/** Stores a question. */
+export async function insertApproval(tx: Tx, row: ApprovalRow): Promise<void> {
+  await tx.insert(approvals).values(row);
+}
+
+/** An approval by id; null when the organisation has none. */
+export async function findApproval(tx: Tx, id: string): Promise<NamedApproval | null> {
+  const [row] = await named(tx).where(eq(approvals.id, id)).limit(1);
+  return row ?? null;
+}
+
+/** What was said about this very call and still stands: the open question, or a refusal within its time. */
+export async function findStandingApproval(
+  tx: Tx,
+  { sessionId, callHash, rule }: AskedCall,
+  now: Date,
+): Promise<NamedApproval | null> {
+  const [row] = await named(tx)
+    .where(
+      and(
+        eq(approvals.sessionId, sessionId),
+        eq(approvals.callHash, callHash),
+        eq(approvals.rule, rule),
+        inArray(approvals.state, ['pending', 'denied']),
+        gt(approvals.expiresAt, now),
+      ),
+    )
+    .orderBy(desc(approvals.id))
+    .limit(1);
+  return row ?? null;
+}
+
+/**
+ * Uses an approval that covers a call, in one statement: of two that come at once only one gets what holds once.
+ *
+ * @returns The row as it is then (`used`, where it held once); null when none covers it.
+ */
+export async function useApprovalFor(
+  tx: Tx,
+  { sessionId, callHash, shapeHash, rule }: AskedCall,
+  now: Date,
+): Promise<ApprovalRow | null> {
+  const covering = tx
+    .select({ id: approvals.id })
+    .from(approvals)
+    .where(
+      and(
+        eq(approvals.sessionId, sessionId),
+        eq(approvals.rule, rule),
+        holds(now),
+        or(
+          and(inArray(approvals.lifetime, ['once', 'hour']), eq(approvals.callHash, callHash)),
+          and(eq(approvals.lifetime, 'session'), eq(approvals.shapeHash, shapeHash)),
+        ),
+      ),
+    )
+    // What holds longer goes first: what holds once is kept for later.
+    .orderBy(sql`${approvals.lifetime} = 'once'`, asc(approvals.id))
+    .limit(1);
+  return use(tx, sql`${approvals.id} = (${covering})`, now);
+}
+
+/** Uses one approval, as {@link useApprovalFor} does; only while its session lives, and of one user. */
+export async function useApproval(
+  tx: Tx,
+  id: string,
+  userId: string,
+  now: Date,
+): Promise<ApprovalRow | null> {
+  const live = tx
+    .select({ id: sessions.id })
+    .from(sessions)
+    .where(and(eq(sessions.id, approvals.sessionId), eq(sessions.state, 'live')));
+  return use(tx, and(eq(approvals.id, id), eq(approvals.userId, userId), exists(live)), now);
+}
+
+const holds = (now: Date): SQL | undefined =>
+  and(eq(approvals.state, 'approved'), gt(approvals.expiresAt, now));
+
+async function use(tx: Tx, which: SQL | undefined, now: Date): Promise<ApprovalRow | null> {
+  const [row] = await tx
+    .update(approvals)
+    .set({
+      state: sql`CASE WHEN ${approvals.lifetime} = 'once' THEN 'used' ELSE ${approvals.state} END`,
+      usedAt: now,
+    })
+    // Once more what the subquery said: whoever waited for the row sees it as it is now.
+    .where(and(which, holds(now)))
+    .returning();
+  return row ?? null;
+}
+
+/** Decides one that waits, once. @returns Null when it does not wait any more. */
+export async function decideApproval(
+  tx: Tx,
+  id: string,
+  decision: ApprovalDecision,
+  now: Date,
+): Promise<ApprovalRow | null> {
+  const [row] = await tx
+    .update(approvals)
+    .set({ ...decision, decidedAt: now })
+    .where(and(eq(approvals.id, id), eq(approvals.state, 'pending'), gt(approvals.expiresAt, now)))
+    .returning();
+  return row ?? null;
+}
+
+/** Decides every other question of a session that waits for the same rule about calls of the same shape. */
+export async function decideSameShape(
+  tx: Tx,
+  { sessionId, shapeHash, rule }: Pick<ApprovalRow, 'sessionId' | 'shapeHash' | 'rule'>,
+  decision: ApprovalDecision,
+  now: Date,
+): Promise<ApprovalRow[]> {
+  return tx
+    .update(approvals)
+    .set({ ...decision, decidedAt: now })
+    .where(
+      and(
+        eq(approvals.sessionId, sessionId),
+        eq(approvals.shapeHash, shapeHash),
+        eq(approvals.rule, rule),
+        eq(approvals.state, 'pending'),
+        gt(approvals.expiresAt, now),
+      ),
+    )
+    .returning();
+}
+
+/** What was decided in a session about calls of the same shape, newest first. */
+export async function listSameShape(
+  tx: Tx,
+  { id, sessionId, shapeHash, rule }: ApprovalRow,
+  limit: number,
+): Promise<NamedApproval[]> {
+  return named(tx)
+    .where(
+      and(
+        eq(approvals.sessionId, sessionId),
+        eq(approvals.shapeHash, shapeHash),
+        eq(approvals.rule, rule),
+        ne(approvals.id, id),
+        sql`${approvals.decidedAt} IS NOT NULL`,
+      ),
+    )
+    .orderBy(desc(approvals.decidedAt))
+    .limit(limit);
+}
+
+/** Which questions. */
+export interface ApprovalFilter {
+  /** Only those that wait. */
+  readonly pending: boolean;
+  /** Only those the viewer may decide; else those they made, too. */
+  readonly mineToDecide: boolean;
+}
+
+/** Questions a person made or may decide, newest first, before an id. */
+export async function listApprovals(
+  tx: Tx,
+  viewer: ApprovalViewer,
+  { pending, mineToDecide }: ApprovalFilter,
+  page: { readonly before: string | null; readonly limit: number; readonly now: Date },
+): Promise<NamedApproval[]> {
+  const decides = decidable(viewer);
+  return named(tx)
+    .where(
+      and(
+        mineToDecide ? decides : or(eq(approvals.userId, viewer.userId), decides),
+        pending ? and(eq(approvals.state, 'pending'), gt(approvals.expiresAt, page.now)) : undefined,
+        page.before === null ? undefined : lt(approvals.id, page.before),
+      ),
+    )
+    .orderBy(desc(approvals.id))
+    .limit(page.limit);
+}
+
+/** Roles that decide where a rule wants another person and names nobody. */
+export const decidingRoles: readonly string[] = ['owner', 'admin', 'security', 'approver'];
+
+/** The rule of `approvals/may-decide.ts`, said to the database; a test holds them together. */
+function decidable({ userId, role, groups }: ApprovalViewer): SQL | undefined {
+  const own = eq(approvals.userId, userId);
+  const names = [role, ...groups];
+  return or(
+    and(isNull(approvals.approver), eq(approvals.fourEyes, false), own),
+    decidingRoles.includes(role)
+      ? and(isNull(approvals.approver), eq(approvals.fourEyes, true), ne(approvals.userId, userId))
+      : undefined,
+    and(inArray(approvals.approver, names), or(eq(approvals.fourEyes, false), ne(approvals.userId, userId))),
+  );
+}
+
+/** Sessions with something that no longer holds: its time is over, or the session is; role `system`. */
+export async function listSessionsToExpire(
+  tx: Tx,
+  now: Date,
+  limit: number,
+): Promise<{ orgId: string; sessionId: string }[]> {
+  return tx
+    .selectDistinct({ orgId: approvals.orgId, sessionId: approvals.sessionId })
+    .from(approvals)
+    .innerJoin(sessions, eq(sessions.id, approvals.sessionId))
+    .where(
+      and(
+        inArray(approvals.state, ['pending', 'approved']),
+        or(lte(approvals.expiresAt, now), eq(sessions.state, 'ended')),
+      ),
+    )
+    .limit(limit);
+}
+
+/** Ends what no longer holds in a session: what is over, or with `all` everything that is open or unused. */
+export async function expireApprovals(
+  tx: Tx,
+  sessionId: string,
+  { all, now }: { readonly all: boolean; readonly now: Date },
+): Promise<ApprovalRow[]> {
+  return tx
+    .update(approvals)
+    .set({ state: 'expired' })
+    .where(
+      and(
+        eq(approvals.sessionId, sessionId),
+        inArray(approvals.state, ['pending', 'approved']),
+        all ? undefined : lte(approvals.expiresAt, now),
+      ),
+    )
+    .returning();
+}
+
+/**
+ * Policies of a version that held for somebody of these groups, or for everybody, at some time since an instant.
+ *
+ * @returns JSON text of `{ id, text }[]`; null when there is no such version, or it held for none of them.
+ */
+export async function findPoliciesInForce(
+  tx: Tx,
+  version: number,
+  groups: readonly string[],
+  since: Date,
+): Promise<string | null> {
+  const newer = alias(policyPublications, 'newer');
+  const replacedBefore = tx
+    .select({ seq: newer.seq })
+    .from(newer)
+    .where(
+      and(
+        eq(newer.orgId, policyPublications.orgId),
+        eq(newer.groupName, policyPublications.groupName),
+        gt(newer.seq, policyPublications.seq),
+        lt(newer.createdAt, since),
+      ),
+    );
+  const [row] = await tx
+    .select({ policies: policyVersions.policies })
+    .from(policyVersions)
+    .innerJoin(
+      policyPublications,
+      and(
+        eq(policyPublications.orgId, policyVersions.orgId),
+        eq(policyPublications.version, policyVersions.version),
+      ),
+    )
+    .where(
+      and(
+        eq(policyVersions.version, version),
+        eq(policyPublications.withdrawn, false),
+        inArray(policyPublications.groupName, ['', ...groups]),
+        sql`NOT EXISTS (${replacedBefore})`,
+      ),
+    )
+    .limit(1);
+  return row?.policies ?? null;
+}
+
+function named(tx: Tx) {
+  const deciders = alias(users, 'deciders');
+  return tx
+    .select({ approval: approvals, userName: users.name, deciderName: deciders.name })
+    .from(approvals)
+    .innerJoin(users, eq(users.id, approvals.userId))
+    .leftJoin(deciders, eq(deciders.id, approvals.decidedBy))
+    .$dynamic();
+}
