@@ -44,6 +44,8 @@ export interface HookHandlerOptions {
   readonly sink: EventSink;
   /** Told of every event's name before it is handled; the first one proves that hooks run. */
   readonly onEvent?: (event: string) => void;
+  /** Told of the agent's own id of its conversation, with every event that has one. */
+  readonly onAgentSession?: (id: string) => void;
 }
 
 /** Answers hooks. */
@@ -107,6 +109,7 @@ function readEvent(options: HookHandlerOptions, request: HookRequest): ReadEvent
   } catch {
     return opaque('it is not what the agent sends for this event');
   }
+  if (raw.agentSession !== null) options.onAgentSession?.(raw.agentSession);
   const { tool, toolUse, permissionMode, input, command, cwd, details } = raw;
   const shown = { tool, toolUse, permissionMode, input, command, cwd, details };
   const { value, omitted } = options.redactor.redactJson(shown);

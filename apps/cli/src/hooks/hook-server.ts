@@ -39,6 +39,8 @@ export interface HookServerOptions {
   readonly handleHook: (request: HookRequest) => Promise<HookReply>;
   /** Answers a request for a credential; left out: they are refused. Must not throw. */
   readonly handleCredential?: (request: HookRequest) => Promise<HookReply>;
+  /** More for the answer to a self-test, which only those who hold the key hear. */
+  readonly describeSelf?: () => Readonly<Record<string, unknown>>;
   /** The answer when the handler throws; must not throw. */
   readonly onFailure: (request: HookRequest, error: unknown) => HookReply;
   /** Time for a request to arrive whole; default 1,000 ms, below the client's first deadline. */
@@ -203,7 +205,8 @@ const answers: Readonly<
   Record<RequestKind, (request: HookRequest, options: HookServerOptions) => Promise<HookReply>>
 > = {
   hook: (request, options) => options.handleHook(request),
-  selfTest: async () => textReply(0, '{"selfTest":"ok"}\n', ''),
+  selfTest: async (_request, options) =>
+    textReply(0, `${JSON.stringify({ selfTest: 'ok', ...options.describeSelf?.() })}\n`, ''),
   credential: (request, options) => options.handleCredential?.(request) ?? refuseCredential(),
 };
 

@@ -11,7 +11,7 @@ import type { ActivePolicy } from '../hooks/active-policy.ts';
 import { type Actor, createHookHandler, type HookCounts } from '../hooks/decide-and-record.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import type { HookClientPath } from '../hooks/hook-client-path.ts';
-import { createHookServer } from '../hooks/hook-server.ts';
+import { createHookServer, type HookServer, type HookServerOptions } from '../hooks/hook-server.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
 import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from '../spool/uploader.ts';
 
@@ -29,6 +29,8 @@ export interface SessionHooksOptions {
   readonly environment: Readonly<Record<string, string>>;
   readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
   readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
+  /** How to listen; a server of its own when left out. The daemon listens once for all its sessions. */
+  readonly listen?: (options: HookServerOptions) => Promise<HookServer>;
   /** Answers programs of the session that ask for credentials. */
   readonly handleCredential: (request: HookRequest, sink: Spool) => Promise<HookReply>;
 }
@@ -78,7 +80,8 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
   });
   let heard = (): void => undefined;
   let seen = false;
-  const { actor, redactor } = options;
+  const { actor, redactor, listen = createHookServer } = options;
+  const agentSessions = new Set<string>();
   const handler = createHookHandler({
     agent: adapter,
     actor,
@@ -89,12 +92,15 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
       seen = true;
       heard();
     },
+    onAgentSession: (id) => agentSessions.add(id),
   });
-  const server = await createHookServer({
+  const server = await listen({
     runtimeDir: options.runtimeDir,
     handleHook: handler.handleHook,
     handleCredential: (request) => options.handleCredential(request, spool),
     onFailure: handler.onFailure,
+    // The daemon of `kontext setup` asks whose an agent is: what is decided here is not decided there again.
+    describeSelf: () => ({ agentSessions: [...agentSessions] }),
   }).catch(async (error: unknown) => {
     await spool.close();
     throw error;
