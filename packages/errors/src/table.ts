@@ -155,6 +155,12 @@ export const errorTable = {
     'the credential has no successor: it lives as long as it lives',
     'nothing has to be done',
   ),
+  KX_SESSION_DENIED: spec(
+    77,
+    'permission_denied',
+    'policy forbids the session',
+    'ask whoever owns the policy; `kontext policy ls` says who published it',
+  ),
   KX_SESSION_NESTED: spec(
     64,
     'failed_precondition',
@@ -239,6 +245,18 @@ export const errorTable = {
     'the policy cannot be parsed',
     'see the message for line and column',
   ),
+  KX_POLICY_BUSY: spec(
+    75,
+    'resource_exhausted',
+    'as many policies are being evaluated as the backend has room for',
+    'try again in a minute',
+  ),
+  KX_POLICY_SLOW: spec(
+    65,
+    'resource_exhausted',
+    'the policy takes too long or too much memory to be evaluated',
+    'leave out rules, and wildcards in `like`',
+  ),
   KX_POLICY_UNREADABLE: spec(
     65,
     'invalid_argument',
@@ -250,6 +268,12 @@ export const errorTable = {
     'failed_precondition',
     'policy files on this machine would be overwritten',
     'look at them with `kontext policy diff`, then pass --force or choose another directory',
+  ),
+  KX_EXAMPLES_INVALID: spec(
+    65,
+    'invalid_argument',
+    'a file of policy examples is malformed',
+    'see the message for file, example and member',
   ),
   KX_SNAPSHOT_INVALID: spec(
     1,
