@@ -17,16 +17,10 @@ export interface PartRequest {
  */
 export function cedarRequests(call: ToolCall, preparsedPolicySetId: string): readonly PartRequest[] {
   const fitter = createFitter();
-  const { fit, fitList } = fitter;
   const input = renderInput(call.input);
   fitter.lose(input.loss);
-  const principal = { type: 'User', id: fit(call.user) };
-  const groups = fitList(call.groups).map((id) => ({ type: 'Group', id }));
-  const user = {
-    uid: principal,
-    attrs: { role: fit(call.role) },
-    parents: [...groups, { type: 'Role', id: fit(call.role) }],
-  };
+  const user = userEntity(call, fitter);
+  const principal = user.uid;
   const resources = call.parts.map((part) => ({ part, entity: resourceOf(part, input.text, fitter) }));
   const facts = callFacts(call, fitter);
   // Last: by now everything that was cut has been noticed.
@@ -40,6 +34,20 @@ export function cedarRequests(call: ToolCall, preparsedPolicySetId: string): rea
       ...{ entities: [user, entity], preparsedPolicySetId },
     },
   }));
+}
+
+/** The user with groups and role. */
+export function userEntity(
+  who: { readonly user: string; readonly groups: readonly string[]; readonly role: string },
+  { fit, fitList }: Pick<Fitter, 'fit' | 'fitList'>,
+) {
+  const role = fit(who.role);
+  const groups = fitList(who.groups).map((id) => ({ type: 'Group', id }));
+  return {
+    uid: { type: 'User', id: fit(who.user) },
+    attrs: { role },
+    parents: [...groups, { type: 'Role', id: role }],
+  };
 }
 
 function callFacts(call: ToolCall, { fit, fitList }: Fitter) {
@@ -119,7 +127,7 @@ function resourceOf(part: CallPart, input: string, { fit, fitList }: Fitter): En
 type Fitter = ReturnType<typeof createFitter>;
 
 /** Makes texts and lists fit, and remembers the worst that was lost. */
-function createFitter() {
+export function createFitter() {
   let loss: Loss = '';
   const fit = (text: string | null | undefined): string => {
     const fitted = fitText(text ?? '');

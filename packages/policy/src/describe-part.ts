@@ -4,9 +4,18 @@ const maxLength = 300;
 
 /** A part in words, one line, at most 300 code units: `command git push --force`. Agent-supplied text: not to be trusted. */
 export function describePart(part: CallPart): string {
-  return wordsOf(part)
-    .replaceAll(/\p{Cc}+/gu, ' ')
-    .slice(0, maxLength);
+  return oneLine(wordsOf(part).slice(0, maxLength * 2), maxLength);
+}
+
+/**
+ * Makes a text harmless to show and to store: one line, valid Unicode, bounded.
+ *
+ * Control characters and invisible ones (direction marks, zero-width) could make it read as something else; a lone
+ * surrogate is nothing a database takes.
+ */
+export function oneLine(text: string, limit: number): string {
+  const shown = text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ').trim();
+  return shown.slice(0, limit).replaceAll(/\p{Surrogate}/gu, '\ufffd');
 }
 
 function wordsOf(part: CallPart): string {

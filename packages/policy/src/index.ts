@@ -6,8 +6,12 @@ export {
   type CallWorld,
   createCallReader,
 } from './call-reader.ts';
+export { callShape } from './call-shape.ts';
 export { describePart } from './describe-part.ts';
+export type { Finding, FindingCheck } from './finding.ts';
 export { hashPolicies } from './hash-policies.ts';
+export type { ParsedSources, SourceFile } from './parse-sources.ts';
+export { type ParsedToolCall, parseToolCall } from './parse-tool-call.ts';
 export {
   createPolicyEngine,
   type LoadedPolicy,
@@ -15,6 +19,8 @@ export {
   type PolicyEngine,
 } from './policy-engine.ts';
 export { createRuleReader, type RuleReader } from './read-rule.ts';
+export { type ExampleResult, runExamples } from './run-examples.ts';
+export type { CredentialUse, SessionStart } from './session-request.ts';
 export { starterPolicies } from './starter-policies.ts';
 export type {
   CallPart,

@@ -1,12 +1,13 @@
 import type { DetailedError, PolicyJson } from '@cedar-policy/cedar-wasm/web';
 import { KontextError } from '@kontext/errors';
 import { basePermitId, basePermitText, cedarSchema } from './cedar-schema.ts';
+import { oneLine } from './describe-part.ts';
+import { type FindingCheck, placeOf } from './finding.ts';
 import type { Cedar } from './load-cedar.ts';
+import { parseSources } from './parse-sources.ts';
+import { isRuleId, maxPolicies, maxTotalBytes } from './policy-limits.ts';
 import type { PolicyText } from './tool-call.ts';
 
-const idShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
-const maxPolicies = 2000;
-const maxTotalBytes = 1 << 20;
 const maxReasonLength = 500;
 
 /**
@@ -16,16 +17,12 @@ const maxReasonLength = 500;
  * @throws KontextError `KX_POLICY_INVALID` when the text cannot be parsed, holds a template, or a policy has no id.
  */
 export function splitPolicyFile(cedar: Cedar, text: string): readonly PolicyText[] {
-  const answer = cedar.policySetTextToParts(text);
-  if (answer.type === 'failure') throw invalid('the policy file', text, answer.errors[0]);
-  if (answer.policy_templates.length > 0) throw invalid('the policy file', text, 'it holds a template');
-  // Cedar sorts the parts by number as text ("10" before "2").
-  const parts = [...answer.policies].sort((a, b) => text.indexOf(a) - text.indexOf(b));
-  return parts.map((part) => {
-    const id = policyJson(cedar, { id: 'a policy of the file', text: part }).annotations?.id;
-    if (!id) throw invalid('a policy', part, `it has no @id("…"): ${part.slice(0, 60)}`);
-    return { id, text: part };
-  });
+  const { policies, findings } = parseSources(cedar, [{ name: 'policy.cedar', text }]);
+  const [first] = findings;
+  if (!first) return policies;
+  const { line, column } = first;
+  const message = `the policy file, line ${line} column ${column}: ${first.message}`;
+  throw new KontextError('KX_POLICY_INVALID', message, { details: { line, column } });
 }
 
 /**
@@ -40,7 +37,7 @@ export function policyMap(policies: readonly PolicyText[]): Record<string, strin
   if (bytes > maxTotalBytes) throw invalid('the policy', '', 'it is larger than 1 MiB');
   const map: Record<string, string> = { [basePermitId]: basePermitText };
   for (const { id, text } of policies) {
-    if (!idShape.test(id))
+    if (!isRuleId(id) && id !== basePermitId)
       throw invalid(`the policy id ${JSON.stringify(id.slice(0, 140))}`, '', 'it is malformed');
     if (Object.hasOwn(map, id)) throw invalid(`the policy id ${id}`, '', 'it is used twice');
     // Cedar's bindings throw on text that is not Unicode.
@@ -90,25 +87,45 @@ export interface RuleAnnotations {
 
 const effects = ['deny', 'ask', 'sensitive'] as const;
 
-/** Reads a rule's annotations. @throws KontextError `KX_POLICY_INVALID` for an effect nobody knows. */
+/**
+ * Reads a rule's annotations.
+ *
+ * @throws KontextError `KX_POLICY_INVALID` for an effect nobody knows, an empty approver, four eyes of which none can look.
+ */
 export function annotationsOf(cedar: Cedar, policy: PolicyText): RuleAnnotations {
   const { annotations = {} } = policyJson(cedar, policy);
-  const named = annotations.effect ?? 'deny';
-  const effect = effects.find((known) => known === named);
-  if (effect === undefined) {
-    throw invalid(
-      `the policy ${policy.id}`,
-      '',
-      `it has @effect("${named}"); known are ${effects.join(', ')}`,
-    );
-  }
-  const reason = annotations.reason?.replace(/\s+/g, ' ').trim().slice(0, maxReasonLength);
+  const [problem] = annotationProblems(annotations);
+  if (problem) throw invalid(`the policy ${policy.id}`, '', problem.message);
+  const effect = effects.find((known) => known === annotations.effect) ?? 'deny';
+  const reason = oneLine(annotations.reason ?? '', maxReasonLength);
   return {
     effect,
     reason: reason || `rule ${policy.id} ${effect === 'deny' ? 'forbids it' : 'wants it looked at'}`,
     approver: annotations.approver?.trim() || null,
     fourEyes: annotations.four_eyes === 'yes',
   };
+}
+
+/** Why annotations cannot be obeyed; empty when they can. Where the text has `@name` without a value, it is null here. */
+export function annotationProblems(
+  annotations: Readonly<Record<string, string | null>>,
+): readonly { readonly check: FindingCheck; readonly message: string }[] {
+  const { effect, approver, four_eyes: fourEyes } = annotations;
+  const problems: { check: FindingCheck; message: string }[] = [];
+  if (effect !== undefined && !effects.some((known) => known === effect)) {
+    const message = `it has @effect("${effect ?? ''}"); known are ${effects.join(', ')}`;
+    problems.push({ check: 'unknown-effect', message });
+  }
+  if (approver !== undefined && !approver?.trim())
+    problems.push({ check: 'empty-approver', message: 'its @approver names nobody' });
+  if (fourEyes !== undefined && fourEyes !== 'yes' && fourEyes !== 'no')
+    problems.push({ check: 'bad-four-eyes', message: 'its @four_eyes is neither "yes" nor "no"' });
+  if (fourEyes === 'yes' && !approver?.trim())
+    problems.push({
+      check: 'four-eyes-without-approver',
+      message: 'it has @four_eyes("yes") and no @approver, so nobody could approve',
+    });
+  return problems;
 }
 
 /** The error for a policy: what Cedar says, and where, counted from 1 in the text of that policy. */
@@ -123,9 +140,7 @@ export function invalid(
   if (start === undefined || text === '')
     return new KontextError('KX_POLICY_INVALID', `${what}: ${problem.message}`);
   // Cedar counts bytes of UTF-8.
-  const before = Buffer.from(text).subarray(0, start).toString('utf8').split('\n');
-  const line = before.length;
-  const column = (before.at(-1)?.length ?? 0) + 1;
+  const { line, column } = placeOf(text, Buffer.from(text).subarray(0, start).toString('utf8').length);
   const message = `${what}, line ${line} column ${column}: ${problem.message}`;
   return new KontextError('KX_POLICY_INVALID', message, { details: { line, column } });
 }

@@ -54,6 +54,10 @@ describe('decide', () => {
       effect: 'allow',
       rule: null,
       reason: 'no rule forbids it',
+      part: null,
+      approver: null,
+      fourEyes: false,
+      sensitive: false,
       policyVersion: 7,
       mode: 'observe',
       failure: null,
@@ -70,6 +74,10 @@ describe('decide', () => {
       effect: 'deny',
       rule: 'no.ls',
       reason: 'no listing',
+      part: 'tool Bash',
+      approver: null,
+      fourEyes: false,
+      sensitive: false,
       policyVersion: 7,
       mode: 'enforce',
       failure: null,
@@ -118,8 +126,8 @@ describe('decide', () => {
     ['command', 'context.command == "ls"'],
     ['working directory', 'context.cwd == "/home/dev"'],
     ['permission mode', 'context.permissionMode == "default"'],
-    ['input', 'context.inputText == "{\\"command\\":\\"ls\\"}"'],
-    ['opaqueness', '!context.opaque && context.opaqueCause == ""'],
+    ['input', 'resource has input && resource.input == "{\\"command\\":\\"ls\\"}"'],
+    ['opaqueness', '!context.opaque && context.opaqueCauses.isEmpty()'],
   ])('lets a rule speak about the %s', (_what, condition) => {
     expect(judge(condition)).toBe('deny');
     expect(judge(`!(${condition})`)).toBe('allow');
@@ -135,7 +143,7 @@ describe('decide', () => {
 });
 
 describe('decide on hostile calls', () => {
-  const opaque = (cause: string) => `context.opaque && context.opaqueCause == "${cause}"`;
+  const opaque = (cause: string) => `context.opaque && context.opaqueCauses == ["${cause}"]`;
 
   it('passes on that the hook server could not read the call', () => {
     expect(judge(opaque('unreadable'), { opaque: ['unreadable'] })).toBe('deny');
@@ -195,7 +203,9 @@ describe('decide on hostile calls', () => {
   it('keeps a short member visible beside a long one', () => {
     const input = { aaa_content: 'x'.repeat(50_000), path: '/etc/passwd' };
 
-    expect(judge('context.inputText like "{\\"path\\":\\"/etc/passwd\\",*"', { input })).toBe('deny');
+    expect(
+      judge('resource has input && resource.input like "{\\"path\\":\\"/etc/passwd\\",*"', { input }),
+    ).toBe('deny');
   });
 
   it.each([
@@ -210,11 +220,11 @@ describe('decide on hostile calls', () => {
   it('never calls toJSON of the input', () => {
     const input = { toJSON: () => 'hidden', path: 'seen' };
 
-    expect(judge('context.inputText like "*seen*"', { input })).toBe('deny');
+    expect(judge('resource has input && resource.input like "*seen*"', { input })).toBe('deny');
   });
 
   it('decides any input the same each time, and never throws', () => {
-    const loaded = load({ id: 'rule', text: forbid('context.inputText like "*a*"') });
+    const loaded = load({ id: 'rule', text: forbid('resource has input && resource.input like "*a*"') });
     fc.assert(
       fc.property(fc.anything(), fc.string({ unit: 'binary' }), (input, text) => {
         const hostile = call({ input, command: text, tool: text, user: text, groups: [text] });
@@ -344,16 +354,6 @@ describe('load', () => {
       'a rule for every action',
       [{ id: 'a', text: 'forbid (principal, action, resource) when { context.opaque };' }],
       /policy a/,
-    ],
-    [
-      'a reserved action',
-      [{ id: 'a', text: 'forbid (principal, action == Action::"session_start", resource);' }],
-      /nothing evaluates/,
-    ],
-    [
-      'a reserved action in a list',
-      [{ id: 'a', text: 'forbid (principal, action in [Action::"credential_use"], resource);' }],
-      /nothing evaluates/,
     ],
     [
       'more than 2,000 rules',

@@ -1,18 +1,30 @@
 import type { AuthorizationAnswer } from '@cedar-policy/cedar-wasm/web';
 import { cedarRequests } from './cedar-request.ts';
 import { basePermitId } from './cedar-schema.ts';
-import { describePart } from './describe-part.ts';
+import { describePart, oneLine } from './describe-part.ts';
+import type { Finding } from './finding.ts';
 import { hashPolicies } from './hash-policies.ts';
+import { lintSources } from './lint-sources.ts';
 import { type Cedar, loadCedar } from './load-cedar.ts';
 import {
   annotationsOf,
   invalid,
   policyJson,
   policyMap,
+  type RuleAnnotations,
   splitPolicyFile,
   validatePolicies,
 } from './parse-policies.ts';
-import type { CallPart, Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
+import { type ParsedSources, parseSources, type SourceFile } from './parse-sources.ts';
+import { dependsOnResource } from './scan-policies.ts';
+import {
+  type CredentialUse,
+  credentialRequest,
+  type SessionRequest,
+  type SessionStart,
+  sessionStartRequest,
+} from './session-request.ts';
+import type { Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
 
 /** Policies ready to decide with. Made by {@link PolicyEngine.load}; valid in the process that made it. */
 export interface LoadedPolicy {
@@ -49,6 +61,26 @@ export interface PolicyEngine {
    * a failure here.
    */
   decide(loaded: LoadedPolicy, call: ToolCall, mode: Mode): Decision;
+  /**
+   * Decides whether a credential may be handed out or renewed, by the rules of action `credential_use`.
+   *
+   * As total as {@link decide}. Nobody can be asked here, so that a rule with `@effect("ask")` denies.
+   */
+  decideCredential(loaded: LoadedPolicy, use: CredentialUse, mode: Mode): Decision;
+  /** Decides whether a session may be opened, by the rules of action `session_start`; else as {@link decideCredential}. */
+  decideSessionStart(loaded: LoadedPolicy, start: SessionStart, mode: Mode): Decision;
+  /**
+   * Splits files into policies. Never throws: what is wrong with the text is a finding, and the rest is still split.
+   *
+   * Says only what keeps a set from being loaded at all; {@link lint} says the same and more.
+   */
+  parseSources(files: readonly SourceFile[]): ParsedSources;
+  /**
+   * Says everything an author should know, errors and warnings, in the order of the files.
+   *
+   * Files in which no finding is an error can be loaded.
+   */
+  lint(files: readonly SourceFile[]): readonly Finding[];
   /** Decides a few made-up calls, so that the first real one does not pay for compiling (about 30 ms). */
   warmUp(loaded: LoadedPolicy): void;
 }
@@ -64,23 +96,46 @@ export async function createPolicyEngine(
   options: { readonly wasmPath?: string } = {},
 ): Promise<PolicyEngine> {
   const cedar = await loadCedar(options.wasmPath);
-  const decide: PolicyEngine['decide'] = (loaded, call, mode) => {
+  const stamped = (loaded: LoadedPolicy, mode: Mode, judge: () => Verdict): Decision => {
     const stamp = { policyVersion: loaded.version, mode };
     try {
-      return { ...decideParts(cedar, loaded, call), ...stamp };
+      return { ...judge(), ...stamp };
     } catch (error) {
       return { ...failed(error instanceof Error ? error.message : 'unknown'), ...stamp };
     }
   };
+  const decide: PolicyEngine['decide'] = (loaded, call, mode) =>
+    stamped(loaded, mode, () => decideParts(cedar, loaded, call));
   return {
     parse: (text) => splitPolicyFile(cedar, text),
+    parseSources: (files) => parseSources(cedar, files),
+    lint: (files) => lintSources(cedar, files),
     load: (set, { validate = true } = {}) => load(cedar, set, validate),
     decide,
+    decideCredential: (loaded, use, mode) =>
+      stamped(loaded, mode, () => decideUnasked(cedar, loaded, credentialRequest(use, loaded.hash))),
+    decideSessionStart: (loaded, start, mode) =>
+      stamped(loaded, mode, () => decideUnasked(cedar, loaded, sessionStartRequest(start, loaded.hash))),
     warmUp: (loaded) => {
       for (let round = 0; round < 3; round += 1) decide(loaded, warmUpCall, 'observe');
     },
   };
 }
+
+/** What is remembered of a loaded set, beside what its user sees. */
+interface Prepared {
+  /**
+   * Name of the set for every part but the first: rules that do not look at the part say the same of each, so that asking
+   * them once is enough. Null when no rule looks at the part.
+   */
+  readonly partSet: string | null;
+  /** Place of each rule in the set. */
+  readonly order: ReadonlyMap<string, number>;
+  /** Annotations read so far: most rules never decide. */
+  readonly annotations: Map<string, RuleAnnotations>;
+}
+
+const preparedSets = new WeakMap<LoadedPolicy, Prepared>();
 
 function load(cedar: Cedar, { version, policies }: PolicySet, validate: boolean): LoadedPolicy {
   const staticPolicies = policyMap(policies);
@@ -91,50 +146,97 @@ function load(cedar: Cedar, { version, policies }: PolicySet, validate: boolean)
     for (const policy of policies) policyJson(cedar, policy);
     throw invalid('the policy', '', answer.errors[0]);
   }
-  return { version, hash, texts: new Map(policies.map(({ id, text }) => [id, text])) };
+  const loaded = { version, hash, texts: new Map(policies.map(({ id, text }) => [id, text])) };
+  preparedSets.set(loaded, prepare(loaded, preparePartSet(cedar, hash, policies)));
+  return loaded;
+}
+
+function preparePartSet(cedar: Cedar, hash: string, policies: readonly PolicyText[]): string | null {
+  const looking = policies.filter(({ text }) => dependsOnResource(text));
+  if (looking.length === policies.length) return hash;
+  if (looking.length === 0) return null;
+  const answer = cedar.preparsePolicySet(`${hash}.parts`, { staticPolicies: policyMap(looking) });
+  return answer.type === 'success' ? `${hash}.parts` : hash;
+}
+
+function prepare(loaded: LoadedPolicy, partSet: string | null): Prepared {
+  const order = new Map([...loaded.texts.keys()].map((id, index) => [id, index]));
+  return { partSet, order, annotations: new Map() };
 }
 
 type Verdict = Omit<Decision, 'policyVersion' | 'mode'>;
 
-/** Judges every part; the worst verdict is that of the call. */
+/** Judges the parts in order; the worst verdict is that of the call. Nothing outdoes the first deny. */
 function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall): Verdict {
+  const { partSet } = preparedSets.get(loaded) ?? { partSet: loaded.hash };
+  const requests = cedarRequests(call, loaded.hash);
+  // A call without parts would be allowed for want of a question.
+  if (requests.length === 0) return failed('the call has no parts');
   let worst: Verdict = noObjection;
-  for (const { part, request } of cedarRequests(call, loaded.hash)) {
-    const verdict = read(cedar, cedar.statefulIsAuthorized(request), loaded, part);
+  for (const [index, { part, request }] of requests.entries()) {
+    if (index > 0 && partSet === null) break;
+    const preparsedPolicySetId = index === 0 || partSet === null ? loaded.hash : partSet;
+    const answer = cedar.statefulIsAuthorized({ ...request, preparsedPolicySetId });
+    const verdict = read(cedar, answer, loaded, () => describePart(part));
     if (rank(verdict) > rank(worst)) worst = verdict;
+    if (worst.effect === 'deny') break;
   }
   return worst;
+}
+
+/** Decides where nobody can be asked. */
+function decideUnasked(cedar: Cedar, loaded: LoadedPolicy, { request, subject }: SessionRequest): Verdict {
+  const verdict = read(cedar, cedar.statefulIsAuthorized(request), loaded, () => subject);
+  return verdict.effect === 'ask' ? { ...verdict, effect: 'deny', approver: null, fourEyes: false } : verdict;
 }
 
 const rank = ({ effect, failure, sensitive }: Verdict): number =>
   failure !== null ? 4 : effect === 'deny' ? 3 : effect === 'ask' ? 2 : sensitive ? 1 : 0;
 
-function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy, part: CallPart): Verdict {
+function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy, part: () => string): Verdict {
   if (answer.type === 'failure') return failed(answer.errors[0]?.message ?? 'unknown');
   const { decision, diagnostics } = answer.response;
   const [error] = diagnostics.errors;
   if (error) return failed(`policy ${error.policyId}: ${error.error.message}`);
   if (decision === 'allow') return noObjection;
-  const deciding = new Set(diagnostics.reason);
-  const rules = [...loaded.texts]
-    .filter(([id]) => deciding.has(id))
-    .map(([id, text]) => ({ id, ...annotationsOf(cedar, { id, text }) }));
+  const rule = decidingRule(cedar, loaded, diagnostics.reason);
   // A deny that no rule made means that the base permit did not apply, which cannot be.
-  const [first] = rules;
-  if (!first) return failed(`${basePermitId} did not apply`);
-  // Several rules may forbid one call and Cedar gives them in no order: the first of the set with the worst effect is named.
-  const rule =
-    rules.find(({ effect }) => effect === 'deny') ?? rules.find(({ effect }) => effect === 'ask') ?? first;
+  if (!rule) return failed(`${basePermitId} did not apply`);
   return {
     effect: rule.effect === 'sensitive' ? 'allow' : rule.effect,
     rule: rule.id,
     reason: rule.reason,
-    part: describePart(part),
+    part: part(),
     approver: rule.approver,
     fourEyes: rule.fourEyes,
     sensitive: rule.effect === 'sensitive',
     failure: null,
   };
+}
+
+/**
+ * The rule to name: of those with the worst effect the first of the set. Cedar gives them in no order.
+ *
+ * @throws KontextError `KX_POLICY_INVALID` when an annotation of one of them is not understood.
+ */
+function decidingRule(cedar: Cedar, loaded: LoadedPolicy, matching: readonly string[]) {
+  const prepared = preparedSets.get(loaded) ?? prepare(loaded, null);
+  const rules = matching
+    .flatMap((id) => ({ id, place: prepared.order.get(id) ?? -1 }))
+    .filter(({ place }) => place >= 0)
+    .sort((a, b) => a.place - b.place)
+    .map(({ id }) => ({ id, ...annotationsOnce(cedar, loaded, prepared, id) }));
+  return (
+    rules.find(({ effect }) => effect === 'deny') ?? rules.find(({ effect }) => effect === 'ask') ?? rules[0]
+  );
+}
+
+function annotationsOnce(cedar: Cedar, loaded: LoadedPolicy, { annotations }: Prepared, id: string) {
+  const known = annotations.get(id);
+  if (known) return known;
+  const read = annotationsOf(cedar, { id, text: loaded.texts.get(id) ?? '' });
+  annotations.set(id, read);
+  return read;
 }
 
 const noObjection: Verdict = {
@@ -152,7 +254,7 @@ const failed = (failure: string): Verdict => ({
   ...noObjection,
   effect: 'deny',
   reason: 'the policy could not be evaluated',
-  failure: failure.slice(0, 500),
+  failure: oneLine(failure, 500),
 });
 
 const warmUpCall: ToolCall = {
