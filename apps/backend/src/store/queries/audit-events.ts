@@ -51,7 +51,8 @@ const segmentMs = 86_400_000;
 const standardClass = 'standard';
 
 /**
- * Stores events and moves the head, in one statement, if the head is still the one in `stream`.
+ * Stores events, hands them in as a segment of the log and moves the head, in one statement, if the head is still the one in
+ * `stream`.
  *
  * The events must continue it: seq by seq, chain by chain; the caller has checked that.
  *
@@ -79,6 +80,9 @@ export async function appendEvents(
       RETURNING 1 AS one)
     ${rotates ? insertDay(stream, partDay) : sql``}
     , stored AS (${insertHeaders(stream, partDay, events, at, late)})
+    , segment AS (INSERT INTO audit_segments (org_id, stream_id, first_seq, last_seq, prev, head, accepted_at)
+      SELECT ${stream.orgId}, ${stream.id}, ${stream.headSeq + 1}, ${last.seq}, ${bytes(stream.headHash)}, ${bytes(last.chain)},
+        ${at} ${ifMoved})
     ${events.some((event) => event.payload !== null) ? insertPayloads(stream, partDay, events) : sql``}
     SELECT one FROM moved`);
   return rows.length === 1;

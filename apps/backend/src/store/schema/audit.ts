@@ -6,7 +6,17 @@
  * update or delete events; payloads are erased by dropping a partition.
  */
 import { sql } from 'drizzle-orm';
-import { bigint, boolean, date, index, pgTable, primaryKey, text, uniqueIndex } from 'drizzle-orm/pg-core';
+import {
+  bigint,
+  boolean,
+  date,
+  index,
+  integer,
+  pgTable,
+  primaryKey,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
 import { bytea, instant } from './columns.ts';
 import { orgs } from './organisation.ts';
 
@@ -101,4 +111,64 @@ export const auditPayloads = pgTable(
     payload: text('payload').notNull(),
   },
   (t) => [primaryKey({ columns: [t.retentionClass, t.partDay, t.streamId, t.seq] })],
+);
+
+/**
+ * Runs of events as they were accepted, one per append: the leaves of the organisation's Merkle log. `leafIndex` null: not in the
+ * log yet. `prev` and `head` are the chain values before the first event and of the last one.
+ */
+export const auditSegments = pgTable(
+  'audit_segments',
+  {
+    orgId: text('org_id').notNull(),
+    streamId: text('stream_id')
+      .notNull()
+      .references(() => auditStreams.id),
+    firstSeq: bigint('first_seq', { mode: 'number' }).notNull(),
+    lastSeq: bigint('last_seq', { mode: 'number' }).notNull(),
+    prev: bytea('prev').notNull(),
+    head: bytea('head').notNull(),
+    leafIndex: bigint('leaf_index', { mode: 'number' }),
+    acceptedAt: instant('accepted_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.streamId, t.firstSeq] }),
+    uniqueIndex('audit_segments_leaf_key').on(t.orgId, t.leafIndex).where(sql`leaf_index IS NOT NULL`),
+    index('audit_segments_waiting_idx').on(t.orgId, t.streamId, t.firstSeq).where(sql`leaf_index IS NULL`),
+  ],
+);
+
+/** How long an organisation's log is; `hashes` are those of its frontier, 32 bytes each, one after the other. */
+export const auditLogs = pgTable('audit_logs', {
+  orgId: text('org_id')
+    .primaryKey()
+    .references(() => orgs.id),
+  size: bigint('size', { mode: 'number' }).notNull(),
+  hashes: bytea('hashes').notNull(),
+  updatedAt: instant('updated_at').notNull(),
+});
+
+/** Complete nodes of the logs (packages/audit/src/log/merkle-tree.ts); level 0 are the leaves. */
+export const auditLogNodes = pgTable(
+  'audit_log_nodes',
+  {
+    orgId: text('org_id').notNull(),
+    level: integer('level').notNull(),
+    position: bigint('position', { mode: 'number' }).notNull(),
+    hash: bytea('hash').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.level, t.position] })],
+);
+
+/** Roots, one per size that was reached; `note` is the signed checkpoint, null until it is signed. */
+export const auditCheckpoints = pgTable(
+  'audit_checkpoints',
+  {
+    orgId: text('org_id').notNull(),
+    size: bigint('size', { mode: 'number' }).notNull(),
+    root: bytea('root').notNull(),
+    note: text('note'),
+    createdAt: instant('created_at').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.size] })],
 );

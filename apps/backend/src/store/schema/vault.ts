@@ -36,7 +36,7 @@ export const signingKeys = pgTable(
   {
     kid: text('kid').primaryKey(),
     orgId: text('org_id').references(() => orgs.id),
-    purpose: text('purpose', { enum: ['oidc', 'policy', 'cookie'] }).notNull(),
+    purpose: text('purpose', { enum: ['oidc', 'policy', 'cookie', 'log'] }).notNull(),
     alg: text('alg').notNull(),
     publicJwk: text('public_jwk'),
     secretId: text('secret_id')
