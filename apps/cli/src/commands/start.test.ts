@@ -187,9 +187,32 @@ describe('kontext start', () => {
     writeFileSync(marker, '');
     await until(() => kinds().filter((kind) => kind === 'tool_call.decided').length === 2);
     writeFileSync(`${marker}2`, '');
-    await running;
+    const { stderr } = await running;
     expect(agent.hookRuns().map(({ code }) => code)).toEqual([0, 2]);
     expect(audit.headers().at(-1)).toMatchObject({ policyVersion: 2, mode: 'enforce' });
+    const changed = audit.events().find(({ header }) => header.includes('policy.changed'));
+    expect(JSON.parse(changed?.payload ?? '')).toEqual({ schema: 1, seq: 2, failureMode: 'observe' });
+    expect(stderr).toContain('the policy rose to enforce while the session ran');
+  });
+
+  it('hears of a new policy over the stream alone, also after the stream was cut', async () => {
+    const marker = join(context.home, 'go');
+    agent.play([session, { shell: `while [ ! -e '${marker}' ]; do sleep 0.05; done` }]);
+    audit.quietHeartbeats = true;
+    const running = start();
+    const changes = () => audit.headers().filter(({ kind }) => kind === 'policy.changed');
+    await until(() => audit.watches.open === 1);
+    audit.version = 2;
+    audit.policies = audit.policies.slice(1);
+    await until(() => changes().length === 1);
+    audit.watches.cut();
+    await until(() => audit.watches.open === 1);
+    audit.version = 3;
+    await until(() => changes().length === 2);
+    writeFileSync(marker, '');
+    expect((await running).exitCode).toBe(0);
+    expect(changes().map(({ policyVersion }) => policyVersion)).toEqual([2, 3]);
+    expect(audit.watches.open).toBe(0);
   });
 
   it('does not take the end of a session for tampering with its settings', async () => {

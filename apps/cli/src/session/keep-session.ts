@@ -1,3 +1,4 @@
+import type { Mode } from '@kontext/policy';
 import type { ActivePolicy } from '../hooks/active-policy.ts';
 import { type SweepReport, sweepRuntime } from '../hooks/sweep-runtime.ts';
 import type { Calls } from '../rpc/calls.ts';
@@ -5,15 +6,18 @@ import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
 import type { Terminal } from '../terminal.ts';
 import { appendEvents } from './append-events.ts';
+import { createPolicyKeeper } from './keep-policy.ts';
 import type { Heartbeat, OpenSession } from './open-session.ts';
 import type { Renewals } from './renew-credentials.ts';
 import type { SessionHooks } from './session-hooks.ts';
-import { type PolicyOwner, verifyPolicy } from './verify-policy.ts';
+import type { PolicyOwner } from './verify-policy.ts';
 
 /** The parts that live while the agent runs. */
 export interface KeepSessionOptions {
   readonly session: OpenSession;
   readonly calls: Calls;
+  /** Opens the stream that tells of new publications. */
+  readonly watchPolicy: (signal: AbortSignal) => AsyncIterable<{ readonly seq: bigint }>;
   readonly policy: ActivePolicy;
   readonly owner: PolicyOwner;
   readonly hooks: SessionHooks;
@@ -46,12 +50,16 @@ const firstEventWithinMs = 10_000;
 export function keepSession(options: KeepSessionOptions): SessionKeeper {
   const { session, policy, hooks, renewals, terminal } = options;
   let stopWaiting = (): void => undefined;
-  let updating = false;
+  const startMode = policy.mode;
+  const keeper = createPolicyKeeper({
+    ...{ calls: options.calls, watch: options.watchPolicy, policy, owner: options.owner },
+    onChange: () => recordChange(options, startMode),
+  });
   let leftovers: ReplayReport | null = null;
   let swept: SweepReport | null = null;
   let stopped = false;
   let endedElsewhere = false;
-  const onBeat = async ({ policyVersion: newest, state }: Heartbeat): Promise<void> => {
+  const onBeat = ({ policySeq, state }: Heartbeat): void => {
     // A heartbeat may still be under way when everything it would look at is being taken down.
     if (stopped) return;
     hooks.checkSettings();
@@ -62,16 +70,13 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
       return;
     }
     renewals.check();
-    if (newest <= policy.version || updating) return;
-    updating = true;
-    await takeNewPolicy(options).catch(() => undefined);
-    updating = false;
+    keeper.noteSeq(policySeq);
   };
   return {
     onSpawn() {
       const beatNow = session.startHeartbeats({
         hooksSeen: hooks.wasCalled,
-        onBeat: (beat) => void onBeat(beat),
+        onBeat,
       });
       stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, {
         // Renewals of an enforced session wait until the backend knows.
@@ -85,6 +90,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
       void policy
         .warmUp(() => stopped)
         .then(async () => {
+          if (!stopped) keeper.start();
           swept = await sweepRuntime(options.runtimeDir).catch(() => null);
           leftovers = await replay(options);
         });
@@ -92,7 +98,9 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
     stop() {
       stopped = true;
       stopWaiting();
+      keeper.stop();
       renewals.stop();
+      warnOfPolicy(policy, startMode, terminal);
       const trouble = renewals.trouble();
       if (endedElsewhere) terminal.warn('the session was ended elsewhere; its credentials ended with it');
       else if (trouble !== null) {
@@ -113,13 +121,19 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
   };
 }
 
-/** A snapshot that does not verify is left: the one at hand was, and the next heartbeat asks again. */
-async function takeNewPolicy({ calls, owner, policy, hooks }: KeepSessionOptions): Promise<void> {
-  const { snapshot } = await calls.getPolicySnapshot({});
-  policy.replace(await verifyPolicy(snapshot, owner));
-  const { version: policyVersion, mode } = policy;
-  hooks.spool.intend({ kind: 'policy.changed', policyVersion, mode })?.('{"schema":1}');
-  await policy.warmUp();
+/** `failureMode`: how the hook client still answers when it cannot reach us, which was settled when the agent started. */
+function recordChange({ policy, hooks }: KeepSessionOptions, failureMode: Mode): void {
+  const { version: policyVersion, mode, seq } = policy;
+  const payload = JSON.stringify({ schema: 1, seq, failureMode });
+  hooks.spool.intend({ kind: 'policy.changed', policyVersion, mode })?.(payload);
+}
+
+/** Said when the agent has left the screen. */
+function warnOfPolicy(policy: ActivePolicy, startMode: Mode, { warn }: KeepSessionOptions['terminal']): void {
+  if (startMode === 'observe' && policy.mode === 'enforce') {
+    warn('the policy rose to enforce while the session ran; calls whose hook failed were still let run');
+  }
+  if (policy.stale) warn('the policy could not be refreshed; the last calls were decided with a stale one');
 }
 
 /** What cannot be sent now stays; `kontext status` shows it. */

@@ -26,6 +26,8 @@ export interface Heartbeat {
   readonly state: 'live' | 'ended' | 'lost';
   /** Newest policy version of the organisation. */
   readonly policyVersion: number;
+  /** Publication that holds; 0 from a backend that does not say. */
+  readonly policySeq: number;
   /** Whether the session was found tampered with. */
   readonly tampered: boolean;
 }
@@ -145,10 +147,11 @@ function keepSession(
   const beat = async ({ hookConfigHash = '', hooksSeen, onBeat }: HeartbeatOptions) => {
     try {
       const said = { sessionId, hookConfigHash, hooksSeen: hooksSeen?.() ?? false };
-      const { state, policyVersion, tamperedAt } = await calls.heartbeatSession(said);
+      const { state, policyVersion, policySeq, tamperedAt } = await calls.heartbeatSession(said);
       onBeat?.({
         state: (state && stateNames[state]) ?? 'live',
         policyVersion: Number(policyVersion ?? 0),
+        policySeq: Number(policySeq ?? 0),
         tampered: tamperedAt !== undefined,
       });
     } catch {

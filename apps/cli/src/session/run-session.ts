@@ -5,6 +5,7 @@ import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
 import type { Context } from '../context.ts';
 import { createActivePolicy, raiseMode } from '../hooks/active-policy.ts';
 import { hookClientPath } from '../hooks/hook-client-path.ts';
+import type { HookServer, HookServerOptions } from '../hooks/hook-server.ts';
 import type { Backend } from '../rpc/open-backend.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
 import { appendEvents } from './append-events.ts';
@@ -40,6 +41,16 @@ export interface SessionRun {
   readonly preparation: Preparation;
   /** `--allow-missing` */
   readonly allowMissing: boolean;
+  /** Instead of starting the agent: for one that runs already and whose hooks reach us by another way. */
+  readonly attached?: AttachedAgent;
+}
+
+/** An agent that somebody else has started. */
+export interface AttachedAgent {
+  /** Takes the session's handlers in place of a server of its own. */
+  readonly listen: (options: HookServerOptions) => Promise<HookServer>;
+  /** Called when its hooks are heard. @returns The exit code to record, once the agent is done. */
+  readonly untilEnd: () => Promise<number>;
 }
 
 /**
@@ -116,6 +127,7 @@ async function runAgent(run: Run): Promise<void> {
     const { calls } = backend;
     const kept = keepSession({
       ...{ session, calls, policy, owner, hooks, spool, terminal },
+      watchPolicy: (signal) => watchPolicy(backend, signal),
       ...{ renewals: held.renewals, forget: held.forget },
       runtimeDir: config.runtimeDir,
     });
@@ -124,11 +136,26 @@ async function runAgent(run: Run): Promise<void> {
       redactor.warmUp();
     };
     context.releaseSignals();
-    exitCode = await spawnChild({ command, args: hooks.args, env, onSpawn }).finally(kept.stop);
+    const running = run.attached
+      ? attach(run.attached, onSpawn)
+      : spawnChild({ command, args: hooks.args, env, onSpawn });
+    exitCode = await running.finally(kept.stop);
     run.setExitCode(exitCode);
   } finally {
     await closeSession({ session, hooks, exitCode, startedAtMs, terminal });
   }
+}
+
+/** The one stream of a session, and what loads Connect: it is opened when the agent runs already. */
+async function* watchPolicy(backend: Backend, signal: AbortSignal) {
+  const { policies } = await backend.connect();
+  // No deadline: it lives as long as the session.
+  yield* policies.watchPolicy({}, { signal, timeoutMs: 0 });
+}
+
+function attach(agent: AttachedAgent, onSpawn: () => void): Promise<number> {
+  onSpawn();
+  return agent.untilEnd();
 }
 
 /** Policy verified, hook server listening, spool open: all but the secrets to redact, which are being resolved. */
@@ -162,6 +189,7 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
     client: hookClientPath(),
     environment: config.environment,
     spool,
+    ...(run.attached ? { listen: run.attached.listen } : {}),
     handleCredential: held.handle,
     append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),
   });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { Code } from '@connectrpc/connect';
 import { type ChainedEvent, createId, type EventHeader, parseHeader } from '@kontext/audit';
@@ -26,6 +27,10 @@ export interface TestAuditBackend {
   policies: readonly PolicyText[];
   /** Signs with a key that was not pinned. */
   foreignKey: boolean;
+  /** Heartbeats do not tell which publication holds. */
+  quietHeartbeats: boolean;
+  /** Streams of WatchPolicy: how many are open, and what ends them. */
+  readonly watches: { readonly open: number; cut(): void };
   /** Answers AppendEvents with an error as long as it is set. */
   appendDown: boolean;
   /** Exit codes of ended sessions, in order. */
@@ -55,11 +60,14 @@ export async function createTestAuditBackend(): Promise<TestAuditBackend> {
     const jws = await signSnapshot(claims, state.foreignKey ? foreign : pinned);
     return { jws, policies: policies.map(({ id, text }) => ({ id, text })) };
   };
+  const watches = createWatches(() => state.version);
   const state: TestAuditBackend = {
     mode: 'observe',
     version: 1,
     policies: starterPolicies,
     foreignKey: false,
+    quietHeartbeats: false,
+    watches,
     appendDown: false,
     ended: [],
     opened: [],
@@ -76,7 +84,10 @@ export async function createTestAuditBackend(): Promise<TestAuditBackend> {
         serverVersion: '1.2.3',
       }));
       serveSession(router);
-      router.service(PolicyService, { getPolicySnapshot: async () => ({ snapshot: await snapshot() }) });
+      router.service(PolicyService, {
+        getPolicySnapshot: async () => ({ snapshot: await snapshot() }),
+        watchPolicy: (_request, { signal }) => watches.watch(signal),
+      });
       router.service(CredentialService, {
         resolveCredentials: ({ placeholders }) => ({
           results: placeholders.map(({ provider }) => ({
@@ -115,7 +126,10 @@ export async function createTestAuditBackend(): Promise<TestAuditBackend> {
           ...{ serverEventHash: new Uint8Array(32).fill(1), snapshot: await snapshot(), heartbeatSeconds: 1 },
         };
       },
-      heartbeatSession: () => ({ state: SessionState.LIVE, policyVersion: BigInt(state.version) }),
+      heartbeatSession: () => ({
+        ...{ state: SessionState.LIVE, policyVersion: BigInt(state.version) },
+        policySeq: state.quietHeartbeats ? 0n : BigInt(state.version),
+      }),
       endSession: ({ exitCode }) => {
         state.ended.push(exitCode);
         return { leasesEnded: 0 };
@@ -132,6 +146,32 @@ export async function createTestAuditBackend(): Promise<TestAuditBackend> {
     return { status: statuses[status], headSeq: BigInt(headSeq), headHash };
   };
   return state;
+}
+
+/** WatchPolicy as the backend does it, but faster: the seq at once, and again when it changes. */
+function createWatches(version: () => number) {
+  let cut = new AbortController();
+  const watches = {
+    open: 0,
+    cut: (): void => {
+      cut.abort();
+      cut = new AbortController();
+    },
+    async *watch(signal: AbortSignal) {
+      const ended = AbortSignal.any([signal, cut.signal]);
+      watches.open += 1;
+      try {
+        for (let told = 0; !ended.aborted; await sleep(20)) {
+          if (told !== version()) yield { seq: BigInt(version()) };
+          told = version();
+        }
+        if (!signal.aborted) throw wireError('KX_TEMPORARY', 'cut', {}, Code.Unavailable);
+      } finally {
+        watches.open -= 1;
+      }
+    },
+  };
+  return watches;
 }
 
 interface WireEvent {
