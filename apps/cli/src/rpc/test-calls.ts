@@ -1,9 +1,15 @@
 import { type DescMethodUnary, fromJson, type JsonValue, toJson } from '@bufbuild/protobuf';
 import type { Transport } from '@connectrpc/connect';
-import { AuditService, CredentialService, PolicyService, SessionService } from '@kontext/protocol';
+import {
+  ApprovalService,
+  AuditService,
+  CredentialService,
+  PolicyService,
+  SessionService,
+} from '@kontext/protocol';
 import { type CallOptions, type Calls, callPaths } from './calls.ts';
 
-const services = [AuditService, CredentialService, PolicyService, SessionService];
+const services = [ApprovalService, AuditService, CredentialService, PolicyService, SessionService];
 
 /** The method behind a call. */
 export function methodOf(path: string): DescMethodUnary {
