@@ -52,6 +52,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   invitations: entry('invite people', () => import('./commands/invitations.ts')),
   idp: entry('manage identity providers (owners)', () => import('./commands/idp.ts')),
   trust: entry('trust an env template', () => import('./commands/trust.ts')),
+  policy: entry('check, test, publish and explain policy', () => import('./commands/policy.ts')),
   sessions: entry('list, show and end sessions', () => import('./commands/sessions.ts')),
   leases: entry('list and revoke credentials that were handed out', () => import('./commands/leases.ts')),
   audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),

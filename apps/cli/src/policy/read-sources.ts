@@ -44,7 +44,9 @@ export const isDirectory = (path: string, cwd: string): boolean =>
 
 /** The paths of the files a path means. */
 function listSources(path: string, cwd: string): readonly string[] {
-  if (!isDirectory(path, cwd)) return [path];
+  const found = statSync(resolve(cwd, path), { throwIfNoEntry: false });
+  if (found === undefined) throw unreadable(`${path} cannot be read`, 'there is no such file');
+  if (!found.isDirectory()) return [path];
   return readdirSync(resolve(cwd, path))
     .filter((name) => name.endsWith('.cedar'))
     .sort()
