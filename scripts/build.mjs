@@ -120,13 +120,17 @@ async function buildBackend() {
   const backend = json('apps/backend/package.json');
   await build({
     ...common,
-    entryPoints: { main: 'apps/backend/src/main.ts' },
+    entryPoints: {
+      main: 'apps/backend/src/main.ts',
+      'policy-worker': 'apps/backend/src/policies/policy-worker.ts',
+    },
     outdir: 'apps/backend/dist',
     chunkNames: 'chunks/[name]-[hash]',
     // The optional peers (SDKs of key services) too: they are looked for when a setting asks for one.
     external: [...Object.keys(backend.dependencies), ...Object.keys(backend.peerDependencies)],
     loader: { '.sql': 'text' },
   });
+  copyCedar('apps/backend/dist');
 }
 
 async function buildE2e() {

@@ -16,7 +16,10 @@ import { createManagedLogins } from './login/manage-logins.ts';
 import { createSignAssertion } from './login/sign-assertion.ts';
 import { createAgentService } from './organisations/agents.ts';
 import { createMembers } from './organisations/members.ts';
+import { createPolicyJudge } from './policies/judge.ts';
+import { createPolicyLife } from './policies/policy-life.ts';
 import { createPolicyService } from './policies/policy-service.ts';
+import { createPolicyWorkers, type PolicyWorkerOptions } from './policies/policy-workers.ts';
 import { createMintersByKind } from './providers/minted/minters-by-kind.ts';
 import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
@@ -41,11 +44,19 @@ const minuteMs = 60 * secondMs;
  * Puts the rooms together: each gets what it needs, and its edge is mounted.
  *
  * @param refreshStore A pool of its own for refreshes on Postgres, see `ConnectionDeps`; default: the store.
+ * @param workerOptions Threads that evaluate policies; default: those of the bundle.
  */
-export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring {
+export function wire(
+  parts: AppParts,
+  refreshStore: Store = parts.store,
+  workerOptions: PolicyWorkerOptions = {},
+): Wiring {
   const { store, kms, nowMs, kit, local } = parts;
   const appended = createAppendSignal();
   const policies = createPolicyService({ store, kms, nowMs });
+  const workers = createPolicyWorkers(workerOptions);
+  const life = createPolicyLife({ store, appended, workers, nowMs });
+  const judge = createPolicyJudge({ store, workers, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
   const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
@@ -72,7 +83,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
   return {
     services: [
       sessionRoutes(sessions),
-      policyRoutes(policies),
+      policyRoutes({ policies, life, judge }),
       auditRoutes(audit),
       organisationRoutes({ policies, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),
@@ -85,6 +96,7 @@ export function wire(parts: AppParts, refreshStore: Store = parts.store): Wiring
       approvalRoutes(approvals),
     ],
     pages: [
+      async (app) => void app.addHook('onClose', () => workers.close()),
       (app) => registerConnectPages(app, { kit, flow: connections.flow, local }),
       (app) => registerFederation(app, { kit, federation, local }),
       (app) => registerApprovals(app, { kit, approvals, limiter: parts.limiter, nowMs }),

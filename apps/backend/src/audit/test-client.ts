@@ -22,7 +22,7 @@ export async function openTestSession(store: Store, caller: Caller, now: Date): 
     ...{ agent: 'claude', agentVersion: '2.0', hostname: 'laptop', cliVersion: '0.1.0' },
     ...{ mode: null, hookConfigHash: 'a'.repeat(64) },
   };
-  const opened = await openSession(store, caller, input, 1, now);
+  const opened = await openSession(store, caller, input, { version: 1, mode: 'observe' }, now);
   return clientOf(opened, caller, now, { nonce: opened.clientStreamNonce });
 }
 

@@ -2,28 +2,32 @@ import { KontextError } from '@kontext/errors';
 import { type P256PrivateJwk, signSnapshot } from '@kontext/oauth';
 import type { PolicyText } from '@kontext/policy';
 import type { Kms } from '@kontext/vault';
-import { findOrg } from '../store/queries/members.ts';
-import { findNewestPolicy } from '../store/queries/policies.ts';
+import type { Caller } from '../caller.ts';
+import { findVersion } from '../store/queries/policies.ts';
 import { findPolicyKey, findPolicyKeyId, type PolicyKeyRow } from '../store/queries/secrets.ts';
 import type { Store } from '../store/store.ts';
+import { type Holding, loadHolding } from './holding.ts';
 import { openPolicyKey } from './policy-key.ts';
+import { createPublicationWatch, type PublicationWatch } from './publication-watch.ts';
 
-/** The newest policy of an organisation and the signature over what it is and for whom. */
+/** The policy that holds for somebody and the signature over what it is and for whom. */
 export interface SignedSnapshot {
   readonly jws: string;
   readonly policies: readonly PolicyText[];
-  readonly version: number;
-  readonly mode: 'observe' | 'enforce';
+  readonly holding: Holding;
 }
 
+/** Whose policy. */
+export type PolicyOwner = Pick<Caller, 'orgId' | 'userId'>;
+
 /** Published policies as their edges use them. */
-export interface PolicyService {
+export interface PolicyService extends PublicationWatch {
   /**
-   * Signs the newest version of the policy that holds for everybody in the organisation.
+   * Signs what holds for the caller at this moment, see {@link loadHolding}.
    *
    * @throws KontextError `KX_NOT_FOUND` when the organisation has no policy or no key: it was not made by this backend.
    */
-  snapshot(orgId: string): Promise<SignedSnapshot>;
+  snapshot(owner: PolicyOwner): Promise<SignedSnapshot>;
   /** RFC 7638 thumbprint that clients pin at login. Throws as {@link PolicyService.snapshot} does. */
   keyThumbprint(orgId: string): Promise<string>;
 }
@@ -53,20 +57,24 @@ export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServ
     return key;
   };
   return {
-    snapshot: async (orgId) => {
-      const [org, newest, keyRow] = await store.transaction({ role: 'app', orgId }, async (tx) => [
-        await findOrg(tx, orgId),
-        await findNewestPolicy(tx, orgId),
-        await findPolicyKey(tx, orgId),
-      ]);
-      if (!org || !newest || !keyRow) throw noPolicy();
-      const { version, hash } = newest;
+    ...createPublicationWatch(store),
+    snapshot: async ({ orgId, userId }) => {
+      const [holding, row, keyRow] = await store.transaction({ role: 'app', orgId }, async (tx) => {
+        const held = await loadHolding(tx, orgId, userId);
+        return [
+          held,
+          held === null ? null : await findVersion(tx, orgId, held.version),
+          await findPolicyKey(tx, orgId),
+        ] as const;
+      });
+      if (!holding || !row || !keyRow) throw noPolicy();
+      const { version, hash, mode, seq, group: team, staleRule: stale } = holding;
       const iat = Math.floor(nowMs() / 1000);
       const jws = await signSnapshot(
-        { org: orgId, team: '', mode: org.mode, version, hash, iat, exp: iat + snapshotSeconds },
+        { org: orgId, team, mode, version, hash, seq, stale, iat, exp: iat + snapshotSeconds },
         await openOnce(orgId, keyRow),
       );
-      return { jws, policies: JSON.parse(newest.policies) as PolicyText[], version, mode: org.mode };
+      return { jws, policies: JSON.parse(row.policies) as PolicyText[], holding };
     },
     keyThumbprint: async (orgId) => {
       const kid = await store.transaction({ role: 'read', orgId }, (tx) => findPolicyKeyId(tx, orgId));

@@ -28,7 +28,10 @@ import {
   type TestOrganisation,
   testKms,
 } from '../organisations/test-organisation.ts';
+import { createPolicyJudge } from '../policies/judge.ts';
+import { createPolicyLife } from '../policies/policy-life.ts';
 import { createPolicyService } from '../policies/policy-service.ts';
+import { createPolicyWorkers } from '../policies/policy-workers.ts';
 import { createSessionService } from '../sessions/session-service.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { auditRoutes } from './audit.ts';
@@ -52,6 +55,9 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
     const { store } = opened;
     const appended = createAppendSignal();
     const policies = createPolicyService({ store, kms: testKms });
+    const workers = createPolicyWorkers();
+    const life = createPolicyLife({ store, appended, workers, nowMs: Date.now });
+    const judge = createPolicyJudge({ store, workers, nowMs: Date.now });
     const sessions = createSessionService({ store, policies, appended });
     const authenticated: Interceptor = (next) => async (request) => {
       request.contextValues.set(callerKey, {
@@ -67,7 +73,7 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
     const transport = createRouterTransport(
       (router) => {
         sessionRoutes(sessions)(router);
-        policyRoutes(policies)(router);
+        policyRoutes({ policies, life, judge })(router);
         organisationRoutes({
           policies,
           members: createMembers({ store, appended, nowMs: Date.now }),

@@ -19,10 +19,10 @@ export const sessionRoutes =
   (router) =>
     router.service(SessionService, {
       openSession: async (request, context) => {
-        const { agent, agentVersion, hostname, cliVersion, hookConfigHash } = request;
+        const { agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive } = request;
         const caller = callerOf(context);
         const opened = await sessions.open(caller, {
-          ...{ agent, agentVersion, hostname, cliVersion, hookConfigHash },
+          ...{ agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive },
           mode: askedMode(request.mode),
         });
         const { clientStreamId, clientStreamNonce, serverStreamId, serverEventHash, orgName } = opened;
@@ -37,13 +37,13 @@ export const sessionRoutes =
       },
       heartbeatSession: async ({ sessionId, hookConfigHash, hooksSeen }, context) => {
         const beat = { hookConfigHash, hooksSeen };
-        const { state, policyVersion, tamperedAt } = await sessions.heartbeat(
+        const { state, policyVersion, policySeq, tamperedAt } = await sessions.heartbeat(
           callerOf(context),
           sessionId,
           beat,
         );
         return {
-          ...{ state: states[state], policyVersion: BigInt(policyVersion) },
+          ...{ state: states[state], policyVersion: BigInt(policyVersion), policySeq: BigInt(policySeq) },
           ...(tamperedAt ? { tamperedAt: timestampFromDate(tamperedAt) } : {}),
         };
       },

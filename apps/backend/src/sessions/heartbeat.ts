@@ -1,7 +1,7 @@
 import { KontextError } from '@kontext/errors';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import { findNewestPolicyVersion } from '../store/queries/policies.ts';
+import { loadHolding } from '../policies/holding.ts';
 import { lockSession, markTampered, type SessionRow, updateSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import { checkHookConfigHash } from './open-session.ts';
@@ -9,8 +9,10 @@ import { checkHookConfigHash } from './open-session.ts';
 /** What a heartbeat learns. */
 export interface HeartbeatResult {
   readonly state: SessionRow['state'];
-  /** Newest policy version of the organisation. */
+  /** Version that holds for the caller; 0 where there is none. */
   readonly policyVersion: number;
+  /** Newest publication of the organisation: with another number a newer snapshot can be had. */
+  readonly policySeq: number;
   /** When it was found tampered with; null while it was not. */
   readonly tamperedAt: Date | null;
 }
@@ -42,8 +44,9 @@ export async function heartbeat(
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
     const session = await lockSession(tx, sessionId);
     if (session?.userId !== caller.userId) throw notYours();
-    const policyVersion = await findNewestPolicyVersion(tx, caller.orgId);
-    if (session.state === 'ended') return { state: 'ended', policyVersion, tamperedAt: session.tamperedAt };
+    const holding = await loadHolding(tx, caller.orgId, caller.userId);
+    const policy = { policyVersion: holding?.version ?? 0, policySeq: holding?.seq ?? 0 };
+    if (session.state === 'ended') return { state: 'ended', ...policy, tamperedAt: session.tamperedAt };
     const changed = hookConfigHash !== '' && hookConfigHash !== session.hookConfigHash;
     await updateSession(tx, sessionId, {
       state: 'live',
@@ -57,7 +60,7 @@ export async function heartbeat(
       ...(changed ? [settingsChanged(session, hookConfigHash)] : []),
     ];
     if (events.length > 0) await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
-    return { state: 'live', policyVersion, tamperedAt: session.tamperedAt ?? (changed ? now : null) };
+    return { state: 'live', ...policy, tamperedAt: session.tamperedAt ?? (changed ? now : null) };
   });
 }
 

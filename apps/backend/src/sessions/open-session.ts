@@ -3,6 +3,7 @@ import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import { createStreams } from '../audit/create-streams.ts';
 import type { Caller } from '../caller.ts';
+import type { Holding } from '../policies/holding.ts';
 import { findOrgAndAgent } from '../store/queries/members.ts';
 import { insertSession, type NamedSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -18,6 +19,8 @@ export interface OpenSessionInput {
   readonly mode: Mode | null;
   /** Hex SHA-256, or empty. */
   readonly hookConfigHash: string;
+  /** Whether the agent can ask its user itself; default no. */
+  readonly interactive?: boolean;
 }
 
 /** A session that was just opened, with what its client needs to write its stream. */
@@ -36,7 +39,7 @@ const limits = { agent: 64, version: 64, hostnameBytes: 255 } as const;
 /**
  * Opens a session: its row, both of its streams, and `session.opened` on the server stream, in one transaction.
  *
- * @param policyVersion Version of the snapshot the client gets together with the session.
+ * @param holding What the snapshot is of that the client gets together with the session.
  * @throws KontextError `KX_REQUEST_INVALID` when a field cannot be used.
  * @throws KontextError `KX_AGENT_UNKNOWN` when the organisation has no such agent, `KX_AGENT_DISABLED`.
  */
@@ -44,7 +47,7 @@ export async function openSession(
   store: Store,
   caller: Caller,
   input: OpenSessionInput,
-  policyVersion: number,
+  holding: Pick<Holding, 'version' | 'mode'>,
   now: Date,
 ): Promise<OpenedSession> {
   checkInput(input);
@@ -59,7 +62,8 @@ export async function openSession(
       throw new KontextError('KX_AGENT_DISABLED', `the agent ${input.agent} is disabled`);
     }
     const id = createId('ses', now.getTime());
-    const mode = raiseMode(org.mode, input.mode);
+    const mode = raiseMode(holding.mode, input.mode);
+    const policyVersion = holding.version;
     const { mode: _, ...described } = input;
     const session = await insertSession(tx, {
       ...described,

@@ -83,8 +83,8 @@ export function createSessionService(deps: SessionServiceDeps): SessionService {
   return {
     open: async (caller, input) => {
       // Signed before the transaction: the key may have to be opened by a key service.
-      const snapshot = await policies.snapshot(caller.orgId);
-      const opened = await openSession(store, caller, input, snapshot.version, now());
+      const snapshot = await policies.snapshot(caller);
+      const opened = await openSession(store, caller, input, snapshot.holding, now());
       appended.notify(caller.orgId);
       return { ...opened, snapshot, heartbeatSeconds };
     },

@@ -1,7 +1,6 @@
 import { createId, hashEvent, parseHeader } from '@kontext/audit';
 import { verifySnapshot } from '@kontext/oauth';
 import { hashPolicies, starterPolicies } from '@kontext/policy';
-import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAppendSignal } from '../audit/append-signal.ts';
 import { createAuditService } from '../audit/audit-service.ts';
@@ -12,7 +11,8 @@ import {
   testKms,
 } from '../organisations/test-organisation.ts';
 import { createPolicyService, type PolicyService } from '../policies/policy-service.ts';
-import { leases, orgs, sessions as sessionTable } from '../store/schema.ts';
+import { publishForTest } from '../policies/test-policies.ts';
+import { leases, sessions as sessionTable } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { lostAfterMs } from './end-session.ts';
@@ -80,10 +80,7 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     );
     return rows.find((row) => row.id === id)?.state;
   };
-  const setMode = (mode: 'observe' | 'enforce') =>
-    store.transaction({ role: 'system', orgId: null }, (tx) =>
-      tx.update(orgs).set({ mode }).where(eq(orgs.id, org.orgId)),
-    );
+  const setMode = (mode: 'observe' | 'enforce') => publishForTest(store, org.orgId, { mode });
 
   test('opening a session records it on its server stream and gives what the client needs', async () => {
     const made = await sessions.open(org.owner, input);
@@ -113,18 +110,18 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     const pinnedThumbprint = await policies.keyThumbprint(org.orgId);
     const policiesHash = hashPolicies(snapshot.policies);
     const claims = await verifySnapshot({
-      ...{ jws: snapshot.jws, policiesHash, pinnedThumbprint, minVersion: 1, orgId: org.orgId, nowMs },
+      ...{ jws: snapshot.jws, policiesHash, pinnedThumbprint, minSeq: 1, orgId: org.orgId, nowMs },
     });
-    expect(claims).toMatchObject({ org: org.orgId, team: '', mode: 'observe', version: 1 });
+    expect(claims).toMatchObject({ org: org.orgId, team: '', mode: 'observe', version: 1, seq: 1 });
     expect(snapshot.policies).toEqual(starterPolicies);
   });
 
   test('the snapshot of another organisation is signed by another key', async () => {
     const other = await createTestOrganisation(store, new Date(nowMs));
-    const { jws, policies: texts } = await policies.snapshot(other.orgId);
+    const { jws, policies: texts } = await policies.snapshot(other.owner);
     const policiesHash = hashPolicies(texts);
     const pinnedThumbprint = await policies.keyThumbprint(org.orgId);
-    const request = { jws, policiesHash, pinnedThumbprint, minVersion: 1, orgId: other.orgId, nowMs };
+    const request = { jws, policiesHash, pinnedThumbprint, minSeq: 1, orgId: other.orgId, nowMs };
     await expect(verifySnapshot(request)).rejects.toMatchObject({ code: 'KX_SNAPSHOT_INVALID' });
   });
 
@@ -146,11 +143,11 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     await expect(sessions.open(org.owner, { ...input, ...change })).rejects.toMatchObject({ code });
   });
 
-  test('a heartbeat keeps the session live and tells the newest policy version', async () => {
+  test('a heartbeat keeps the session live and tells which publication is the newest', async () => {
     const { session } = await sessions.open(org.owner, input);
     expect(await beat(org.owner, session.id, input.hookConfigHash)).toEqual({
       state: 'live',
-      policyVersion: 1,
+      ...{ policyVersion: 1, policySeq: 3 },
       tamperedAt: null,
     });
   });
@@ -367,7 +364,7 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
   );
 
   test('an organisation that was never made has no snapshot', async () => {
-    const missing = policies.snapshot('org_01900000-0000-7000-8000-000000000000');
+    const missing = policies.snapshot({ ...org.owner, orgId: 'org_01900000-0000-7000-8000-000000000000' });
     await expect(missing).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
   });
 

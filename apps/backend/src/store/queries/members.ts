@@ -30,34 +30,19 @@ export async function findMember(tx: Tx, userId: string): Promise<MemberRow | nu
   return row ?? null;
 }
 
-/** Name and mode of an organisation. */
-export async function findOrg(
-  tx: Tx,
-  orgId: string,
-): Promise<{ name: string; mode: 'observe' | 'enforce' } | null> {
-  const [row] = await tx
-    .select({ name: orgs.name, mode: orgs.mode })
-    .from(orgs)
-    .where(eq(orgs.id, orgId))
-    .limit(1);
-  return row ?? null;
-}
-
-/** Name and mode of an organisation, with one of its registered agents; null when it has none of that name. */
+/** Name of an organisation, with one of its registered agents; null when it has none of that name. */
 export async function findOrgAndAgent(
   tx: Tx,
   orgId: string,
   name: string,
 ): Promise<{
   name: string;
-  mode: 'observe' | 'enforce';
   agentId: string | null;
   agentDisabledAt: Date | null;
 } | null> {
   const [row] = await tx
     .select({
       name: orgs.name,
-      mode: orgs.mode,
       agentId: agents.id,
       agentDisabledAt: agents.disabledAt,
     })

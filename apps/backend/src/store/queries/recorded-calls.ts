@@ -1,0 +1,136 @@
+/** Recorded decisions of tool calls, as replay and explain read them. */
+import { and, desc, eq, gte, lt, lte, or, type SQL, sql } from 'drizzle-orm';
+import { auditEvents, auditPayloads, memberships, users } from '../schema.ts';
+import type { Tx } from '../tx.ts';
+import { dayOf } from './audit-streams.ts';
+
+/** A decided call; `payload` is null when none was recorded, or it was erased. */
+export interface RecordedCall {
+  readonly eventId: string;
+  readonly streamId: string;
+  readonly seq: number;
+  readonly sessionId: string | null;
+  readonly userId: string | null;
+  readonly userName: string | null;
+  readonly tool: string | null;
+  readonly decision: string | null;
+  readonly rule: string | null;
+  readonly policyVersion: number | null;
+  readonly receivedAt: Date;
+  readonly occurredAt: Date;
+  readonly header: string;
+  readonly payload: string | null;
+}
+
+/** Where the next page begins: behind this call. */
+export type RecordedCursor = Pick<RecordedCall, 'receivedAt' | 'streamId' | 'seq'>;
+
+const columns = {
+  eventId: auditEvents.eventId,
+  streamId: auditEvents.streamId,
+  seq: auditEvents.seq,
+  sessionId: auditEvents.sessionId,
+  userId: auditEvents.userId,
+  userName: users.name,
+  tool: auditEvents.tool,
+  decision: auditEvents.decision,
+  rule: auditEvents.rule,
+  policyVersion: auditEvents.policyVersion,
+  receivedAt: auditEvents.receivedAt,
+  occurredAt: auditEvents.occurredAt,
+  header: auditEvents.header,
+  payload: auditPayloads.payload,
+};
+
+const decided = (tx: Tx) =>
+  tx
+    .select(columns)
+    .from(auditEvents)
+    .leftJoin(
+      auditPayloads,
+      and(
+        eq(auditPayloads.partDay, auditEvents.partDay),
+        eq(auditPayloads.streamId, auditEvents.streamId),
+        eq(auditPayloads.seq, auditEvents.seq),
+      ),
+    )
+    .leftJoin(users, and(eq(users.orgId, auditEvents.orgId), eq(users.id, auditEvents.userId)));
+
+const isDecidedCall = (orgId: string): SQL | undefined =>
+  and(eq(auditEvents.orgId, orgId), eq(auditEvents.kind, 'tool_call.decided'));
+
+const dayMs = 86_400_000;
+
+/** A segment begins at most a day before what it holds is received; another one for clocks of replicas. */
+const partsSince = (since: Date): SQL =>
+  gte(auditEvents.partDay, dayOf(new Date(since.getTime() - 2 * dayMs)));
+
+/**
+ * Decided calls of an organisation, newest first.
+ *
+ * @param query.group Only of members of this group, as it is now; empty: of everybody.
+ */
+export async function listRecordedCalls(
+  tx: Tx,
+  orgId: string,
+  query: { readonly since: Date; readonly group: string },
+  page: { readonly before: RecordedCursor | null; readonly limit: number },
+): Promise<RecordedCall[]> {
+  const inGroup = sql`${auditEvents.userId} IN (SELECT ${memberships.userId} FROM ${memberships}
+    WHERE ${memberships.orgId} = ${orgId} AND ${query.group} = ANY(${memberships.groups}))`;
+  return decided(tx)
+    .where(
+      and(
+        isDecidedCall(orgId),
+        gte(auditEvents.receivedAt, query.since),
+        partsSince(query.since),
+        query.group === '' ? undefined : inGroup,
+        page.before === null ? undefined : isBehind(page.before),
+      ),
+    )
+    .orderBy(desc(auditEvents.receivedAt), desc(auditEvents.streamId), desc(auditEvents.seq))
+    .limit(page.limit);
+}
+
+/** Bounded by the instant first, which is what the index is by. */
+const isBehind = ({ receivedAt, streamId, seq }: RecordedCursor): SQL | undefined =>
+  and(
+    lte(auditEvents.receivedAt, receivedAt),
+    or(
+      lt(auditEvents.receivedAt, receivedAt),
+      lt(auditEvents.streamId, streamId),
+      and(eq(auditEvents.streamId, streamId), lt(auditEvents.seq, seq)),
+    ),
+  );
+
+/**
+ * A decided call by its id; null when there is none, or it is not of that user.
+ *
+ * @param userId Only of this user; null: of everybody.
+ * @param received Between when it was received; null: at any time, which looks through all there is.
+ */
+export async function findRecordedCall(
+  tx: Tx,
+  key: { readonly orgId: string; readonly userId: string | null; readonly eventId: string },
+  received: { readonly from: Date; readonly to: Date } | null,
+): Promise<RecordedCall | null> {
+  const window =
+    received === null
+      ? undefined
+      : and(
+          gte(auditEvents.receivedAt, received.from),
+          lte(auditEvents.receivedAt, received.to),
+          partsSince(received.from),
+        );
+  const [row] = await decided(tx)
+    .where(
+      and(
+        isDecidedCall(key.orgId),
+        eq(auditEvents.eventId, key.eventId),
+        key.userId === null ? undefined : eq(auditEvents.userId, key.userId),
+        window,
+      ),
+    )
+    .limit(1);
+  return row ?? null;
+}
