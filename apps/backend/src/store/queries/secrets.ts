@@ -11,54 +11,78 @@ export async function insertSecret(tx: Tx, secret: SecretRow): Promise<void> {
   await tx.insert(secrets).values(secret);
 }
 
-/** An organisation's key that signs policy snapshots. */
-export interface PolicyKeyRow {
+/** What an organisation's key signs: policy snapshots, or checkpoints of its audit log. */
+export type OrgKeyPurpose = 'policy' | 'log';
+
+/** A key an organisation signs with. */
+export interface OrgKeyRow {
   readonly kid: string;
   /** JSON text of the public JWK. */
   readonly publicJwk: string;
   readonly secret: SecretRow;
 }
 
-/** Stores an organisation's active policy key and its sealed private half. */
-export async function insertPolicyKey(tx: Tx, orgId: string, key: PolicyKeyRow, now: Date): Promise<void> {
+const algorithms = { policy: 'ES256', log: 'EdDSA' } as const;
+
+/** Stores an organisation's active key and its sealed private half. */
+export async function insertOrgKey(
+  tx: Tx,
+  orgId: string,
+  purpose: OrgKeyPurpose,
+  key: OrgKeyRow,
+  now: Date,
+): Promise<void> {
   await insertSecret(tx, key.secret);
   await tx.insert(signingKeys).values({
-    kid: key.kid,
-    orgId,
-    purpose: 'policy',
-    alg: 'ES256',
-    publicJwk: key.publicJwk,
-    secretId: key.secret.id,
-    active: true,
-    createdAt: now,
+    ...{ kid: key.kid, orgId, purpose, alg: algorithms[purpose], publicJwk: key.publicJwk },
+    ...{ secretId: key.secret.id, active: true, createdAt: now },
   });
 }
 
 /** The key an organisation signs with now; null before it has one. */
-export async function findPolicyKey(tx: Tx, orgId: string): Promise<PolicyKeyRow | null> {
+export async function findOrgKey(tx: Tx, orgId: string, purpose: OrgKeyPurpose): Promise<OrgKeyRow | null> {
   const [row] = await tx
     .select({ kid: signingKeys.kid, publicJwk: signingKeys.publicJwk, secret: secrets })
     .from(signingKeys)
     .innerJoin(secrets, eq(secrets.id, signingKeys.secretId))
-    .where(activePolicyKey(orgId))
+    .where(activeKey(orgId, purpose))
     .limit(1);
   return row ? { ...row, publicJwk: row.publicJwk ?? '' } : null;
 }
 
-/** Thumbprint of that key, which is its id; readable without the right to see secrets. */
-export async function findPolicyKeyId(tx: Tx, orgId: string): Promise<string | null> {
+/** Its id and public half, readable without the right to see secrets. */
+export async function findOrgPublicKey(
+  tx: Tx,
+  orgId: string,
+  purpose: OrgKeyPurpose,
+): Promise<Pick<OrgKeyRow, 'kid' | 'publicJwk'> | null> {
   const [row] = await tx
-    .select({ kid: signingKeys.kid })
+    .select({ kid: signingKeys.kid, publicJwk: signingKeys.publicJwk })
     .from(signingKeys)
-    .where(activePolicyKey(orgId))
+    .where(activeKey(orgId, purpose))
     .limit(1);
-  return row?.kid ?? null;
+  return row ? { kid: row.kid, publicJwk: row.publicJwk ?? '' } : null;
 }
 
-const activePolicyKey = (orgId: string) =>
+const activeKey = (orgId: string, purpose: OrgKeyPurpose) =>
   and(
     eq(signingKeys.orgId, orgId),
-    eq(signingKeys.purpose, 'policy'),
+    eq(signingKeys.purpose, purpose),
     eq(signingKeys.active, true),
     isNull(signingKeys.retiredAt),
   );
+
+/** An organisation's key that signs policy snapshots. */
+export type PolicyKeyRow = OrgKeyRow;
+
+/** Stores an organisation's policy key. */
+export const insertPolicyKey = (tx: Tx, orgId: string, key: PolicyKeyRow, now: Date): Promise<void> =>
+  insertOrgKey(tx, orgId, 'policy', key, now);
+
+/** The key an organisation signs snapshots with; null before it has one. */
+export const findPolicyKey = (tx: Tx, orgId: string): Promise<PolicyKeyRow | null> =>
+  findOrgKey(tx, orgId, 'policy');
+
+/** Thumbprint of that key, which is its id. */
+export const findPolicyKeyId = async (tx: Tx, orgId: string): Promise<string | null> =>
+  (await findOrgPublicKey(tx, orgId, 'policy'))?.kid ?? null;

@@ -1,0 +1,76 @@
+/**
+ * The sequencer: puts accepted segments into their organisation's log, then signs how long it is now.
+ *
+ * - Leaves, nodes, frontier and root are one transaction under the log's lock; a root is stored once per size. Two replicas
+ *   that run at once follow each other, and one that dies leaves nothing half done: whoever comes next goes on.
+ * - Signing comes after the commit, because the key may be across a network. A root whose signer died is signed by the next run.
+ */
+import { appendLeaves, formatCheckpoint, formatNote, hashSegment, type Id, rootOf } from '@kontext/audit';
+import {
+  findNewestCheckpoint,
+  listUnsignedLogs,
+  listWaitingLogs,
+  lockLog,
+  readLog,
+  readWaitingSegments,
+  setCheckpointNote,
+  storeLeaves,
+} from '../../store/queries/audit-log.ts';
+import type { Store } from '../../store/store.ts';
+import type { LogKeys } from './log-key.ts';
+
+/** What the sequencer needs. */
+export interface SequencerDeps {
+  readonly store: Store;
+  readonly keys: LogKeys;
+  readonly nowMs: () => number;
+}
+
+/** What one run did. */
+export interface SequencerRun {
+  readonly leaves: number;
+  readonly signed: number;
+}
+
+const scope = { role: 'system', orgId: null } as const;
+/** Logs looked at in one run, and segments of one log in one transaction. */
+const maxLogs = 500;
+const maxSegments = 2000;
+
+/** Runs once. Call it every second or so on every replica; a run that comes too early does nothing. */
+export async function sequenceLogs(deps: SequencerDeps): Promise<SequencerRun> {
+  const { store } = deps;
+  let leaves = 0;
+  for (const orgId of await store.transaction(scope, (tx) => listWaitingLogs(tx, maxLogs))) {
+    leaves += await sequenceLog(deps, orgId);
+  }
+  const unsigned = await store.transaction(scope, (tx) => listUnsignedLogs(tx, maxLogs));
+  for (const orgId of unsigned) await signNewest(deps, orgId);
+  return { leaves, signed: unsigned.length };
+}
+
+async function sequenceLog({ store, nowMs }: SequencerDeps, orgId: string): Promise<number> {
+  return store.transaction(scope, async (tx) => {
+    await lockLog(tx, orgId);
+    const before = await readLog(tx, orgId);
+    const segments = await readWaitingSegments(tx, orgId, maxSegments);
+    if (segments.length === 0) return 0;
+    const hashes = segments.map(({ streamId, ...rest }) =>
+      hashSegment({ ...rest, stream: streamId as Id<'str'> }),
+    );
+    const { tree, nodes } = appendLeaves(before, hashes);
+    const now = new Date(nowMs());
+    await storeLeaves(tx, orgId, { segments, from: before.size, nodes, tree, root: rootOf(tree), now });
+    return segments.length;
+  });
+}
+
+async function signNewest({ store, keys }: SequencerDeps, orgId: string): Promise<void> {
+  const signer = await keys.signerOf(orgId);
+  const newest = await store.transaction(scope, (tx) => findNewestCheckpoint(tx, orgId, 'any'));
+  if (newest === null || newest.note !== null) return;
+  const { size, root } = newest;
+  const text = formatCheckpoint({ origin: signer.verifier.name, size, root });
+  const note = formatNote(text, signer.verifier, signer.sign(text));
+  await store.transaction(scope, (tx) => setCheckpointNote(tx, orgId, size, note));
+}
