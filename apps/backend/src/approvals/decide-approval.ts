@@ -136,7 +136,7 @@ function whyOver(row: ApprovalRow, nowMs: number): string {
 }
 
 function checkReason(reason: string): string {
-  const text = reason.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').trim();
+  const text = reason.replace(/[\p{C}\p{Z}]+/gu, ' ').trim();
   if (text.length <= maxReasonLength) return text;
   throw new KontextError('KX_REQUEST_INVALID', 'the reason is too long', {
     why: `it may have ${maxReasonLength} characters`,

@@ -1,4 +1,4 @@
-import { type ApprovalRow, type ApprovalViewer, decidingRoles } from '../store/queries/approvals.ts';
+import type { ApprovalRow, ApprovalViewer } from '../store/queries/approvals.ts';
 
 /** What of a question says who may decide it. */
 export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;
@@ -8,7 +8,7 @@ export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;
  *
  * - A rule that names an approver: members of that group, and whoever has that role.
  * - A rule that names none: the session's own user.
- * - Four eyes: never the session's own user; where no approver is named, one of {@link decidingRoles}.
+ * - Four eyes: never the session's own user. A rule that wants them names an approver, else nobody can.
  *
  * `decidable` of `store/queries/approvals.ts` says the same to the database.
  */
@@ -16,5 +16,5 @@ export function mayDecide({ userId, approver, fourEyes }: Asked, viewer: Approva
   const isOwn = viewer.userId === userId;
   if (fourEyes && isOwn) return false;
   if (approver !== null) return viewer.role === approver || viewer.groups.includes(approver);
-  return fourEyes ? decidingRoles.includes(viewer.role) : isOwn;
+  return isOwn;
 }

@@ -208,18 +208,12 @@ export async function listApprovals(
     .limit(page.limit);
 }
 
-/** Roles that decide where a rule wants another person and names nobody. */
-export const decidingRoles: readonly string[] = ['owner', 'admin', 'security', 'approver'];
-
 /** The rule of `approvals/may-decide.ts`, said to the database; a test holds them together. */
 function decidable({ userId, role, groups }: ApprovalViewer): SQL | undefined {
   const own = eq(approvals.userId, userId);
   const names = [role, ...groups];
   return or(
     and(isNull(approvals.approver), eq(approvals.fourEyes, false), own),
-    decidingRoles.includes(role)
-      ? and(isNull(approvals.approver), eq(approvals.fourEyes, true), ne(approvals.userId, userId))
-      : undefined,
     and(inArray(approvals.approver, names), or(eq(approvals.fourEyes, false), ne(approvals.userId, userId))),
   );
 }
