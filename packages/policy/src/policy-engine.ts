@@ -64,10 +64,14 @@ export interface PolicyEngine {
   /**
    * Decides whether a credential may be handed out or renewed, by the rules of action `credential_use`.
    *
-   * As total as {@link decide}. Nobody can be asked here, so that a rule with `@effect("ask")` denies.
+   * As total as {@link decide}.
    */
   decideCredential(loaded: LoadedPolicy, use: CredentialUse, mode: Mode): Decision;
-  /** Decides whether a session may be opened, by the rules of action `session_start`; else as {@link decideCredential}. */
+  /**
+   * Decides whether a session may be opened, by the rules of action `session_start`.
+   *
+   * As total as {@link decide}. Nobody can be asked here, so that a rule with `@effect("ask")` denies.
+   */
   decideSessionStart(loaded: LoadedPolicy, start: SessionStart, mode: Mode): Decision;
   /**
    * Splits files into policies. Never throws: what is wrong with the text is a finding, and the rest is still split.
@@ -113,7 +117,7 @@ export async function createPolicyEngine(
     load: (set, { validate = true } = {}) => load(cedar, set, validate),
     decide,
     decideCredential: (loaded, use, mode) =>
-      stamped(loaded, mode, () => decideUnasked(cedar, loaded, credentialRequest(use, loaded.hash))),
+      stamped(loaded, mode, () => decideOne(cedar, loaded, credentialRequest(use, loaded.hash))),
     decideSessionStart: (loaded, start, mode) =>
       stamped(loaded, mode, () => decideUnasked(cedar, loaded, sessionStartRequest(start, loaded.hash))),
     warmUp: (loaded) => {
@@ -184,9 +188,13 @@ function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall): Verdic
   return worst;
 }
 
+function decideOne(cedar: Cedar, loaded: LoadedPolicy, { request, subject }: SessionRequest): Verdict {
+  return read(cedar, cedar.statefulIsAuthorized(request), loaded, () => subject);
+}
+
 /** Decides where nobody can be asked. */
-function decideUnasked(cedar: Cedar, loaded: LoadedPolicy, { request, subject }: SessionRequest): Verdict {
-  const verdict = read(cedar, cedar.statefulIsAuthorized(request), loaded, () => subject);
+function decideUnasked(cedar: Cedar, loaded: LoadedPolicy, asked: SessionRequest): Verdict {
+  const verdict = decideOne(cedar, loaded, asked);
   return verdict.effect === 'ask' ? { ...verdict, effect: 'deny', approver: null, fourEyes: false } : verdict;
 }
 
