@@ -19,6 +19,8 @@ interface CommandModule {
 interface CommandEntry {
   readonly summary: string;
   readonly load: () => Promise<CommandModule>;
+  /** Left out of the list of commands: nobody types it. */
+  readonly hidden?: boolean;
 }
 
 const entry = (summary: string, load: CommandEntry['load']): CommandEntry => ({ summary, load });
@@ -56,6 +58,13 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   sessions: entry('list, show and end sessions', () => import('./commands/sessions.ts')),
   leases: entry('list and revoke credentials that were handed out', () => import('./commands/leases.ts')),
   audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),
+  setup: entry('decide and record for agents started without kontext', () => import('./commands/setup.ts')),
+  uninstall: entry('take out what `kontext setup` put in', () => import('./commands/uninstall.ts')),
+  doctor: entry('check that everything works', () => import('./commands/doctor.ts')),
+  daemon: {
+    ...entry('answer the hooks of `kontext setup`', () => import('./commands/daemon.ts')),
+    hidden: true,
+  },
   serve: entry('run the backend on this machine', () => import('./commands/serve.ts')),
   version: entry('show versions', () => import('./commands/version.ts')),
 };
@@ -78,8 +87,8 @@ async function main(argv: readonly string[], outcome: Outcome): Promise<number> 
     return outcome.code;
   }
   const program = await createProgram();
-  for (const [known, { summary, load }] of Object.entries(commands)) {
-    const command = program.command(known).description(summary);
+  for (const [known, { summary, load, hidden = false }] of Object.entries(commands)) {
+    const command = program.command(known, { hidden }).description(summary);
     if (known === name) (await load()).define(command, run);
   }
   await parse(program, argv);

@@ -17,15 +17,23 @@ export function markDirectory(path: string): void {
 export const unmarkDirectory = (path: string): void => rmSync(join(path, markFile), { force: true });
 
 /** Whether the process that marked the directory still lives; false without a mark. */
-export function hasLiveOwner(path: string): boolean {
+export const hasLiveOwner = (path: string): boolean => liveOwner(path) !== null;
+
+/**
+ * The process that marked the directory, where it still lives.
+ *
+ * @returns Its id, and whether its start time told it from a later process with the same id; null without a live one.
+ */
+export function liveOwner(path: string): { readonly pid: number; readonly isCertain: boolean } | null {
   try {
     const { pid, startedAt } = JSON.parse(readFileSync(join(path, markFile), 'utf8')) as Record<
       string,
       unknown
     >;
-    return typeof pid === 'number' && isAlive(pid) && startTime(pid) === startedAt;
+    const isOwner = typeof pid === 'number' && isAlive(pid) && startTime(pid) === startedAt;
+    return isOwner ? { pid, isCertain: startedAt !== '' } : null;
   } catch {
-    return false;
+    return null;
   }
 }
 

@@ -25,7 +25,7 @@ export interface SweepReport {
 export async function sweepRuntime(runtimeDir: string, nowMs = Date.now()): Promise<SweepReport> {
   let removed = 0;
   let missed = 0;
-  for (const path of listSessions(runtimeDir)) {
+  for (const path of listSocketDirectories(runtimeDir)) {
     const socketPath = join(path, 's');
     if (hasLiveOwner(path) || isBusy(`${socketPath}.missed`, nowMs) || (await answers(socketPath))) continue;
     missed += countLines(`${socketPath}.missed`);
@@ -35,8 +35,8 @@ export async function sweepRuntime(runtimeDir: string, nowMs = Date.now()): Prom
   return { removed, missed };
 }
 
-/** Directories as `mkdtemp` names them, of this user, and no links. */
-function listSessions(runtimeDir: string): string[] {
+/** The directories of hook servers, live or not: as `mkdtemp` names them, of this user, and no links. */
+export function listSocketDirectories(runtimeDir: string): string[] {
   const uid = process.getuid?.();
   try {
     return readdirSync(runtimeDir)

@@ -53,6 +53,8 @@ export async function changeFile(
 ): Promise<FileChange> {
   try {
     const target = followLinks(path);
+    const hasFolder = statSync(dirname(target), { throwIfNoEntry: false }) !== undefined;
+    if (!hasFolder && change('') === '') return { path: target, changed: false, backup: null };
     mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
     return await withLock(`${target}.kontext-lock`, () => changeLocked(target, change, nowMs));
   } catch (cause) {

@@ -1,0 +1,162 @@
+/**
+ * The conversations of agents that run without `kontext start`, each a session of its own.
+ *
+ * - A conversation is known by the agent's own id, which every event carries. The first event of an unknown one opens its
+ *   session, whichever event it is: after a crash or an upgrade of the daemon it goes on in a new one.
+ * - A conversation that a `kontext start` hears is left to it: no answer of ours, no record.
+ * - Events that cannot be blocked are answered at once and handled in their order, so that the agent does not wait for a
+ *   session that is being opened. A call waits, because it is decided.
+ * - Without a session: hooks that were set up to observe are silent and the event is counted; those that enforce deny, and
+ *   name the next step. Opening is tried again after a while.
+ */
+import { KontextError } from '@kontext/errors';
+import type { AgentAdapter } from '../agents/agent.ts';
+import type { HookReply, HookRequest } from '../hooks/frames.ts';
+import type { AttachedSession } from './attached-session.ts';
+
+/** What the sessions are made of. */
+export interface AgentSessionsOptions {
+  readonly adapter: AgentAdapter;
+  /** The event with which a conversation ends. */
+  readonly endEvent: string;
+  /** What the hooks were set up with. */
+  readonly mode: 'observe' | 'enforce';
+  readonly open: () => Promise<AttachedSession>;
+  /** Whether a `kontext start` hears the conversation. */
+  readonly isHeardElsewhere: (agentSession: string) => Promise<boolean>;
+  /** Time after which a session that could not be opened is tried again; default 5,000. */
+  readonly retryMs?: number;
+  /** Time without an event after which a session is ended; default 4 hours. */
+  readonly idleMs?: number;
+  /** Default 64. */
+  readonly maxSessions?: number;
+  /** Milliseconds on a clock that only goes forward. */
+  readonly nowMs?: () => number;
+}
+
+/** See the file's comment. */
+export interface AgentSessions {
+  /** @param agentSession Null where the event does not tell it. */
+  handle(agentSession: string | null, request: HookRequest): Promise<HookReply>;
+  /** Ends sessions that have rested too long. */
+  expire(): void;
+  /** Ends all. */
+  close(): Promise<void>;
+  readonly state: { readonly sessions: number; readonly unrecorded: number; readonly trouble: string | null };
+}
+
+type Opened =
+  | { readonly kind: 'ours'; readonly session: AttachedSession }
+  | { readonly kind: 'elsewhere' }
+  | { readonly kind: 'refused'; readonly error: KontextError };
+
+interface Conversation {
+  opened: Promise<Opened>;
+  openedAtMs: number;
+  lastAtMs: number;
+  isRefused: boolean;
+}
+
+/** Makes an empty set of sessions. */
+export function createAgentSessions(options: AgentSessionsOptions): AgentSessions {
+  const { adapter, mode, retryMs = 5_000, idleMs = 4 * 3_600_000, maxSessions = 64 } = options;
+  const nowMs = options.nowMs ?? (() => performance.now());
+  const conversations = new Map<string, Conversation>();
+  const ending = new Set<Promise<void>>();
+  let unrecorded = 0;
+  let trouble: KontextError | null = null;
+
+  const open = async (id: string): Promise<Opened> => {
+    try {
+      if (await options.isHeardElsewhere(id)) return { kind: 'elsewhere' };
+      if (conversations.size > maxSessions) throw tooMany(maxSessions);
+      const session = await options.open();
+      trouble = null;
+      return { kind: 'ours', session };
+    } catch (cause) {
+      const error = cause instanceof KontextError ? cause : unexpected(cause);
+      trouble = error;
+      const conversation = conversations.get(id);
+      if (conversation !== undefined) conversation.isRefused = true;
+      return { kind: 'refused', error };
+    }
+  };
+  const find = (id: string): Conversation => {
+    const known = conversations.get(id);
+    const now = nowMs();
+    if (known !== undefined && !(known.isRefused && now - known.openedAtMs > retryMs)) {
+      known.lastAtMs = now;
+      return known;
+    }
+    const conversation = { openedAtMs: now, lastAtMs: now, isRefused: false } as Conversation;
+    conversations.set(id, conversation);
+    conversation.opened = open(id);
+    return conversation;
+  };
+  const end = (id: string): void => {
+    const conversation = conversations.get(id);
+    conversations.delete(id);
+    const ended = conversation?.opened.then(async (opened) => {
+      if (opened.kind === 'ours') await opened.session.end();
+    });
+    if (ended === undefined) return;
+    ending.add(ended);
+    void ended.finally(() => ending.delete(ended));
+  };
+  const refuse = (request: HookRequest, error: KontextError): HookReply => {
+    unrecorded += 1;
+    const blocks = mode === 'enforce' && waits(adapter, request.event);
+    return adapter.encodeAnswer(
+      request.event,
+      blocks ? { kind: 'deny', reason: denyText(error) } : { kind: 'silent' },
+    );
+  };
+  const answer = async (request: HookRequest, opened: Opened): Promise<HookReply> => {
+    if (opened.kind === 'elsewhere') return adapter.encodeAnswer(request.event, { kind: 'silent' });
+    if (opened.kind === 'refused') return refuse(request, opened.error);
+    const { handlers } = opened.session;
+    return handlers.handleHook(request).catch((error: unknown) => handlers.onFailure(request, error));
+  };
+
+  return {
+    async handle(agentSession, request) {
+      if (agentSession === null) return refuse(request, unnamed());
+      const handled = find(agentSession).opened.then((opened) => answer(request, opened));
+      if (waits(adapter, request.event)) return handled;
+      void handled.finally(() => {
+        if (request.event === options.endEvent) end(agentSession);
+      });
+      return adapter.encodeAnswer(request.event, { kind: 'silent' });
+    },
+    expire() {
+      for (const [id, { lastAtMs }] of conversations) if (nowMs() - lastAtMs > idleMs) end(id);
+    },
+    async close() {
+      for (const id of [...conversations.keys()]) end(id);
+      await Promise.allSettled(ending);
+    },
+    get state() {
+      return { sessions: conversations.size, unrecorded, trouble: trouble && describe(trouble) };
+    },
+  };
+}
+
+/** Whether the agent waits for what is answered: a call that may be blocked, a question that may be declined. */
+const waits = (adapter: AgentAdapter, event: string): boolean =>
+  ['proposed', 'permission', 'elicitation'].includes(adapter.stepOf(event));
+
+const describe = ({ message, code }: KontextError): string => `${message} (${code})`;
+
+const denyText = (error: KontextError): string =>
+  `kontext: denied: no session can be opened: ${describe(error)}; ${error.hint}`;
+
+const unnamed = (): KontextError =>
+  new KontextError('KX_HOOK_INPUT', 'the event does not tell to which conversation it belongs');
+
+const tooMany = (count: number): KontextError =>
+  new KontextError('KX_DAEMON_FAILED', `more than ${count} conversations at once are not taken`, {
+    hint: 'end agents that are no longer needed',
+  });
+
+const unexpected = (cause: unknown): KontextError =>
+  new KontextError('KX_INTERNAL', 'the session could not be opened', { cause });
