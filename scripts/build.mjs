@@ -106,6 +106,7 @@ async function buildCli() {
     minify: true,
   });
   copyCedar('apps/cli/dist');
+  copyShellGrammar('apps/cli/dist');
 }
 
 /** The native hook client. Without a compiler there is none, and agents run its twin. */
@@ -155,7 +156,7 @@ async function buildE2e() {
     outdir: 'apps/e2e/dist',
     packages: 'external',
     alias: Object.fromEntries(
-      ['errors', 'testkit', 'protocol', 'redaction'].map((name) => [
+      ['errors', 'testkit', 'policy', 'protocol', 'redaction'].map((name) => [
         `@kontext/${name}`,
         join(root, `packages/${name}/src/index.ts`),
       ]),
@@ -168,6 +169,14 @@ function copyCedar(dir) {
   const require = createRequire(join(root, 'packages/policy/package.json'));
   const nodejs = dirname(require.resolve('@cedar-policy/cedar-wasm/nodejs'));
   cpSync(join(nodejs, 'cedar_wasm_bg.wasm'), join(root, dir, 'cedar_wasm_bg.wasm'));
+}
+
+// The parser and bash's grammar; the rest of their packages is native code and sources.
+function copyShellGrammar(dir) {
+  const require = createRequire(join(root, 'packages/policy/package.json'));
+  for (const name of ['web-tree-sitter/web-tree-sitter.wasm', 'tree-sitter-bash/tree-sitter-bash.wasm']) {
+    cpSync(require.resolve(name), join(root, dir, name.slice(name.indexOf('/') + 1)));
+  }
 }
 
 const started = Date.now();

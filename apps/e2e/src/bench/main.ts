@@ -4,6 +4,7 @@
  * `--only hook,start` picks suites, `--json` prints one JSON line per row, `--rounds n` sets the samples per side.
  */
 import { parseArgs } from 'node:util';
+import { benchDecide } from './decide.ts';
 import { benchExchange } from './exchange.ts';
 import { benchHook } from './hook.ts';
 import type { BenchRow } from './row.ts';
@@ -11,13 +12,16 @@ import { benchStart } from './start.ts';
 
 const suites: Readonly<Record<string, (rounds: number) => Promise<readonly BenchRow[]>>> = {
   hook: benchHook,
+  decide: benchDecide,
   start: benchStart,
   exchange: benchExchange,
 };
 
+const digits = (value: number): string => value.toFixed(value < 1 ? 3 : 1);
+
 function print(row: BenchRow, json: boolean): void {
   const cpu = row.cpuMs === null ? '' : `, cpu ${row.cpuMs.toFixed(1)} ms`;
-  const text = `${row.name.padEnd(22)} ${row.ratio.toFixed(2)} × ${row.floorName}  (${row.value.toFixed(1)} ${row.unit}, floor ${row.floor.toFixed(1)} ${row.unit}, p95 ${row.p95Ms.toFixed(1)} ms${cpu}, n ${row.n})`;
+  const text = `${row.name.padEnd(22)} ${row.ratio.toFixed(2)} × ${row.floorName}  (${digits(row.value)} ${row.unit}, floor ${digits(row.floor)} ${row.unit}, p95 ${digits(row.p95Ms)} ms${cpu}, n ${row.n})`;
   process.stdout.write(`${json ? JSON.stringify(row) : text}\n`);
 }
 
