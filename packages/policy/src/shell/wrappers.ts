@@ -1,0 +1,157 @@
+/** How the command that a wrapper runs is found among its arguments. */
+export interface WrapperSpec {
+  /** Short options that take a value: `-u root`. */
+  readonly shortValues: string;
+  /** Long ones that take the next argument. */
+  readonly longValues: ReadonlySet<string>;
+  /** Operands in front of the command: the duration of `timeout`, the root of `chroot`. */
+  readonly operands: number;
+  /** `NAME=value` in front of the command. */
+  readonly assignments: boolean;
+  /** Options with which nothing runs, such as `command -v`. */
+  readonly inert: string;
+}
+
+const spec = (shortValues = '', longValues = '', more: Partial<WrapperSpec> = {}): WrapperSpec => ({
+  shortValues,
+  longValues: new Set(longValues === '' ? [] : longValues.split(' ').map((name) => `--${name}`)),
+  operands: 0,
+  assignments: false,
+  inert: '',
+  ...more,
+});
+
+/** Programs that run another one, whose words follow theirs. */
+export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
+  ['env', spec('uCSP', 'unset chdir split-string', { assignments: true })],
+  [
+    'sudo',
+    spec(
+      'ughpCrtTURDac',
+      'user group host prompt close-from role type command-timeout other-user chroot chdir auth-type login-class',
+      { assignments: true },
+    ),
+  ],
+  ['doas', spec('uCa')],
+  ['pkexec', spec('', 'user')],
+  ['timeout', spec('ks', 'kill-after signal', { operands: 1 })],
+  ['gtimeout', spec('ks', 'kill-after signal', { operands: 1 })],
+  ['nohup', spec()],
+  ['setsid', spec()],
+  ['nice', spec('n', 'adjustment')],
+  ['ionice', spec('cnpPu', 'class classdata pid pgid uid')],
+  ['chrt', spec('TPD', '', { operands: 1 })],
+  ['taskset', spec('', '', { operands: 1 })],
+  ['stdbuf', spec('ioe', 'input output error')],
+  ['unbuffer', spec()],
+  ['caffeinate', spec('tw')],
+  ['time', spec('fo', 'format output')],
+  ['gtime', spec('fo', 'format output')],
+  ['command', spec('', '', { inert: 'vV' })],
+  ['builtin', spec()],
+  ['exec', spec('a')],
+  ['coproc', spec()],
+  ['noglob', spec()],
+  ['nocorrect', spec()],
+  ['busybox', spec()],
+  ['toybox', spec()],
+  [
+    'xargs',
+    spec(
+      'InPLdEsaJRS',
+      'replace-str max-args max-procs max-lines delimiter max-chars arg-file process-slot-var',
+    ),
+  ],
+  [
+    'strace',
+    spec(
+      'eoEpsSuaIObPX',
+      'trace output env attach string-limit summary-sort-by user columns expr interruptible',
+    ),
+  ],
+  ['ltrace', spec('eoEpsSuaIObPXnwxlFADR', 'output')],
+  ['flock', spec('wEc', 'timeout wait conflict-exit-code command', { operands: 1 })],
+  ['chroot', spec('', '', { operands: 1 })],
+  ['gosu', spec('', '', { operands: 1 })],
+  ['su-exec', spec('', '', { operands: 1 })],
+  ['runuser', spec('ugGcs', 'user group supp-group command shell')],
+  ['setpriv', spec('', 'reuid regid groups')],
+  ['unshare', spec('SGRw', 'setuid setgid root wd')],
+  ['nsenter', spec('tSGrw', 'target setuid setgid')],
+  [
+    'systemd-run',
+    spec('pEuGHMt', 'property setenv unit slice description uid gid nice working-directory machine host'),
+  ],
+  ['fakeroot', spec('lsib')],
+  ['proxychains', spec('f')],
+  ['proxychains4', spec('f')],
+  ['torsocks', spec('upP')],
+  ['xvfb-run', spec('nefps', 'server-num error-file server-args')],
+  ['dbus-run-session', spec()],
+  ['firejail', spec()],
+  ['valgrind', spec()],
+]);
+
+/** Where the command begins among a wrapper's arguments. */
+export interface WrappedPlace {
+  /** Index of its program; the number of arguments when there is none. */
+  readonly start: number;
+  /** Options with their values, by letter or long name: `u` → `root`, `--chdir` → `/`. */
+  readonly options: ReadonlyMap<string, string>;
+  /** Names assigned in front of it. */
+  readonly assigns: readonly string[];
+}
+
+/** Finds the command a wrapper runs. */
+export function findWrapped(
+  args: readonly string[],
+  { shortValues, longValues, ...rest }: WrapperSpec,
+): WrappedPlace {
+  const options = new Map<string, string>();
+  let at = 0;
+  for (; at < args.length; at += 1) {
+    const arg = args[at] ?? '';
+    if (arg === '--') {
+      at += 1;
+      break;
+    }
+    if (!arg.startsWith('-') || arg === '') break;
+    if (arg.startsWith('--')) {
+      const equals = arg.indexOf('=');
+      const name = equals < 0 ? arg : arg.slice(0, equals);
+      const takesNext = equals < 0 && longValues.has(name);
+      options.set(name, takesNext ? (args[at + 1] ?? '') : equals < 0 ? '' : arg.slice(equals + 1));
+      if (takesNext) at += 1;
+      continue;
+    }
+    if (readCluster(arg, args[at + 1], shortValues, options)) at += 1;
+  }
+  const assigns: string[] = [];
+  for (; rest.assignments && at < args.length; at += 1) {
+    const match = /^([A-Za-z_]\w*)=/.exec(args[at] ?? '');
+    if (match?.[1] === undefined) break;
+    assigns.push(match[1]);
+  }
+  const inert = [...rest.inert].some((letter) => options.has(letter));
+  return { start: inert ? args.length : Math.min(args.length, at + rest.operands), options, assigns };
+}
+
+/** Reads `-abc value`; tells whether the next argument was used up. */
+function readCluster(
+  arg: string,
+  next: string | undefined,
+  shortValues: string,
+  options: Map<string, string>,
+): boolean {
+  for (let at = 1; at < arg.length; at += 1) {
+    const letter = arg.charAt(at);
+    if (!shortValues.includes(letter)) {
+      options.set(letter, '');
+      continue;
+    }
+    const attached = arg.slice(at + 1);
+    options.set(letter, attached === '' ? (next ?? '') : attached);
+    return attached === '';
+  }
+  return false;
+}
