@@ -10,6 +10,7 @@ export {
 } from './agents/model-server.ts';
 export { type RunClaudeOptions, runClaude } from './agents/run-claude.ts';
 export { approveDevice, type DeviceApproval, type WalkOptions, walkPages } from './browser/approve-device.ts';
+export { approveInBrowser, type CallApproval } from './browser/approve-in-browser.ts';
 export { type Browser, createBrowser, type Page } from './browser/browser.ts';
 export { type Confirmation, confirmInBrowser } from './browser/confirm-in-browser.ts';
 export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';

@@ -47,6 +47,47 @@ export interface ApprovalRoom {
   wanted(sessionId: string, change?: Partial<ApprovalWanted> & { readonly command?: string }): ApprovalWanted;
 }
 
+/** Publishes a version of the policy for a group (empty: everybody), or with null only drafts it. */
+export async function publishForTest(
+  store: Store,
+  orgId: string,
+  publication: {
+    readonly version: number;
+    /** Counts up within the organisation; its first publication is 1. */
+    readonly seq: number;
+    readonly texts: readonly PolicyText[];
+    readonly group: string | null;
+    readonly author: string;
+  },
+  createdAt: Date,
+): Promise<void> {
+  const { version, seq, texts, group, author } = publication;
+  await store.transaction({ role: 'app', orgId }, async (tx) => {
+    const [policy] = await tx.select().from(policies);
+    const facts = { orgId, version, author, reason: 'test', createdAt };
+    const [known] = await tx.select().from(policyVersions).where(eq(policyVersions.version, version));
+    if (known === undefined) {
+      const text = { policies: JSON.stringify(texts), hash: hashPolicies(texts) };
+      await tx.insert(policyVersions).values({ ...facts, ...text, policyId: policy?.id ?? '' });
+    }
+    if (group === null) return;
+    await tx.insert(policyPublications).values({ ...facts, seq, groupName: group, mode: 'enforce' });
+  });
+}
+
+/** What a hook server asks in a session: `npm publish`, unless told otherwise. */
+export const wantedForTest = (
+  sessionId: string,
+  { command = 'npm publish', ...change }: Partial<ApprovalWanted> & { readonly command?: string } = {},
+): ApprovalWanted => ({
+  ...{ sessionId, rule: 'acme.self', policyVersion: testVersion, toolUseId: 'toolu_1' },
+  callHash: hash(`call ${command}`),
+  shapeHash: hash('shape Bash: npm publish'),
+  call: JSON.stringify({ schema: 2, tool: 'Bash', input: { command }, command, cwd: '/home/dev/shop' }),
+  ...{ callClipped: false, part: `command ${command}` },
+  ...change,
+});
+
 /** Policy version with {@link testRules}. */
 export const testVersion = 2;
 
@@ -81,31 +122,12 @@ export async function openApprovalRoom(store: Store): Promise<ApprovalRoom> {
       );
     },
     openSession: async (caller) => (await openTestSession(store, caller, new Date(nowMs()))).sessionId,
-    publish: async (version, texts, group = '') => {
-      await app(async (tx) => {
-        const [policy] = await tx.select().from(policies);
-        const facts = { orgId: org.orgId, version, author: org.owner.userId, reason: 'test' };
-        const createdAt = new Date(nowMs());
-        const [known] = await tx.select().from(policyVersions).where(eq(policyVersions.version, version));
-        if (known === undefined) {
-          const hash = hashPolicies(texts);
-          const stored = { policies: JSON.stringify(texts), policyId: policy?.id ?? '', hash, createdAt };
-          await tx.insert(policyVersions).values({ ...facts, ...stored });
-        }
-        if (group === null) return;
-        seq += 1;
-        const publication = { seq, groupName: group, mode: 'enforce' as const, createdAt };
-        await tx.insert(policyPublications).values({ ...facts, ...publication });
-      });
+    publish: (version, texts, group = '') => {
+      seq += 1;
+      const publication = { version, seq, group, texts, author: org.owner.userId };
+      return publishForTest(store, org.orgId, publication, new Date(nowMs()));
     },
-    wanted: (sessionId, { command = 'npm publish', ...change } = {}) => ({
-      ...{ sessionId, rule: 'acme.self', policyVersion: testVersion, toolUseId: 'toolu_1' },
-      callHash: hash(`call ${command}`),
-      shapeHash: hash('shape Bash: npm publish'),
-      call: JSON.stringify({ schema: 2, tool: 'Bash', input: { command }, command, cwd: '/home/dev/shop' }),
-      ...{ callClipped: false, part: `command ${command}` },
-      ...change,
-    }),
+    wanted: wantedForTest,
   };
   await room.publish(testVersion, testRules);
   return room;
