@@ -8,6 +8,8 @@ export type EventStep =
   | 'proposed'
   /** The agent is about to ask its user whether a tool call may run; can be blocked. */
   | 'permission'
+  /** A server of the agent is about to ask its user something; can be declined, and a failure lets it happen. */
+  | 'elicitation'
   | 'completed'
   | 'failed'
   /** Anything else; can never be blocked. */
@@ -23,21 +25,32 @@ export interface AgentEvent {
   readonly toolUse: string | null;
   /** Arguments of the tool, any JSON value. */
   readonly input: unknown;
-  /** The command line where the tool is a shell, else null. */
-  readonly command: string | null;
-  /** What the call is about, for policy. Empty for an event that is no call. */
-  readonly actions: readonly CallAction[];
+  /** Name of the MCP server the tool belongs to, where the agent says it. */
+  readonly mcpServer: string | null;
   /** Kind of the sub-agent that calls; null for the main one. */
   readonly subagent: string | null;
+  /** The agent's id of that sub-agent. */
+  readonly subagentId: string | null;
   readonly cwd: string | null;
+  /** The agent's own id of the conversation; a new one begins without the agent being started again. */
+  readonly agentSession: string | null;
   readonly permissionMode: string | null;
   /** Facts worth recording that are not conversation: lengths, durations, sub-agent, reason of an end. Not cut yet. */
   readonly details: Readonly<Record<string, unknown>>;
 }
 
-/** What the hook server tells the agent. There is no "allow": no objection is `silent`. */
+/** What a call is about, told from its tool and input. */
+export interface ToolReading {
+  /** The command line where the tool runs one, else null. */
+  readonly command: string | null;
+  readonly actions: readonly CallAction[];
+}
+
+/** What the hook server tells the agent. No objection is `silent`; an explicit `allow` skips the agent's own prompt. */
 export type Answer =
   | { readonly kind: 'silent' }
+  /** A person approved this very call. */
+  | { readonly kind: 'allow'; readonly approvalId: string }
   | { readonly kind: 'deny'; readonly reason: string }
   | { readonly kind: 'ask'; readonly reason: string };
 
@@ -73,6 +86,15 @@ export interface SettingsCheck {
   readonly env: Readonly<Record<string, string>>;
   /** Variables whose names begin with one of these are left out. */
   readonly withoutVariables: readonly string[];
+}
+
+/** Where an agent's settings may lie. */
+export interface SettingsPlaces {
+  /** Null when unknown. */
+  readonly home: string | null;
+  /** Directory the agent is started in. */
+  readonly project: string;
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /** Everything we know about one coding agent. Pure, but for the reading of files the user names. */
@@ -115,6 +137,31 @@ export interface AgentAdapter {
    * @throws KontextError `KX_HOOK_INPUT` when it is not what the agent sends for that event.
    */
   decodeEvent(event: string, value: unknown): AgentEvent;
+  /**
+   * Says what a call is about. Total: any JSON value may be the input, and a tool it does not know is about nothing.
+   *
+   * @param call Redacted; `command` inputs of shells are known to be texts.
+   */
+  readTool(call: Pick<AgentEvent, 'tool' | 'input' | 'mcpServer'>): ToolReading;
+  /**
+   * The part of an input that must stay what it was although the user was asked: agents let their user edit the rest in the
+   * prompt, and write the user's answers into it.
+   */
+  steadyInput(tool: string, input: unknown): unknown;
+  /** Whether the agent, started so, can ask its user itself. */
+  isInteractive(plan: LaunchPlan, terminal: { readonly stdin: boolean; readonly stdout: boolean }): boolean;
+  /** Whether a call in this permission mode can be asked about by the agent itself. */
+  asksIn(permissionMode: string | null): boolean;
+  /** The event that comes first in every run. */
+  readonly startEvent: string;
+  /** The event that tells of changed settings. */
+  readonly settingsEvent: string;
+  /** Beginning of the names of the packages it is installed by, whose version is the agent's. */
+  readonly packageName: string;
+  /** Files whose settings reach the agent beside ours. */
+  settingsFiles(places: SettingsPlaces): readonly string[];
+  /** Those members of a settings file that bear on hooks, on what is loaded, or on whether anybody is asked. */
+  guardedSettings(settings: unknown): unknown;
   /** Turns an answer into the client's reply. */
   encodeAnswer(event: string, answer: Answer): HookReply;
 }

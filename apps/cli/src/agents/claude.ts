@@ -1,5 +1,6 @@
 /**
- * Claude Code. The one file that knows its flags, settings and JSON, as observed with 2.1.330.
+ * Claude Code: its flags and the settings it is started with, as observed with 2.1.330. Its events, tools and settings files
+ * are known by the files beside this one, and by nobody else.
  *
  * What must hold against switching our hooks off:
  * - one `--settings` is passed; the user's own are merged under ours, because the last one silently replaces others,
@@ -12,38 +13,13 @@
  *   the system loads programs keep the user's own values there, or a project could load a library into every hook;
  * - in enforce skills and slash commands may not run their inline shell commands, for which no hook is called;
  * - hooks are in exec form: nothing is quoted, and a repository's shell prefix cannot replace them.
- * Answers: a deny is exit 2 with the reason on stderr and an empty stdout; no objection is silence, because an
- * explicit allow would skip the user's own permission prompt. Only PreToolUse and PermissionRequest may exit 2:
- * on Stop it keeps the agent going, on UserPromptSubmit it locks the user out.
  */
 import { KontextError } from '@kontext/errors';
-import { textReply } from '../hooks/text-reply.ts';
-import type {
-  AgentAdapter,
-  AgentEvent,
-  Answer,
-  EventStep,
-  HookWiring,
-  LaunchPlan,
-  SettingsCheck,
-} from './agent.ts';
+import type { AgentAdapter, HookWiring, LaunchPlan, SettingsCheck } from './agent.ts';
+import { canBlock, decodeEvent, encodeAnswer, hookedEvents, stepOf } from './claude-events.ts';
+import { guardedSettings, settingsFiles } from './claude-guard.ts';
+import { readTool, steadyInput } from './claude-tools.ts';
 import { isObject, mergeSettings } from './merge-settings.ts';
-
-/** Events we hook. Those with whole conversation text, and WorktreeCreate, which replaces built-in work, are not. */
-const steps: Readonly<Record<string, EventStep>> = {
-  SessionStart: 'other',
-  UserPromptSubmit: 'other',
-  PreToolUse: 'proposed',
-  PermissionRequest: 'permission',
-  PostToolUse: 'completed',
-  PostToolUseFailure: 'failed',
-  SubagentStart: 'other',
-  SubagentStop: 'other',
-  Elicitation: 'other',
-  ConfigChange: 'other',
-  Stop: 'other',
-  SessionEnd: 'other',
-};
 
 const hooksOff = 'it switches off the hooks that decide and record tool calls';
 const leavesSession =
@@ -58,7 +34,12 @@ const refusedFlags: Readonly<Record<string, string>> = {
   '--environment': leavesSession,
   '--desktop': leavesSession,
 };
-const forcedEnv = { CLAUDE_CODE_SIMPLE: '0', CLAUDE_CODE_SAFE_MODE: '0', CLAUDE_CODE_SHELL_PREFIX: '' };
+/** Variables by which hooks could be switched off or replaced, as they have to be. */
+export const forcedEnv = {
+  CLAUDE_CODE_SIMPLE: '0',
+  CLAUDE_CODE_SAFE_MODE: '0',
+  CLAUDE_CODE_SHELL_PREFIX: '',
+};
 /** Variables that could load code into the hook's Node, or slow it down; the hook needs none. */
 const clearedForHook = [
   'NODE_OPTIONS',
@@ -70,7 +51,7 @@ const clearedForHook = [
   'OPENSSL_MODULES',
 ];
 /** Variables that load code into any program, also into the one that clears the others. */
-const loaderVariables = [
+export const loaderVariables = [
   'LD_PRELOAD',
   'LD_AUDIT',
   'LD_LIBRARY_PATH',
@@ -89,10 +70,46 @@ export const claude: AgentAdapter = {
   encodeSettings: (plan, wiring) => `${JSON.stringify(buildSettings(plan, wiring), null, 2)}\n`,
   planSettingsCheck,
   launchArgs: (plan, settingsPath) => ['--settings', settingsPath, ...plan.args],
-  stepOf: (event) => (Object.hasOwn(steps, event) ? (steps[event] ?? 'other') : 'other'),
+  stepOf,
   decodeEvent,
+  readTool,
+  steadyInput,
+  isInteractive,
+  asksIn: (permissionMode) => askingModes.includes(permissionMode ?? ''),
+  startEvent: 'SessionStart',
+  settingsEvent: 'ConfigChange',
+  packageName: '@anthropic-ai/claude-code',
+  settingsFiles,
+  guardedSettings,
   encodeAnswer,
 };
+
+/** Permission modes in which a hook's `ask` becomes a prompt; in the others it is refused, or nobody knows. */
+const askingModes: readonly string[] = ['default', 'acceptEdits', 'plan'];
+
+/** A prompt needs a terminal to be read and answered in, and a run that is not to print and end. */
+function isInteractive(
+  { args }: LaunchPlan,
+  terminal: { readonly stdin: boolean; readonly stdout: boolean },
+): boolean {
+  const end = args.indexOf('--');
+  const flags = end < 0 ? args : args.slice(0, end);
+  const asksNobody = flags.some((arg, index) => {
+    const [flag = '', joined] = arg.split('=', 2);
+    if (flag === '--permission-mode') return !askingModes.includes(joined ?? flags[index + 1] ?? '');
+    return silentFlags.includes(flag) || /^-[a-z]*p$/.test(flag);
+  });
+  return terminal.stdin && terminal.stdout && !asksNobody;
+}
+
+/** Flags of runs that print, or that skip what would be asked. */
+const silentFlags: readonly string[] = [
+  '--print',
+  '--output-format',
+  '--input-format',
+  '--dangerously-skip-permissions',
+  '--init-only',
+];
 
 /**
  * Flags are looked for everywhere, also after `--`: an option that wants a value would swallow the `--`, and a
@@ -152,7 +169,7 @@ const settingsInvalid = (why: string, cause?: unknown): KontextError =>
 
 function buildSettings(plan: LaunchPlan, wiring: HookWiring) {
   const hooks = Object.fromEntries(
-    Object.keys(steps).map((event) => [event, [{ hooks: [hookEntry(event, wiring)] }]]),
+    hookedEvents.map((event) => [event, [{ hooks: [hookEntry(event, wiring)] }]]),
   );
   const loading = loaderVariables.map((name) => [name, wiring.environment[name] ?? '']);
   const env = { ...forcedEnv, ...Object.fromEntries(loading) };
@@ -193,7 +210,8 @@ function withoutCommands(value: unknown): unknown {
   return Object.fromEntries(members);
 }
 
-function hookEntry(event: string, wiring: HookWiring) {
+/** The entry of one event in the agent's settings. */
+export function hookEntry(event: string, wiring: HookWiring) {
   const { nodePath, client, socketPath, serverPid, maxWaitMs, mode } = wiring;
   const blocks = mode === 'enforce' && canBlock(event);
   return {
@@ -215,132 +233,3 @@ function hookEntry(event: string, wiring: HookWiring) {
     ...(blocks ? { onFailure: 'block' } : {}),
   };
 }
-
-const canBlock = (event: string): boolean => steps[event] === 'proposed' || steps[event] === 'permission';
-
-function decodeEvent(event: string, value: unknown): AgentEvent {
-  if (!isObject(value)) throw inputInvalid('it is not a JSON object');
-  if (value.hook_event_name !== event) throw inputInvalid('it names another event than the hook');
-  const step = claude.stepOf(event);
-  const common = {
-    event,
-    step,
-    cwd: textOrNull(value.cwd),
-    permissionMode: textOrNull(value.permission_mode),
-  };
-  if (step === 'other') {
-    const none = { tool: null, toolUse: null, input: null, command: null, actions: [], subagent: null };
-    return { ...common, ...none, details: describeOther(event, value) };
-  }
-  const tool = value.tool_name;
-  if (typeof tool !== 'string' || tool === '') throw inputInvalid('it names no tool');
-  if (!Object.hasOwn(value, 'tool_input')) throw inputInvalid('it holds no tool input');
-  const input = value.tool_input;
-  const toolUse = textOrNull(value.tool_use_id);
-  const command = commandOf(tool, input);
-  return {
-    ...common,
-    tool,
-    toolUse,
-    input,
-    command,
-    actions: command === null ? [] : [{ kind: 'shell', command, shell: 'posix' }],
-    subagent: textOrNull(value.agent_type),
-    details: describeCall(step, value),
-  };
-}
-
-/** Tools that run nothing but a shell command. */
-const shellTools = ['Bash', 'PowerShell'];
-
-/**
- * The command of any tool that has one: `Monitor` and tools of MCP servers run shells, too.
- *
- * A shell call whose command is not a string cannot be judged, so it is not let through as "no command".
- */
-function commandOf(tool: string, input: unknown): string | null {
-  const command = isObject(input) ? input.command : undefined;
-  if (typeof command === 'string') return command;
-  if (shellTools.includes(tool)) throw inputInvalid('the command of the shell tool is not text');
-  return null;
-}
-
-function describeCall(step: EventStep, value: Readonly<Record<string, unknown>>) {
-  const from = pick(value, { agentId: 'agent_id', agentType: 'agent_type', mcpServer: 'mcp_server' });
-  if (step === 'completed') {
-    const response = value.tool_response;
-    // What a tool printed is not recorded, only what it looked like.
-    const text = JSON.stringify(response) ?? '';
-    return {
-      ...from,
-      ...pick(value, { durationMs: 'duration_ms' }),
-      outcome: 'completed',
-      responseType: Array.isArray(response) ? 'array' : response === null ? 'null' : typeof response,
-      responseBytes: Buffer.byteLength(text),
-    };
-  }
-  if (step === 'failed') {
-    const error = textOrNull(value.error);
-    return {
-      ...from,
-      ...pick(value, { durationMs: 'duration_ms', isInterrupt: 'is_interrupt' }),
-      outcome: 'failed',
-      error,
-      errorLength: error?.length ?? 0,
-    };
-  }
-  return from;
-}
-
-/** Conversation text (prompts, last messages, transcripts) is left out on purpose. */
-function describeOther(event: string, value: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const agentSession = pick(value, { agentSession: 'session_id' });
-  switch (event) {
-    case 'SessionStart':
-      return { ...agentSession, ...pick(value, { source: 'source', model: 'model' }) };
-    case 'UserPromptSubmit': {
-      const prompt = textOrNull(value.prompt);
-      return { ...agentSession, promptBytes: prompt === null ? null : Buffer.byteLength(prompt) };
-    }
-    case 'SubagentStart':
-    case 'SubagentStop':
-      return { ...agentSession, ...pick(value, { agentId: 'agent_id', agentType: 'agent_type' }) };
-    case 'ConfigChange':
-      return { ...agentSession, ...pick(value, { source: 'source', file: 'file_path' }) };
-    case 'Elicitation':
-      return { ...agentSession, ...pick(value, { mcpServer: 'mcp_server_name' }) };
-    case 'SessionEnd':
-      return { ...agentSession, ...pick(value, { reason: 'reason' }) };
-    default:
-      return agentSession;
-  }
-}
-
-/** Takes scalar members under our names; anything else in their place is left out. */
-function pick(value: Readonly<Record<string, unknown>>, names: Readonly<Record<string, string>>) {
-  const picked: Record<string, string | number | boolean> = {};
-  for (const [ours, theirs] of Object.entries(names)) {
-    const member = value[theirs];
-    if (typeof member === 'string' || typeof member === 'number' || typeof member === 'boolean')
-      picked[ours] = member;
-  }
-  return picked;
-}
-
-function encodeAnswer(event: string, answer: Answer) {
-  if (answer.kind === 'silent' || !canBlock(event)) return textReply(0, '', '');
-  if (answer.kind === 'deny') return textReply(2, '', `${answer.reason}\n`);
-  // At a PermissionRequest the user is being asked already.
-  if (event !== 'PreToolUse') return textReply(0, '', '');
-  const hookSpecificOutput = {
-    hookEventName: event,
-    permissionDecision: 'ask',
-    permissionDecisionReason: answer.reason,
-  };
-  return textReply(0, JSON.stringify({ hookSpecificOutput }), '');
-}
-
-const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-
-const inputInvalid = (why: string): KontextError =>
-  new KontextError('KX_HOOK_INPUT', 'the hook input of claude cannot be read', { why });

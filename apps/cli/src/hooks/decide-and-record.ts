@@ -1,29 +1,37 @@
 /**
- * What a hook event means: decode, redact, decide, intent line, answer, record. In that order, each once.
+ * What a hook event means: decode, redact, read, decide, intent line, answer, record. In that order, each once.
  *
  * - Input that cannot be read whole is `opaque`: in observe it is recorded and nothing is said, in enforce an event
  *   that can block is denied.
- * - In enforce every failure on an event that can block denies: policy that does not load or evaluate, a full
- *   spool, an exception. In observe the same is recorded as would-deny, and the agent hears nothing.
+ * - In enforce every failure on an event that can block denies: a call that cannot be read, policy that does not load or
+ *   evaluate or takes too long, a full spool, an exception. In observe the same is recorded as would-deny, and the agent hears
+ *   nothing.
+ * - Where a rule asks for a person, the attempt is recorded before anybody is asked, and the decision once it is made.
  * - The record is written after the answer has been handed to the socket.
  */
-import type { Decision, Mode, ToolCall } from '@kontext/policy';
+import type { CallReader, Decision, Mode, ToolCall } from '@kontext/policy';
 import type { Redactor } from '@kontext/redaction';
-import type { AgentAdapter, AgentEvent, Answer } from '../agents/agent.ts';
+import type { AgentAdapter, Answer } from '../agents/agent.ts';
+import { type Actor, type BuiltCall, createCallBuilder } from './build-call.ts';
+import { type CallFacts, noFacts } from './call-facts.ts';
 import type { EventSink, IntentFields, WriteRecord } from './event-sink.ts';
 import type { HookReply, HookRequest } from './frames.ts';
-import { createInputPairs } from './input-pairs.ts';
-import { parseInput } from './parse-input.ts';
 import { clipUtf8, payloadText } from './payload-text.ts';
+import { type ReadEvent, readEvent } from './read-event.ts';
+import type { SettingsGuard } from './settings-guard.ts';
+import { type AskPerson, createAskSettler, type Settled } from './settle-ask.ts';
+import { createTamperWatch } from './tamper-watch.ts';
+import { timeLimit } from './time-limit.ts';
 
-/** Who acts; the same for every call of a session. */
-export type Actor = Pick<ToolCall, 'user' | 'org' | 'session' | 'groups' | 'role'>;
+export type { Actor } from './build-call.ts';
 
 /** The policy of the moment. */
 export interface DecidingPolicy {
   /** Mode of the moment; known before the policy is loaded. */
   readonly mode: Mode;
   readonly version: number;
+  /** Not refreshed for longer than it lives; what that means has been made part of the decision. */
+  readonly stale?: boolean;
   /** Decides once the engine is ready; rejects when it cannot be made ready. */
   decide(call: ToolCall): Promise<Decision>;
 }
@@ -42,6 +50,23 @@ export interface HookHandlerOptions {
   readonly redactor: Redactor;
   readonly policy: DecidingPolicy;
   readonly sink: EventSink;
+  /** Loads the reader of calls; called once, before the first call at the latest. */
+  readonly loadReader: () => Promise<CallReader>;
+  /** Default: nothing is known. */
+  readonly facts?: CallFacts;
+  /** The agent was started where it can ask its user itself. Default false. */
+  readonly interactive?: boolean;
+  /** Left out: a rule that asks for a person denies. */
+  readonly askPerson?: AskPerson;
+  /** What the watch for tampering needs to know. */
+  readonly watch?: {
+    /** Whether a hook that fails lets the call run, as the agent's settings say. */
+    readonly failsOpen: boolean;
+    readonly missed: () => ReadonlyMap<string, number>;
+    readonly settings?: SettingsGuard;
+  };
+  /** Longest time reading and deciding may take, without asking anybody; default 10,000 ms. */
+  readonly decideWithinMs?: number;
   /** Told of every event's name before it is handled; the first one proves that hooks run. */
   readonly onEvent?: (event: string) => void;
   /** Told of the agent's own id of its conversation, with every event that has one. */
@@ -56,31 +81,38 @@ export interface HookHandler {
   readonly counts: Readonly<HookCounts>;
 }
 
+/** What handling one event needs. */
+interface Room extends HookHandlerOptions {
+  readonly counts: HookCounts;
+  readonly calls: ReturnType<typeof createCallBuilder>;
+  readonly asks: ReturnType<typeof createAskSettler>;
+  readonly tampering: ReturnType<typeof createTamperWatch>;
+}
+
 /** Makes the handler of one session. */
 export function createHookHandler(options: HookHandlerOptions): HookHandler {
-  const { agent, policy } = options;
-  const counts: HookCounts = { toolCalls: 0, denied: 0, wouldDeny: 0 };
-  const pairs = createInputPairs();
-  const canBlock = (event: string): boolean => ['proposed', 'permission'].includes(agent.stepOf(event));
+  const { agent, policy, redactor } = options;
+  const room = furnish(options);
+  const isDecided = (event: string): boolean => decidedSteps.includes(agent.stepOf(event));
 
   const handleHook = async (request: HookRequest): Promise<HookReply> => {
     if (request.agent !== agent.name) throw new Error('another agent than the session was opened for');
     options.onEvent?.(request.event);
-    const event = readEvent(options, request);
-    if (!canBlock(request.event)) {
-      recordOther(options, pairs, request, event);
-      return agent.encodeAnswer(request.event, { kind: 'silent' });
+    const event = readEvent(agent, redactor, request);
+    const agentSession = event.raw?.agentSession ?? null;
+    if (agentSession !== null) options.onAgentSession?.(agentSession);
+    if (isDecided(request.event)) {
+      return agent.encodeAnswer(request.event, await decideCall(room, request, event));
     }
-    if (event.raw?.toolUse) pairs.propose(event.raw.toolUse, event.raw.input);
-    const answer = await decideCall(options, counts, request, event);
-    return agent.encodeAnswer(request.event, answer);
+    recordOther(room, request, event);
+    return agent.encodeAnswer(request.event, { kind: 'silent' });
   };
 
   return {
     handleHook,
-    counts,
+    counts: room.counts,
     onFailure(request) {
-      if (policy.mode !== 'enforce' || !canBlock(request.event)) {
+      if (policy.mode !== 'enforce' || !isDecided(request.event)) {
         return agent.encodeAnswer(request.event, { kind: 'silent' });
       }
       const reason = denyText('the call could not be decided', null);
@@ -89,157 +121,197 @@ export function createHookHandler(options: HookHandlerOptions): HookHandler {
   };
 }
 
-/** An event, redacted; `raw` keeps what comparing needs. Opaque when there is a reason why it cannot be read. */
-interface ReadEvent {
-  readonly raw: AgentEvent | null;
-  readonly redacted: Pick<
-    AgentEvent,
-    'tool' | 'toolUse' | 'permissionMode' | 'input' | 'command' | 'cwd' | 'details'
-  > | null;
-  readonly opaque: string | null;
+const decidedSteps: readonly string[] = ['proposed', 'permission', 'elicitation'];
+
+function furnish(options: HookHandlerOptions): Room {
+  const { agent, facts = noFacts, interactive = false, askPerson } = options;
+  const { failsOpen, missed, settings } = options.watch ?? { failsOpen: false, missed: () => new Map() };
+  return {
+    ...options,
+    counts: { toolCalls: 0, denied: 0, wouldDeny: 0 },
+    calls: createCallBuilder({ ...options, facts }),
+    asks: createAskSettler({
+      ...{ agent, interactive, nowMs: facts.nowMs },
+      ...(askPerson === undefined ? {} : { askPerson }),
+    }),
+    tampering: createTamperWatch({
+      ...{ agent, failsOpen, missed },
+      ...(settings === undefined ? {} : { settings }),
+    }),
+  };
 }
 
-function readEvent(options: HookHandlerOptions, request: HookRequest): ReadEvent {
-  const opaque = (why: string): ReadEvent => ({ raw: null, redacted: null, opaque: why });
-  const parsed = parseInput(request);
-  if (!parsed.ok) return opaque(parsed.why);
-  let raw: AgentEvent;
-  try {
-    raw = options.agent.decodeEvent(request.event, parsed.value);
-  } catch {
-    return opaque('it is not what the agent sends for this event');
+/** What was decided about a call, and what it is to be recorded with. */
+interface Verdict extends BuiltCall {
+  readonly decision: Decision;
+  readonly effect: Decision['effect'];
+  /** Why it is denied in enforce; null when it is not. */
+  readonly blockedWhy: string | null;
+  readonly settled: Settled | null;
+  readonly stale: boolean;
+}
+
+async function decideCall(room: Room, request: HookRequest, event: ReadEvent): Promise<Answer> {
+  const { agent, counts, tampering, sink, asks } = room;
+  const step = agent.stepOf(request.event);
+  if (step === 'proposed' && event.raw !== null) tampering.proposed(event.raw);
+  if (step === 'permission' && event.raw !== null) tampering.asked(event.raw);
+  const first = await judge(room, request, event);
+  const approvalId =
+    step === 'permission' && first.effect === 'ask' && first.decision.mode === 'enforce'
+      ? asks.approvedJustNow(event)
+      : null;
+  const verdict: Verdict =
+    approvalId === null
+      ? await askIfWanted(room, request, event, first)
+      : { ...first, effect: 'allow', settled: { kind: 'approved', approvalId } };
+  const record = sink.intend(intentOf(event, verdict, step));
+  afterAnswer(record, () => decidedPayload(request, event, verdict));
+  const { decision, effect, settled } = verdict;
+  const enforced = decision.mode === 'enforce';
+  const why = enforced && record === null ? unrecordedWhy : verdict.blockedWhy;
+  if (step === 'proposed') {
+    if (event.raw === null) tampering.proposedUnread(why === null);
+    if (why !== null && event.raw?.toolUse) tampering.denied(event.raw.toolUse);
+    counts.toolCalls += 1;
+    if (why !== null) counts.denied += 1;
+    else if (effect === 'deny') counts.wouldDeny += 1;
   }
-  if (raw.agentSession !== null) options.onAgentSession?.(raw.agentSession);
-  const { tool, toolUse, permissionMode, input, command, cwd, details } = raw;
-  const shown = { tool, toolUse, permissionMode, input, command, cwd, details };
-  const { value, omitted } = options.redactor.redactJson(shown);
-  if (omitted) return opaque('it could not be searched for secrets in time');
-  const redacted = value as NonNullable<ReadEvent['redacted']>;
-  return { raw, redacted: { ...redacted, details: clipDetails(redacted.details) }, opaque: null };
+  if (why !== null) return { kind: 'deny', reason: denyText(why, decision.rule) };
+  if (settled?.kind === 'approved') return { kind: 'allow', approvalId: settled.approvalId };
+  return settled?.kind === 'agent' ? settled.answer : { kind: 'silent' };
 }
 
-/** Longest text among the details, such as the error of a failed call. */
-const maxDetailLength = 1000;
-
-/** Cut only now: half a secret is not found any more. */
-const clipDetails = (details: AgentEvent['details']): AgentEvent['details'] =>
-  Object.fromEntries(
-    Object.entries(details).map(([name, value]) => [
-      name,
-      typeof value === 'string' ? value.slice(0, maxDetailLength) : value,
-    ]),
-  );
-
-async function decideCall(
-  options: HookHandlerOptions,
-  counts: HookCounts,
-  request: HookRequest,
-  event: ReadEvent,
-): Promise<Answer> {
-  const { policy, sink } = options;
-  const isProposal = options.agent.stepOf(request.event) === 'proposed';
-  const call = toolCall(options, event, isProposal);
-  const decision = await decide(policy, call);
+/** Reads the call and asks the policy. */
+async function judge(room: Room, request: HookRequest, event: ReadEvent): Promise<Verdict> {
+  const { policy, sink, calls } = room;
+  const built = await calls.build(request.event, event);
+  const decision =
+    built.failure === null
+      ? await decide(room, built.call)
+      : failedDecision(policy, 'the call could not be read', built.failure);
   const enforced = decision.mode === 'enforce';
   // Where the record cannot show that a call happened, it may not happen.
-  const unrecorded = sink.full;
-  const denied = decision.effect === 'deny' || (enforced && (event.opaque !== null || unrecorded));
-  const effect = denied ? 'deny' : decision.effect;
-  const isDecided = isProposal || (denied && enforced);
-  const record = sink.intend(decidedFields(event, { ...decision, effect }, isDecided));
-  afterAnswer(record, () => decidedPayload(call, request, event, decision));
-  const blocked = enforced && (denied || record === null);
-  if (isProposal) {
-    counts.toolCalls += 1;
-    if (blocked) counts.denied += 1;
-    else if (denied) counts.wouldDeny += 1;
-  }
-  if (blocked) {
-    const why = whyDenied(event, unrecorded || record === null, decision);
-    return { kind: 'deny', reason: denyText(why, decision.rule) };
-  }
-  return enforced && effect === 'ask' ? { kind: 'ask', reason: askText(decision) } : { kind: 'silent' };
-}
-
-/** A policy that cannot be loaded is a deny like one that cannot be evaluated. */
-async function decide(policy: DecidingPolicy, call: ToolCall): Promise<Decision> {
-  try {
-    return await policy.decide(call);
-  } catch (error) {
-    return {
-      effect: 'deny',
-      rule: null,
-      reason: 'the policy could not be loaded',
-      part: null,
-      approver: null,
-      fourEyes: false,
-      sensitive: false,
-      policyVersion: policy.version,
-      mode: policy.mode,
-      failure: error instanceof Error ? error.message.slice(0, 500) : 'unknown',
-    };
-  }
-}
-
-function toolCall(options: HookHandlerOptions, event: ReadEvent, isProposal: boolean): ToolCall {
-  const { redacted } = event;
+  const isUnrecorded = sink.full;
+  const isDenied = decision.effect === 'deny' || (enforced && (event.opaque !== null || isUnrecorded));
+  const why =
+    event.opaque !== null
+      ? `the call cannot be read: ${event.opaque}`
+      : isUnrecorded
+        ? unrecordedWhy
+        : decision.reason;
   return {
-    schema: 2,
-    agent: options.agent.name,
-    agentVersion: '',
-    event: isProposal ? 'PreToolUse' : 'PermissionRequest',
-    tool: redacted?.tool ?? '',
-    input: redacted?.input ?? null,
-    command: redacted?.command ?? null,
-    cwd: redacted?.cwd ?? null,
-    permissionMode: redacted?.permissionMode ?? null,
-    parts: [{ kind: 'tool', name: redacted?.tool ?? '' }],
-    subagent: null,
-    opaque: event.opaque === null ? [] : ['unreadable'],
-    repository: null,
-    credentials: [],
-    atMs: Date.now(),
-    ...options.actor,
+    ...built,
+    decision,
+    effect: isDenied ? 'deny' : decision.effect,
+    blockedWhy: enforced && isDenied ? why : null,
+    settled: null,
+    stale: policy.stale ?? false,
   };
 }
 
-function decidedFields(event: ReadEvent, decision: Decision, isDecided: boolean): IntentFields {
-  return {
-    kind: isDecided ? 'tool_call.decided' : 'approval.requested',
-    ...callNames(event),
-    decision: decision.effect,
-    rule: decision.rule,
-    policyVersion: decision.policyVersion,
-    mode: decision.mode,
-  };
-}
+const unrecordedWhy = 'the local record of tool calls is full and cannot take this one';
 
-function decidedPayload(call: ToolCall, request: HookRequest, event: ReadEvent, decision: Decision): string {
-  const { reason, failure } = decision;
-  const said = { reason: clipUtf8(reason, 500), ...(failure === null ? {} : { failure }) };
-  const opaque = event.opaque === null ? {} : { opaque: event.opaque, inputBytes: request.trueLength };
-  return payloadText({ ...said, ...opaque, details: event.redacted?.details ?? {}, call });
-}
-
-function recordOther(
-  options: HookHandlerOptions,
-  pairs: ReturnType<typeof createInputPairs>,
+async function askIfWanted(
+  room: Room,
   request: HookRequest,
   event: ReadEvent,
-): void {
-  const { sink, agent } = options;
+  verdict: Verdict,
+): Promise<Verdict> {
+  const { sink, asks } = room;
+  const { call, decision, effect } = verdict;
+  if (effect !== 'ask' || decision.mode !== 'enforce') return verdict;
+  const asked = { call, read: event, decision };
+  if (asks.byAgent(asked)) {
+    return { ...verdict, settled: { kind: 'agent', answer: { kind: 'ask', reason: askText(decision) } } };
+  }
+  // Whoever is killed while somebody thinks leaves the attempt on record.
+  const attempt = sink.intend({ ...headerOf(event, decision), kind: 'tool_call.proposed', decision: 'ask' });
+  if (attempt === null) return { ...verdict, effect: 'deny', blockedWhy: unrecordedWhy };
+  attempt(decidedPayload(request, event, verdict));
+  const settled = await asks.askPerson(asked);
+  if (settled.kind !== 'denied') return { ...verdict, effect: 'allow', settled };
+  const blockedWhy = `${decision.reason}; ${settled.why}`;
+  return { ...verdict, effect: 'deny', blockedWhy, settled };
+}
+
+/** A policy that cannot be loaded, or does not answer, is a deny like one that cannot be evaluated. */
+async function decide({ policy, decideWithinMs = 10_000 }: Room, call: ToolCall): Promise<Decision> {
+  try {
+    return await timeLimit(policy.decide(call), decideWithinMs);
+  } catch (error) {
+    const failure = error instanceof Error ? error.message.slice(0, 500) : 'unknown';
+    return failedDecision(policy, 'the policy could not be loaded', failure);
+  }
+}
+
+const failedDecision = (policy: DecidingPolicy, reason: string, failure: string): Decision => ({
+  effect: 'deny',
+  rule: null,
+  reason,
+  part: null,
+  approver: null,
+  fourEyes: false,
+  sensitive: false,
+  policyVersion: policy.version,
+  mode: policy.mode,
+  failure,
+});
+
+function intentOf(event: ReadEvent, verdict: Verdict, step: string): IntentFields {
+  const { decision, effect, blockedWhy, settled } = verdict;
+  // The agent asking its user is no decision of ours, unless we answer in the user's place.
+  const isOurs = step !== 'permission' || blockedWhy !== null || settled?.kind === 'approved';
+  const approval = settled === null || settled.kind === 'agent' ? null : settled.approvalId;
+  return {
+    ...headerOf(event, decision),
+    kind: isOurs ? 'tool_call.decided' : 'approval.requested',
+    decision: effect,
+    ...(approval === null ? {} : { lineage: { approval } }),
+  };
+}
+
+function headerOf(event: ReadEvent, { rule, policyVersion, mode }: Decision) {
+  return { ...callNames(event), rule: headerText(rule), policyVersion, mode };
+}
+
+function decidedPayload(request: HookRequest, event: ReadEvent, verdict: Verdict): string {
+  const { call, decision, settled, stale } = verdict;
+  const { reason, failure, part, approver, fourEyes } = decision;
+  const said = { reason: clipUtf8(reason, 500), ...(failure === null ? {} : { failure }) };
+  return payloadText({
+    ...said,
+    ...(part === null ? {} : { part: clipUtf8(part, 500) }),
+    ...(decision.effect === 'ask' ? { approver, fourEyes } : {}),
+    ...(settled === null ? {} : { asked: describeSettled(settled) }),
+    ...(stale ? { policyStale: true } : {}),
+    ...opaqueFacts(request, event),
+    details: event.redacted?.details ?? {},
+    call,
+  });
+}
+
+const describeSettled = (settled: Settled): string =>
+  settled.kind === 'agent' ? 'the user, by the agent' : settled.kind;
+
+const opaqueFacts = (request: HookRequest, { opaque }: ReadEvent) =>
+  opaque === null ? {} : { opaque, inputBytes: request.trueLength };
+
+function recordOther(room: Room, request: HookRequest, event: ReadEvent): void {
+  const { sink, agent, tampering, redactor } = room;
   const step = agent.stepOf(request.event);
-  const { raw } = event;
-  const { text: name } = options.redactor.redactText(request.event);
-  if (raw?.toolUse && step !== 'other' && pairs.differs(raw.toolUse, raw.input)) {
-    const tamper = sink.intend({ kind: 'tamper.input_changed', ...callNames(event) });
-    afterAnswer(tamper, () => payloadText({ event: name, input: event.redacted?.input }));
+  const { text: name } = redactor.redactText(request.event);
+  for (const { kind, facts } of event.raw === null ? [] : tampering.look(event.raw)) {
+    const { value } = redactor.redactJson(facts);
+    const input = step === 'other' ? {} : { input: event.redacted?.input };
+    const tamper = sink.intend({ kind, ...callNames(event) });
+    afterAnswer(tamper, () => payloadText({ event: name, facts: value, ...input }));
   }
   const kind =
     step === 'completed' ? 'tool_call.completed' : step === 'failed' ? 'tool_call.failed' : 'agent.event';
-  const opaque = event.opaque === null ? {} : { opaque: event.opaque, inputBytes: request.trueLength };
   const record = sink.intend({ kind, ...callNames(event) });
-  afterAnswer(record, () => payloadText({ event: name, ...opaque, details: event.redacted?.details ?? {} }));
+  const details = event.redacted?.details ?? {};
+  afterAnswer(record, () => payloadText({ event: name, ...opaqueFacts(request, event), details }));
 }
 
 /** Names from the agent, fit for a header: nothing a database refuses, at most 256 code units, never empty. */
@@ -262,12 +334,6 @@ function afterAnswer(record: WriteRecord | null, payload: () => string): void {
     }
     record(text);
   });
-}
-
-function whyDenied(event: ReadEvent, isUnrecorded: boolean, decision: Decision): string {
-  if (event.opaque !== null) return `the call cannot be read: ${event.opaque}`;
-  if (isUnrecorded) return 'the local record of tool calls is full and cannot take this one';
-  return decision.reason;
 }
 
 const denyText = (why: string, rule: string | null): string =>

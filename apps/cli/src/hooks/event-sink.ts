@@ -2,7 +2,10 @@ import type { EventFields } from '@kontext/audit';
 
 /** What stands in the spool before the answer: everything of the event but its payload. */
 export type IntentFields = Pick<EventFields, 'kind'> &
-  Partial<Pick<EventFields, 'tool' | 'toolUse' | 'decision' | 'rule' | 'policyVersion' | 'mode'>>;
+  Partial<Pick<EventFields, 'tool' | 'toolUse' | 'decision' | 'rule' | 'policyVersion' | 'mode'>> & {
+    /** The approval by which a person let the call run, or did not. */
+    readonly lineage?: { readonly approval: string };
+  };
 
 /** Takes the rest of an event whose intent was written. Called exactly once, after the answer. */
 export type WriteRecord = (payload: string | null) => void;

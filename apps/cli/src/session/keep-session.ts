@@ -76,6 +76,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
     onSpawn() {
       const beatNow = session.startHeartbeats({
         hooksSeen: hooks.wasCalled,
+        hookConfigHash: hooks.configHash,
         onBeat,
       });
       stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, {

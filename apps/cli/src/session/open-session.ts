@@ -18,6 +18,8 @@ export interface SessionRequest {
   readonly mode: 'observe' | 'enforce' | null;
   /** Hex SHA-256 of the hook configuration; left out where the agent has none. */
   readonly hookConfigHash?: string;
+  /** The agent can ask its user itself; default false. */
+  readonly interactive?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -34,7 +36,8 @@ export interface Heartbeat {
 
 /** What sends heartbeats say. */
 export interface HeartbeatOptions {
-  readonly hookConfigHash?: string;
+  /** Hash of the hook configuration; asked each time. */
+  readonly hookConfigHash?: () => string;
   /** Whether the agent has called a hook by now; asked each time. */
   readonly hooksSeen?: () => boolean;
   /** Called with each answer. */
@@ -104,6 +107,7 @@ export async function openSession(
       cliVersion,
       ...(request.mode === null ? {} : { mode: modeNames[request.mode] }),
       hookConfigHash: request.hookConfigHash ?? '',
+      interactive: request.interactive ?? false,
     },
     request.signal ? { signal: request.signal } : {},
   );
@@ -144,9 +148,12 @@ function keepSession(
   const intervalMs = Math.min(Math.max(answer.heartbeatSeconds ?? 0, 1), 3_600) * 1000;
   let timer: NodeJS.Timeout | undefined;
   let ended: Promise<SessionClose | null> | undefined;
-  const beat = async ({ hookConfigHash = '', hooksSeen, onBeat }: HeartbeatOptions) => {
+  const beat = async ({ hookConfigHash, hooksSeen, onBeat }: HeartbeatOptions) => {
     try {
-      const said = { sessionId, hookConfigHash, hooksSeen: hooksSeen?.() ?? false };
+      const said = {
+        ...{ sessionId, hookConfigHash: hookConfigHash?.() ?? '' },
+        hooksSeen: hooksSeen?.() ?? false,
+      };
       const { state, policyVersion, policySeq, tamperedAt } = await calls.heartbeatSession(said);
       onBeat?.({
         state: (state && stateNames[state]) ?? 'live',

@@ -1,29 +1,35 @@
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isatty } from 'node:tty';
+import { listPlaceholders } from '@kontext/env-template';
 import { createRedactor, type Redactor, type Secret } from '@kontext/redaction';
 import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
 import type { Context } from '../context.ts';
 import { createActivePolicy, raiseMode } from '../hooks/active-policy.ts';
+import { askApproval } from '../hooks/ask-approval.ts';
 import { hookClientPath } from '../hooks/hook-client-path.ts';
 import type { HookServer, HookServerOptions } from '../hooks/hook-server.ts';
+import type { AskPerson } from '../hooks/settle-ask.ts';
 import type { Backend } from '../rpc/open-backend.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
 import { appendEvents } from './append-events.ts';
 import { buildChildEnv } from './child-env.ts';
 import { closeSession } from './close-session.ts';
+import { hashHookConfig } from './hook-settings.ts';
 import { keepSession } from './keep-session.ts';
 import type { loadTemplate } from './load-template.ts';
 import { type OpenSession, openSession } from './open-session.ts';
 import { programPath } from './program-path.ts';
 import { resolveOrAsk } from './resolve-or-ask.ts';
 import { createSessionCredentials, type SessionCredentials } from './session-credentials.ts';
-import { hashHookConfig, openSessionHooks } from './session-hooks.ts';
+import { createSessionFacts, type SessionFacts } from './session-facts.ts';
+import { openSessionHooks } from './session-hooks.ts';
 import { describeStart } from './session-lines.ts';
 import { spawnChild } from './spawn-agent.ts';
 import { verifyPolicy } from './verify-policy.ts';
 
-/** Longest wait of a hook, unless configured: a decision takes milliseconds. */
-const defaultMaxWaitMs = 10_000;
+/** Longest wait of a hook, unless configured: a decision takes milliseconds, a person's approval up to three minutes. */
+export const defaultMaxWaitMs = 190_000;
 
 /** What is known before any login. */
 export interface Preparation {
@@ -65,10 +71,16 @@ export async function runSession(given: SessionRun): Promise<number> {
   // A keyring takes its time, too; what it says is heard where the spool is opened.
   const spoolKey = loadSpoolKey(context, backend);
   spoolKey.catch(() => undefined);
+  const facts = createSessionFacts({ ...config, adapter, command: preparation.command });
+  const terminal = { stdin: isatty(0), stdout: isatty(1) };
+  // One that somebody else has started is taken at its word: asked where it cannot ask, it denies.
+  const interactive = given.attached !== undefined || adapter.isInteractive(plan, terminal);
   const session = await openSession(backend.calls, {
     agent: adapter.name,
+    agentVersion: facts.agentVersion(),
     mode: config.mode,
     hookConfigHash: hashHookConfig(adapter, plan),
+    interactive,
     signal,
   });
   let exitCode = 1;
@@ -76,7 +88,7 @@ export async function runSession(given: SessionRun): Promise<number> {
     exitCode = code;
   };
   try {
-    await runAgent({ ...given, session, spoolKey, setExitCode });
+    await runAgent({ ...given, session, facts, interactive, spoolKey, setExitCode });
   } finally {
     // Where hooks were open the session has been ended with them; then this does nothing.
     await session.end(exitCode);
@@ -86,6 +98,8 @@ export async function runSession(given: SessionRun): Promise<number> {
 
 interface Run extends SessionRun {
   readonly session: OpenSession;
+  readonly facts: SessionFacts;
+  readonly interactive: boolean;
   readonly spoolKey: Promise<Buffer>;
   readonly setExitCode: (code: number) => void;
 }
@@ -103,7 +117,7 @@ async function runAgent(run: Run): Promise<void> {
   const opening = nextTurn().then(() => openHooks(run, redactor, held));
   const [opened, resolved] = await Promise.allSettled([opening, resolving]);
   if (opened.status === 'rejected') throw opened.reason;
-  const { hooks, policy, owner, spool } = opened.value;
+  const { hooks, policy, owner, spool, stopAsking } = opened.value;
   if (resolved.status === 'rejected') {
     await hooks.close(0);
     throw resolved.reason;
@@ -111,6 +125,7 @@ async function runAgent(run: Run): Promise<void> {
   const { credentials, serverEventHash } = resolved.value;
   redactor.hide([...credentials.values()].map(({ value }) => value));
   held.hold(credentials);
+  run.facts.holds(providersOf(template, credentials));
   hooks.noteLaunch(serverEventHash.length > 0 ? serverEventHash : session.serverEventHash);
   const startedAtMs = Date.now();
   let exitCode = 1;
@@ -134,6 +149,7 @@ async function runAgent(run: Run): Promise<void> {
     const onSpawn = (): void => {
       kept.onSpawn();
       redactor.warmUp();
+      void run.facts.version.learn();
     };
     context.releaseSignals();
     const running = run.attached
@@ -142,9 +158,13 @@ async function runAgent(run: Run): Promise<void> {
     exitCode = await running.finally(kept.stop);
     run.setExitCode(exitCode);
   } finally {
+    stopAsking();
     await closeSession({ session, hooks, exitCode, startedAtMs, terminal });
   }
 }
+
+const providersOf = (template: Preparation['template'], credentials: ReadonlyMap<string, unknown>) =>
+  listPlaceholders(template.entries).flatMap(({ key, provider }) => (credentials.has(key) ? [provider] : []));
 
 /** The one stream of a session, and what loads Connect: it is opened when the agent runs already. */
 async function* watchPolicy(backend: Backend, signal: AbortSignal) {
@@ -171,9 +191,16 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
   };
   const [verified, key] = await Promise.all([verifyPolicy(session.snapshot, owner), run.spoolKey]);
   const floor = raiseMode(session.mode, config.mode);
-  const policy = createActivePolicy(verified, floor, async () =>
-    (await import('@kontext/policy')).createPolicyEngine(),
-  );
+  const reader = loadOnce(async () => (await import('@kontext/policy')).createCallReader());
+  const policy = createActivePolicy(verified, floor, async () => {
+    const { createPolicyEngine } = await import('@kontext/policy');
+    const engine = await createPolicyEngine();
+    // Both are needed for the first call; its own wait is the one that hears of a failure.
+    reader().catch(() => undefined);
+    return engine;
+  });
+  const ended = new AbortController();
+  const maxWaitMs = config.hookTimeoutMs ?? defaultMaxWaitMs;
   const spool = { root: join(config.stateDir, 'spool'), key, facts: spoolFacts(run) };
   const hooks = await openSessionHooks({
     adapter,
@@ -183,17 +210,40 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
       ...{ user: session.userId, org: session.orgId, session: session.id },
       ...{ groups: session.groups, role: session.role },
     },
+    loadReader: reader,
+    facts: run.facts,
+    interactive: run.interactive,
+    askPerson: askPersonOf(run, maxWaitMs, ended.signal),
+    project: config.cwd,
     redactor,
     runtimeDir: config.runtimeDir,
-    maxWaitMs: config.hookTimeoutMs ?? defaultMaxWaitMs,
+    maxWaitMs,
     client: hookClientPath(),
     environment: config.environment,
-    spool,
+    sink: { spool, append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch) },
     ...(run.attached ? { listen: run.attached.listen } : {}),
     handleCredential: held.handle,
-    append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch),
   });
-  return { hooks, policy, owner, spool };
+  return { hooks, policy, owner, spool, stopAsking: () => ended.abort() };
+}
+
+/** What a hook may still need for its answer when a person's time is up. */
+const answerMarginMs = 10_000;
+const maxApprovalMs = 180_000;
+
+const askPersonOf =
+  ({ backend, session }: Run, maxWaitMs: number, signal: AbortSignal): AskPerson =>
+  (question) => {
+    const budgetMs = Math.max(0, Math.min(maxApprovalMs, maxWaitMs - answerMarginMs));
+    return askApproval({ ...question, calls: backend.calls, sessionId: session.id, signal, budgetMs });
+  };
+
+function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
+  let loaded: Promise<T> | undefined;
+  return () => {
+    loaded ??= load();
+    return loaded;
+  };
 }
 
 const without = (environment: Readonly<Record<string, string>>, names: readonly string[]) =>

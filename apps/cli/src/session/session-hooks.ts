@@ -2,18 +2,31 @@
  * Everything that hears a session's tool calls: hook server, policy, spool, upload. Opened before the agent, closed
  * after it, whatever happened between.
  */
-import { createHash } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CallReader } from '@kontext/policy';
 import type { Redactor } from '@kontext/redaction';
-import type { AgentAdapter, HookWiring, LaunchPlan } from '../agents/agent.ts';
+import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
 import type { ActivePolicy } from '../hooks/active-policy.ts';
+import type { CallFacts } from '../hooks/call-facts.ts';
 import { type Actor, createHookHandler, type HookCounts } from '../hooks/decide-and-record.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import type { HookClientPath } from '../hooks/hook-client-path.ts';
 import { createHookServer, type HookServer, type HookServerOptions } from '../hooks/hook-server.ts';
+import { countMissedHooks } from '../hooks/missed-hooks.ts';
+import { createSettingsGuard } from '../hooks/settings-guard.ts';
+import type { AskPerson } from '../hooks/settle-ask.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
 import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from '../spool/uploader.ts';
+import { createStartWait } from './await-start.ts';
+import { writeHookSettings } from './hook-settings.ts';
+
+/** Where events go: a spool that is uploaded, or a record that stays on this machine. */
+export type EventStore =
+  | {
+      readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
+      readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
+    }
+  | { readonly record: Spool };
 
 /** What a session's hooks are made of. */
 export interface SessionHooksOptions {
@@ -21,18 +34,27 @@ export interface SessionHooksOptions {
   readonly plan: LaunchPlan;
   readonly actor: Actor;
   readonly policy: ActivePolicy;
+  /** Loads the reader of calls; default that of the policy package. */
+  readonly loadReader?: () => Promise<CallReader>;
+  /** What is known of the machine; default nothing. */
+  readonly facts?: CallFacts;
+  /** The agent can ask its user itself. Default false. */
+  readonly interactive?: boolean;
+  /** Asks a person by way of the backend; left out: a rule that wants one denies. */
+  readonly askPerson?: AskPerson;
+  /** Directory the agent is started in; its settings are watched. Left out: none are. */
+  readonly project?: string;
   readonly redactor: Redactor;
   readonly runtimeDir: string;
   readonly maxWaitMs: number;
   readonly client: HookClientPath;
   /** The user's own. */
   readonly environment: Readonly<Record<string, string>>;
-  readonly spool: { readonly root: string; readonly key: Uint8Array; readonly facts: SpoolFacts };
-  readonly append: (batch: AppendBatch) => Promise<AppendAnswer>;
+  readonly sink: EventStore;
   /** How to listen; a server of its own when left out. The daemon listens once for all its sessions. */
   readonly listen?: (options: HookServerOptions) => Promise<HookServer>;
-  /** Answers programs of the session that ask for credentials. */
-  readonly handleCredential: (request: HookRequest, sink: Spool) => Promise<HookReply>;
+  /** Answers programs of the session that ask for credentials; left out: they are refused. */
+  readonly handleCredential?: (request: HookRequest, sink: Spool) => Promise<HookReply>;
 }
 
 /** The open hooks of a session. */
@@ -50,8 +72,11 @@ export interface SessionHooks {
   noteLaunch(serverEventHash: Uint8Array): void;
   /** Whether the agent has called a hook. */
   wasCalled(): boolean;
+  /** Hash of the hook configuration as it is now, for heartbeats; another one once the settings file was changed. */
+  configHash(): string;
   /**
-   * Waits for the first hook; warns once when none was called within so many milliseconds.
+   * Waits for the first hook; warns once when none was called within so many milliseconds. That the run's first event did
+   * not come is recorded, once: after that time, or after two minutes where the agent may be asking its user first.
    *
    * @returns Stops waiting.
    */
@@ -68,36 +93,27 @@ export interface SessionHooks {
 
 /** @throws KontextError `KX_SOCKET_FAILED`, `KX_SPOOL_CORRUPT`. */
 export async function openSessionHooks(options: SessionHooksOptions): Promise<SessionHooks> {
-  const { adapter, plan, policy } = options;
-  let upload: UploadState = { kind: 'flowing' };
-  const spool = createSpool({ ...options.spool, onReady: () => uploader.notify() });
-  const uploader = createUploader({
-    source: spool.source,
-    append: options.append,
-    onState: (state) => {
-      upload = state;
-    },
-  });
-  let heard = (): void => undefined;
-  let seen = false;
-  const { actor, redactor, listen = createHookServer } = options;
+  const { adapter, plan, policy, interactive = false, listen = createHookServer, handleCredential } = options;
+  const { spool, uploader, upload } = openStore(options.sink);
+  const start = createStartWait(adapter.startEvent);
   const agentSessions = new Set<string>();
+  // The answer of a hook that fails is settled when the agent starts.
+  const startMode = policy.mode;
+  let missedPath = '';
   const handler = createHookHandler({
-    agent: adapter,
-    actor,
-    policy,
-    redactor,
-    sink: spool,
-    onEvent: () => {
-      seen = true;
-      heard();
+    ...describeHandler(options, spool),
+    watch: {
+      failsOpen: startMode === 'observe',
+      missed: () => countMissedHooks(missedPath),
+      settings: guardSettings(options),
     },
+    onEvent: start.note,
     onAgentSession: (id) => agentSessions.add(id),
   });
   const server = await listen({
     runtimeDir: options.runtimeDir,
     handleHook: handler.handleHook,
-    handleCredential: (request) => options.handleCredential(request, spool),
+    ...(handleCredential ? { handleCredential: (request) => handleCredential(request, spool) } : {}),
     onFailure: handler.onFailure,
     // The daemon of `kontext setup` asks whose an agent is: what is decided here is not decided there again.
     describeSelf: () => ({ agentSessions: [...agentSessions] }),
@@ -106,46 +122,39 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     throw error;
   });
   const { socketPath, directory } = server;
-  const { client, maxWaitMs } = options;
-  const settings = adapter.encodeSettings(plan, {
-    nodePath: process.execPath,
-    serverPid: process.pid,
-    client,
-    socketPath,
-    maxWaitMs,
-    mode: policy.mode,
-    environment: options.environment,
+  missedPath = `${socketPath}.missed`;
+  const { client, maxWaitMs, environment } = options;
+  const settings = writeHookSettings(join(directory, 'settings.json'), adapter, plan, {
+    ...{ nodePath: process.execPath, serverPid: process.pid, client, socketPath },
+    ...{ maxWaitMs, mode: startMode, environment },
   });
-  const settingsPath = join(directory, 'settings.json');
-  writeFileSync(settingsPath, settings, { mode: 0o400, flag: 'wx' });
-  let settingsIntact = true;
+  const note = (kind: 'tamper.settings_changed' | 'tamper.no_session_start'): void =>
+    spool.intend({ kind })?.('{"schema":1}');
+  let wasIntact = true;
   return {
     socketPath,
-    args: adapter.launchArgs(plan, settingsPath),
+    args: adapter.launchArgs(plan, settings.path),
     counts: handler.counts,
     spool,
     noteLaunch(serverEventHash) {
       spool.noteServerEvent(serverEventHash);
       spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
     },
-    upload: () => upload,
-    wasCalled: () => seen,
+    upload,
+    wasCalled: () => start.heard,
     expectFirstEvent(withinMs, { onFirst, warn }) {
-      const timer = setTimeout(warn, withinMs);
-      heard = () => {
-        clearTimeout(timer);
-        heard = () => undefined;
-        onFirst();
-      };
-      return () => clearTimeout(timer);
+      const record = (): void => note('tamper.no_session_start');
+      const missing = { afterMs: interactive ? askedFirstMs : withinMs, record };
+      return start.expect({ onFirst, warn: { afterMs: withinMs, warn }, missing });
     },
+    configHash: settings.hash,
     checkSettings() {
-      const intact = readText(settingsPath) === settings;
-      if (!intact && settingsIntact) spool.intend({ kind: 'tamper.settings_changed' })?.('{"schema":1}');
-      settingsIntact = intact;
-      return intact;
+      const isIntact = settings.isIntact();
+      if (!isIntact && wasIntact) note('tamper.settings_changed');
+      wasIntact = isIntact;
+      return isIntact;
     },
-    countMissed: () => (readText(`${socketPath}.missed`) ?? '').split('\n').length - 1,
+    countMissed: () => [...countMissedHooks(missedPath).values()].reduce((a, b) => a + b, 0),
     async close(flushMs) {
       const startedAt = Date.now();
       await server.close();
@@ -157,22 +166,40 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
   };
 }
 
-/**
- * Hash of the hook configuration as the backend keeps it: of the settings without what differs from run to run.
- *
- * @returns 64 hex digits.
- */
-export function hashHookConfig(adapter: AgentAdapter, plan: LaunchPlan): string {
-  const neutral: HookWiring = {
-    nodePath: '',
-    client: { kind: 'twin', path: '' },
-    socketPath: '',
-    serverPid: 0,
-    maxWaitMs: 0,
-    mode: 'observe',
-    environment: {},
+/** Longest time that a person may take for what an agent asks before it begins, such as whether to trust a folder. */
+const askedFirstMs = 120_000;
+
+function describeHandler(options: SessionHooksOptions, sink: Spool) {
+  const { adapter, actor, policy, redactor, facts, askPerson, interactive = false } = options;
+  return {
+    ...{ agent: adapter, actor, policy, redactor, sink, interactive },
+    loadReader: options.loadReader ?? loadReader,
+    ...(facts === undefined ? {} : { facts }),
+    ...(askPerson === undefined ? {} : { askPerson }),
   };
-  return createHash('sha256').update(adapter.encodeSettings(plan, neutral)).digest('hex');
+}
+
+const loadReader = async (): Promise<CallReader> => (await import('@kontext/policy')).createCallReader();
+
+function guardSettings({ adapter, project, environment, facts }: SessionHooksOptions) {
+  const places = { home: facts?.home ?? null, project: project ?? '', environment };
+  const files = project === undefined ? [] : adapter.settingsFiles(places);
+  return createSettingsGuard(files, adapter.guardedSettings);
+}
+
+/** Opens the spool and what sends it; a record that stays here offers nothing to send. */
+function openStore(store: EventStore) {
+  let state: UploadState = { kind: 'flowing' };
+  const spool: Spool =
+    'record' in store ? store.record : createSpool({ ...store.spool, onReady: () => uploader.notify() });
+  const uploader = createUploader({
+    source: spool.source,
+    append: 'record' in store ? () => Promise.reject(new Error('nothing is sent')) : store.append,
+    onState: (next) => {
+      state = next;
+    },
+  });
+  return { spool, uploader, upload: () => state };
 }
 
 /** Flags only, without values, which may hold anything. */
@@ -180,11 +207,3 @@ const launchPayload = ({ args }: LaunchPlan): string => {
   const flags = args.filter((arg) => /^--?[a-z]/i.test(arg)).map((arg) => arg.split('=', 1)[0]);
   return JSON.stringify({ schema: 1, event: 'launch', flags: flags.slice(0, 100) });
 };
-
-function readText(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return null;
-  }
-}

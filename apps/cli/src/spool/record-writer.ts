@@ -114,10 +114,10 @@ export function createRecordWriter<Place>(options: RecordWriterOptions<Place>): 
       return null;
     }
     onLine();
-    const lineage = serverEvent === null ? {} : { lineage: { serverEvent } };
+    const lineage = { ...fields.lineage, ...(serverEvent === null ? {} : { serverEvent }) };
     serverEvent = null;
     const item: Pending = {
-      fields: { ...fields, ...common, ...lineage, occurredAt, redaction: 'exact-v1' },
+      fields: { ...fields, ...common, lineage, occurredAt, redaction: 'exact-v1' },
       reservation,
       payload: undefined,
     };
