@@ -22,6 +22,7 @@ export { createRuleReader, type RuleReader } from './read-rule.ts';
 export { type ExampleResult, runExamples } from './run-examples.ts';
 export type { CredentialUse, SessionStart } from './session-request.ts';
 export { starterPolicies } from './starter-policies.ts';
+export { starterSources } from './starter-sources.ts';
 export type {
   CallPart,
   Decision,

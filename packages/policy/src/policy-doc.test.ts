@@ -1,0 +1,174 @@
+import { readFile } from 'node:fs/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { cedarSchema } from './cedar-schema.ts';
+import {
+  type CallReader,
+  type CredentialUse,
+  createCallReader,
+  createPolicyEngine,
+  type LoadedPolicy,
+  type PolicyEngine,
+  runExamples,
+  type SessionStart,
+} from './index.ts';
+
+const page = await readFile(new URL('../../../docs/policy.md', import.meta.url), 'utf8');
+const [manual = '', cookbook = ''] = page.split('\n## Cookbook\n');
+
+/** A recipe: its heading, its rules, and its examples where an example file can tell them. */
+const recipes = cookbook
+  .split('\n### ')
+  .slice(1)
+  .map((section) => {
+    const [title = ''] = section.split('\n');
+    return { title, cedar: blocks(section, 'cedar'), examples: blocks(section, 'json') };
+  });
+
+function blocks(markdown: string, language: string): readonly string[] {
+  return [...markdown.matchAll(/```(\w+)\n([\s\S]*?)```/g)]
+    .filter(([, named]) => named === language)
+    .map(([, , text]) => text ?? '');
+}
+
+let engine: PolicyEngine;
+let reader: CallReader;
+beforeAll(async () => {
+  engine = await createPolicyEngine();
+  reader = await createCallReader();
+});
+
+const load = (text: string): LoadedPolicy =>
+  engine.load({ version: 1, policies: engine.parseSources([{ name: 'recipe.cedar', text }]).policies });
+
+describe('the cookbook of docs/policy.md', () => {
+  it('has a dozen recipes, each one block of rules', () => {
+    expect(recipes.length).toBeGreaterThanOrEqual(12);
+    expect(recipes.filter(({ cedar }) => cedar.length !== 1)).toEqual([]);
+  });
+
+  it.each(recipes)('lints: $title', ({ cedar: [text = ''] }) => {
+    expect(engine.lint([{ name: 'recipe.cedar', text }])).toEqual([]);
+  });
+
+  it.each(recipes.filter(({ examples }) => examples.length > 0))(
+    'decides what it says: $title',
+    ({ cedar: [text = ''], examples }) => {
+      const [file = ''] = examples;
+
+      const results = runExamples(engine, load(text), reader, { name: 'examples', text: file });
+
+      expect(results.filter(({ passed }) => !passed).map(({ name, problem }) => [name, problem])).toEqual([]);
+      expect(results.some(({ decision }) => decision.rule !== null)).toBe(true);
+      expect(results.some(({ decision }) => decision.rule === null)).toBe(true);
+    },
+  );
+
+  it('has examples of every recipe about calls', () => {
+    const without = recipes.filter(({ examples }) => examples.length === 0).map(({ title }) => title);
+
+    expect(without).toEqual([
+      'A provider only for one agent',
+      'Sessions only of versions that were looked at',
+    ]);
+  });
+
+  it('keeps a provider for one agent and one group', () => {
+    const loaded = load(recipeOf('A provider only for one agent'));
+    const use = (more: Partial<CredentialUse>): CredentialUse => ({
+      ...{ user: 'usr_1', groups: ['payments'], role: 'member', provider: 'stripe', providerKind: 'static' },
+      ...{ agent: 'claude', session: 'ses_1', target: '', scopes: [], atMs: 0, ...more },
+    });
+    const effect = (more: Partial<CredentialUse>) =>
+      engine.decideCredential(loaded, use(more), 'enforce').effect;
+
+    expect(effect({})).toBe('allow');
+    expect(effect({ agent: 'run' })).toBe('deny');
+    expect(effect({ groups: [] })).toBe('deny');
+    expect(effect({ provider: 'github', agent: 'run' })).toBe('allow');
+  });
+
+  it('opens sessions only of versions that were looked at', () => {
+    const loaded = load(recipeOf('Sessions only of versions that were looked at'));
+    const start = (agent: string, agentVersion: string): SessionStart => ({
+      ...{ user: 'usr_1', groups: [], role: 'member', agent, agentVersion },
+      ...{ hostname: 'laptop', mode: 'enforce', atMs: 0 },
+    });
+    const effect = (agent: string, version: string) =>
+      engine.decideSessionStart(loaded, start(agent, version), 'enforce').effect;
+
+    expect(effect('claude', '2.1.330')).toBe('allow');
+    expect(effect('claude', '1.0.0')).toBe('deny');
+    expect(effect('codex', '2.1.330')).toBe('deny');
+  });
+
+  it('marks as sensitive what must not run on an old policy', () => {
+    const recipe = recipes.find(({ title }) => title === 'What must not run on an old policy');
+    const [file = ''] = recipe?.examples ?? [];
+
+    const [first, second] = runExamples(engine, load(recipe?.cedar[0] ?? ''), reader, {
+      name: 'examples',
+      text: file,
+    });
+
+    expect(first?.decision).toMatchObject({ effect: 'allow', sensitive: true });
+    expect(second?.decision).toMatchObject({ effect: 'allow', sensitive: false });
+  });
+});
+
+describe('the manual of docs/policy.md', () => {
+  it('parses, lints and decides as its first examples say', () => {
+    const [text = ''] = blocks(manual, 'cedar');
+    const [file = ''] = blocks(manual, 'json');
+
+    expect(engine.lint([{ name: 'first.cedar', text }])).toEqual([]);
+    const results = runExamples(engine, load(text), reader, { name: 'examples', text: file });
+    expect(results.map(({ problem }) => problem)).toEqual(['', '']);
+  });
+
+  it('names every attribute of the schema, and no other', () => {
+    const inSchema = namesOf(cedarSchema);
+    const inTables = new Set(
+      [...manual.matchAll(/^\| ((?:`\w+`(?:, )?)+) \| (?:`[A-Z]\w+`|[a-z])/gm)].flatMap(([, cell = '']) =>
+        [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name),
+      ),
+    );
+    const inText = new Set([...manual.matchAll(/`([a-z]\w*)`/g)].map(([, name = '']) => name));
+
+    expect([...inSchema].filter((name) => !inText.has(name))).toEqual([]);
+    const known = new Set([
+      ...inSchema,
+      ...[
+        'tool_call',
+        'credential_use',
+        'session_start',
+        'unreadable',
+        'malformed',
+        'unparsed',
+        'dynamic',
+        'clipped',
+      ],
+    ]);
+    expect([...inTables].filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  it('names every action, entity and cause of the schema', () => {
+    const named = [...cedarSchema.matchAll(/^(?:entity|action) "?(\w+)/gm)].map(([, name = '']) => name);
+    const causes = ['unreadable', 'malformed', 'unparsed', 'dynamic', 'clipped'];
+
+    expect(named.length).toBeGreaterThan(10);
+    for (const name of [...named, ...causes]) expect(manual).toMatch(new RegExp(`[\`:| ]${name}\\b`));
+  });
+});
+
+/** Names of the attributes of entities and of the members of contexts. */
+function namesOf(schema: string): ReadonlySet<string> {
+  const plain = schema.replaceAll(/\/\/[^\n]*/g, '');
+  return new Set(
+    [...plain.matchAll(/(\w+): (?:String|Bool|Long|datetime|Set<)/g)].map(([, name = '']) => name),
+  );
+}
+
+function recipeOf(title: string): string {
+  const [text = ''] = recipes.find((recipe) => recipe.title === title)?.cedar ?? [];
+  return text;
+}
