@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { listPlaceholders } from '@kontext/env-template';
+import type { PolicyText } from '@kontext/policy';
 import { createRedactor, type Redactor, type Secret } from '@kontext/redaction';
 import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
 import type { Context } from '../context.ts';
@@ -10,6 +11,7 @@ import { askApproval } from '../hooks/ask-approval.ts';
 import { hookClientPath } from '../hooks/hook-client-path.ts';
 import type { HookServer, HookServerOptions } from '../hooks/hook-server.ts';
 import type { AskPerson } from '../hooks/settle-ask.ts';
+import { loadLocalPolicies } from '../policy/local-policies.ts';
 import type { Backend } from '../rpc/open-backend.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
 import { appendEvents } from './append-events.ts';
@@ -71,6 +73,7 @@ export async function runSession(given: SessionRun): Promise<number> {
   // A keyring takes its time, too; what it says is heard where the spool is opened.
   const spoolKey = loadSpoolKey(context, backend);
   spoolKey.catch(() => undefined);
+  const localPolicies = await loadLocalPolicies(config.configDir);
   const facts = createSessionFacts({ ...config, adapter, command: preparation.command });
   const terminal = { stdin: isatty(0), stdout: isatty(1) };
   // One that somebody else has started is taken at its word: asked where it cannot ask, it denies.
@@ -88,7 +91,7 @@ export async function runSession(given: SessionRun): Promise<number> {
     exitCode = code;
   };
   try {
-    await runAgent({ ...given, session, facts, interactive, spoolKey, setExitCode });
+    await runAgent({ ...given, session, facts, interactive, localPolicies, spoolKey, setExitCode });
   } finally {
     // Where hooks were open the session has been ended with them; then this does nothing.
     await session.end(exitCode);
@@ -100,6 +103,8 @@ interface Run extends SessionRun {
   readonly session: OpenSession;
   readonly facts: SessionFacts;
   readonly interactive: boolean;
+  /** Rules of this machine. */
+  readonly localPolicies: readonly PolicyText[];
   readonly spoolKey: Promise<Buffer>;
   readonly setExitCode: (code: number) => void;
 }
@@ -192,13 +197,14 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
   const [verified, key] = await Promise.all([verifyPolicy(session.snapshot, owner), run.spoolKey]);
   const floor = raiseMode(session.mode, config.mode);
   const reader = loadOnce(async () => (await import('@kontext/policy')).createCallReader());
-  const policy = createActivePolicy(verified, floor, async () => {
+  const loadEngine = async () => {
     const { createPolicyEngine } = await import('@kontext/policy');
     const engine = await createPolicyEngine();
     // Both are needed for the first call; its own wait is the one that hears of a failure.
     reader().catch(() => undefined);
     return engine;
-  });
+  };
+  const policy = createActivePolicy(verified, floor, loadEngine, { local: run.localPolicies });
   const ended = new AbortController();
   const maxWaitMs = config.hookTimeoutMs ?? defaultMaxWaitMs;
   const spool = { root: join(config.stateDir, 'spool'), key, facts: spoolFacts(run) };
