@@ -2,7 +2,7 @@
  * Stable name of a check of the lint.
  *
  * Those that keep a set from being loaded: `unparsable`, `template`, `missing-id`, `bad-id`, `duplicate-id`, `too-large`,
- * `invalid`, `unknown-effect`, `empty-approver`, `bad-four-eyes`, `four-eyes-without-approver`.
+ * `too-deep`, `invalid`, `unknown-effect`, `empty-approver`, `bad-four-eyes`, `four-eyes-without-approver`.
  */
 export type FindingCheck =
   | 'unparsable'
@@ -11,6 +11,7 @@ export type FindingCheck =
   | 'bad-id'
   | 'duplicate-id'
   | 'too-large'
+  | 'too-deep'
   | 'invalid'
   | 'unknown-effect'
   | 'empty-approver'
@@ -25,7 +26,8 @@ export type FindingCheck =
   | 'never-applies'
   | 'never-matches'
   | 'shadowed'
-  | 'denies-everything';
+  | 'denies-everything'
+  | 'odd-text';
 
 /** Something the author of a policy should know. */
 export interface Finding {

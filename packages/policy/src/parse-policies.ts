@@ -6,6 +6,7 @@ import { type FindingCheck, placeOf } from './finding.ts';
 import type { Cedar } from './load-cedar.ts';
 import { parseSources } from './parse-sources.ts';
 import { isRuleId, maxPolicies, maxTotalBytes } from './policy-limits.ts';
+import { depthOf, maxDepth } from './scan-policies.ts';
 import type { PolicyText } from './tool-call.ts';
 
 const maxReasonLength = 500;
@@ -42,6 +43,8 @@ export function policyMap(policies: readonly PolicyText[]): Record<string, strin
     if (Object.hasOwn(map, id)) throw invalid(`the policy id ${id}`, '', 'it is used twice');
     // Cedar's bindings throw on text that is not Unicode.
     if (/\p{Surrogate}/u.test(text)) throw invalid(`the policy ${id}`, '', 'it is not valid Unicode');
+    if (depthOf(text) > maxDepth)
+      throw invalid(`the policy ${id}`, '', 'its conditions are nested or chained too deeply');
     map[id] = text;
   }
   return map;

@@ -3,7 +3,7 @@ import { oneLine } from './describe-part.ts';
 import { type Finding, type FindingCheck, placeOf } from './finding.ts';
 import type { Cedar } from './load-cedar.ts';
 import { isRuleId, maxPolicies, maxTotalBytes } from './policy-limits.ts';
-import { type PolicyPiece, splitPolicies } from './scan-policies.ts';
+import { depthOf, maxDepth, type PolicyPiece, splitPolicies } from './scan-policies.ts';
 import type { PolicyText } from './tool-call.ts';
 
 /** One file of policies as its author wrote it. */
@@ -72,6 +72,10 @@ function readPiece(cedar: Cedar, file: SourceFile, piece: PolicyPiece, ids: Set<
   const broken = piece.text.search(/\p{Surrogate}/u);
   if (broken >= 0)
     return at('unparsable', 'it is not valid Unicode', 'save the file as UTF-8', piece.start + broken);
+  if (depthOf(piece.text) > maxDepth) {
+    const message = 'its conditions are nested or chained too deeply';
+    return at('too-deep', message, 'split it into several rules, or use a set and "contains"');
+  }
   const answer = cedar.policyToJson(piece.text);
   if (answer.type === 'failure') {
     const isTemplate = cedar.templateToJson(piece.text).type === 'success';
