@@ -239,7 +239,10 @@ describe('claude events', () => {
       tool: 'Bash',
       toolUse: 'toolu_1',
       input: { command: 'ls -l' },
-      command: 'ls -l',
+      mcpServer: null,
+      agentSession: 's1',
+      subagent: 'Explore',
+      subagentId: 'a1',
       cwd: '/work',
       permissionMode: 'bypassPermissions',
       details: { agentId: 'a1', agentType: 'Explore' },
@@ -251,7 +254,7 @@ describe('claude events', () => {
       'PreToolUse',
       tool('PreToolUse', { tool_name: 'mcp__x__y', tool_input: [1, null] }),
     );
-    expect(event).toMatchObject({ tool: 'mcp__x__y', input: [1, null], command: null });
+    expect(event).toMatchObject({ tool: 'mcp__x__y', input: [1, null] });
   });
 
   it.each([
@@ -320,22 +323,9 @@ describe('claude events', () => {
     expect(codeOf(() => claude.decodeEvent(event, value))).toBe('KX_HOOK_INPUT');
   });
 
-  it.each(['Monitor', 'PowerShell', 'mcp__desk__run'])('show the command of %s to the policy', (name) => {
-    const value = tool('PreToolUse', {
-      tool_name: name,
-      tool_input: { command: 'rm -rf x', persistent: false },
-    });
-    expect(claude.decodeEvent('PreToolUse', value)).toMatchObject({ tool: name, command: 'rm -rf x' });
-  });
-
   it.each(['Bash', 'PowerShell'])('refuse a %s call without a command', (name) => {
     const value = tool('PreToolUse', { tool_name: name, tool_input: {} });
     expect(codeOf(() => claude.decodeEvent('PreToolUse', value))).toBe('KX_HOOK_INPUT');
-  });
-
-  it('take another tool whose command is no text for one that runs none', () => {
-    const value = tool('PreToolUse', { tool_name: 'mcp__desk__run', tool_input: { command: 5 } });
-    expect(claude.decodeEvent('PreToolUse', value)).toMatchObject({ command: null });
   });
 
   it('refuse a call without input', () => {
@@ -347,6 +337,46 @@ describe('claude events', () => {
     expect(
       ['MessageDisplay', 'toString', '__proto__', 'PreToolUse'].map((name) => claude.stepOf(name)),
     ).toEqual(['other', 'other', 'other', 'proposed']);
+  });
+});
+
+describe('claude in a terminal', () => {
+  const both = { stdin: true, stdout: true };
+  const isInteractive = (args: readonly string[], terminal = both) =>
+    claude.isInteractive(claude.planLaunch(args, noFile), terminal);
+
+  it.each([
+    [[]],
+    [['fix it']],
+    [['--model', 'x', '-c']],
+    [['--permission-mode', 'acceptEdits']],
+    [['--permission-mode=plan']],
+    [['--', '-p']],
+  ])('can ask its user when started with %j', (args) => {
+    expect(isInteractive(args)).toBe(true);
+  });
+
+  it.each([
+    [['-p', 'go']],
+    [['--print']],
+    [['-cp', 'go']],
+    [['--output-format', 'stream-json']],
+    [['--input-format=stream-json']],
+    [['--dangerously-skip-permissions']],
+    [['--permission-mode', 'bypassPermissions']],
+    [['--permission-mode=dontAsk']],
+  ])('asks nobody when started with %j', (args) => {
+    expect(isInteractive(args)).toBe(false);
+  });
+
+  it('asks nobody where a pipe stands for the terminal', () => {
+    expect(isInteractive([], { stdin: false, stdout: true })).toBe(false);
+    expect(isInteractive([], { stdin: true, stdout: false })).toBe(false);
+  });
+
+  it('asks about no call in a mode that asks nobody, or that nobody knows', () => {
+    const modes = ['default', 'acceptEdits', 'plan', 'bypassPermissions', 'dontAsk', 'auto', null];
+    expect(modes.filter((mode) => claude.asksIn(mode))).toEqual(['default', 'acceptEdits', 'plan']);
   });
 });
 
@@ -362,6 +392,29 @@ describe('claude answers', () => {
 
   it.each(['PreToolUse', 'PermissionRequest'])('deny a %s by exit 2 with an empty stdout', (event) => {
     expect(encoded(event, { kind: 'deny', reason: 'no' })).toEqual([2, '', 'no\n']);
+  });
+
+  it('decline an elicitation by JSON with exit 0, and let it be where nothing objects', () => {
+    const [exitCode, stdout, stderr] = encoded('Elicitation', { kind: 'deny', reason: 'no' });
+    expect([exitCode, stderr]).toEqual([0, '']);
+    expect(JSON.parse(String(stdout))).toEqual({
+      hookSpecificOutput: { hookEventName: 'Elicitation', action: 'decline' },
+    });
+    expect(encoded('Elicitation', { kind: 'silent' })).toEqual([0, '', '']);
+  });
+
+  it('allow in so many words only what a person approved', () => {
+    const approved = { kind: 'allow', approvalId: 'apr_1' } as const;
+    expect(JSON.parse(String(encoded('PreToolUse', approved)[1])).hookSpecificOutput).toEqual({
+      hookEventName: 'PreToolUse',
+      permissionDecision: 'allow',
+      permissionDecisionReason: 'kontext: approved by apr_1',
+    });
+    expect(JSON.parse(String(encoded('PermissionRequest', approved)[1])).hookSpecificOutput).toEqual({
+      hookEventName: 'PermissionRequest',
+      decision: { behavior: 'allow' },
+    });
+    expect(encoded('Elicitation', approved)).toEqual([0, '', '']);
   });
 
   it.each(['Stop', 'UserPromptSubmit', 'PostToolUse', 'SessionStart', 'Unknown'])(

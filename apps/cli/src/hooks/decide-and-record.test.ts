@@ -1,110 +1,7 @@
-import {
-  createPolicyEngine,
-  type Mode,
-  type PolicyEngine,
-  type PolicyText,
-  starterPolicies,
-} from '@kontext/policy';
-import { createRedactor, Secret } from '@kontext/redaction';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { claude } from '../agents/claude.ts';
-import { createActivePolicy } from './active-policy.ts';
-import { createHookHandler, type HookHandler } from './decide-and-record.ts';
-import type { EventSink, IntentFields } from './event-sink.ts';
-import type { HookReply, HookRequest } from './frames.ts';
-
-let engine: PolicyEngine;
-beforeAll(async () => {
-  engine = await createPolicyEngine();
-});
-
-/** Keeps events in a list, as the spool would keep them in files. */
-function createListSink() {
-  const log: string[] = [];
-  const events: { fields: IntentFields; payload: string | null }[] = [];
-  const sink = {
-    full: false,
-    broken: false,
-    intend(fields: IntentFields) {
-      if (sink.full || sink.broken) return null;
-      log.push(`intent ${fields.kind}`);
-      return (payload: string | null) => {
-        log.push(`record ${fields.kind}`);
-        events.push({ fields, payload });
-      };
-    },
-  };
-  return { sink: sink as EventSink & { full: boolean; broken: boolean }, log, events };
-}
-
-interface Setup {
-  readonly mode?: Mode;
-  readonly floor?: Mode | null;
-  readonly policies?: readonly PolicyText[];
-  readonly secrets?: readonly string[];
-  readonly createEngine?: () => Promise<PolicyEngine>;
-}
-
-function setUp({
-  mode = 'enforce',
-  floor = null,
-  policies = starterPolicies,
-  secrets = [],
-  createEngine,
-}: Setup = {}) {
-  const list = createListSink();
-  const seen: string[] = [];
-  const handler = createHookHandler({
-    agent: claude,
-    actor: { user: 'usr_1', org: 'org_1', session: 'ses_1', groups: [], role: 'member' },
-    redactor: createRedactor(secrets.map((secret) => new Secret(secret))),
-    policy: createActivePolicy({ version: 7, mode, policies }, floor, createEngine ?? (async () => engine)),
-    sink: list.sink,
-    onEvent: (event) => seen.push(event),
-  });
-  return { handler, seen, ...list };
-}
-
-function request(event: string, value: unknown, more: Partial<HookRequest> = {}): HookRequest {
-  const head = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
-  const empty = new Uint8Array();
-  return {
-    kind: 'hook',
-    key: empty,
-    agent: 'claude',
-    event,
-    trueLength: head.length,
-    head,
-    tail: empty,
-    ...more,
-  };
-}
-
-const call = (event: string, command: string, more: object = {}) =>
-  request(event, {
-    hook_event_name: event,
-    session_id: 's',
-    cwd: '/w',
-    permission_mode: 'default',
-    tool_name: 'Bash',
-    tool_input: { command },
-    tool_use_id: 'toolu_1',
-    ...more,
-  });
-
-const said = ({ exitCode, stdout, stderr }: HookReply): [number, string, string] => [
-  exitCode,
-  stdout.toString(),
-  stderr.toString(),
-];
-const nothing = [0, '', ''];
-
-/** Handles, and waits until the record is written. */
-async function handle(handler: HookHandler, hook: HookRequest): Promise<[number, string, string]> {
-  const reply = await handler.handleHook(hook);
-  await new Promise((resolve) => setImmediate(resolve));
-  return said(reply);
-}
+import type { PolicyEngine } from '@kontext/policy';
+import { describe, expect, it } from 'vitest';
+import type { HookRequest } from './frames.ts';
+import { call, handle, nothing, request, said, setUp } from './test-handler.ts';
 
 describe('a tool call', () => {
   it('that no rule forbids is let through in silence and recorded', async () => {
@@ -120,9 +17,10 @@ describe('a tool call', () => {
       mode: 'enforce',
     });
     expect(JSON.parse(events[0]!.payload!).call).toMatchObject({
-      schema: 1,
+      schema: 2,
+      event: 'PreToolUse',
       command: 'ls',
-      opaque: false,
+      opaque: [],
       user: 'usr_1',
     });
   });
@@ -131,10 +29,10 @@ describe('a tool call', () => {
     const { handler, events } = setUp();
     const [exitCode, stdout, stderr] = await handle(handler, call('PreToolUse', 'rm -rf victim'));
     expect([exitCode, stdout]).toEqual([2, '']);
-    expect(stderr).toMatch(/^kontext: denied by rule starter\.destructive-delete: \S/);
+    expect(stderr).toMatch(/^kontext: denied by rule test\.delete: \S/);
     expect(events[0]?.fields).toMatchObject({
       decision: 'deny',
-      rule: 'starter.destructive-delete',
+      rule: 'test.delete',
       mode: 'enforce',
     });
     expect(handler.counts).toEqual({ toolCalls: 1, denied: 1, wouldDeny: 0 });
@@ -220,7 +118,7 @@ describe('input that cannot be read', () => {
     expect(events[0]?.fields).toMatchObject({ kind: 'tool_call.decided', tool: null, decision: 'deny' });
     expect(JSON.parse(events[0]!.payload!)).toMatchObject({
       inputBytes: hook.trueLength,
-      call: { opaque: true },
+      call: { opaque: ['unreadable'] },
     });
   });
 
@@ -231,7 +129,7 @@ describe('input that cannot be read', () => {
   it.each(broken)('is let through in observe when %s, and recorded as opaque', async (_name, hook) => {
     const { handler, events } = setUp({ mode: 'observe' });
     expect(await handle(handler, hook)).toEqual(nothing);
-    expect(JSON.parse(events[0]!.payload!).call.opaque).toBe(true);
+    expect(JSON.parse(events[0]!.payload!).call.opaque).toEqual(['unreadable']);
   });
 
   it.each(['PostToolUse', 'Stop', 'UserPromptSubmit', 'SessionStart'])('never blocks a %s', async (event) => {
@@ -301,13 +199,16 @@ describe('trouble inside', () => {
 describe('other events', () => {
   it('record how a call ended', async () => {
     const { handler, events } = setUp();
+    const second = { tool_use_id: 'toolu_2' };
+    await handle(handler, call('PreToolUse', 'ls'));
+    await handle(handler, call('PreToolUse', 'false', second));
     await handle(handler, call('PostToolUse', 'ls', { tool_response: ['a'] }));
-    await handle(handler, call('PostToolUseFailure', 'false', { error: 'Exit code 1' }));
-    expect(events.map(({ fields }) => [fields.kind, fields.toolUse])).toEqual([
+    await handle(handler, call('PostToolUseFailure', 'false', { ...second, error: 'Exit code 1' }));
+    expect(events.slice(2).map(({ fields }) => [fields.kind, fields.toolUse])).toEqual([
       ['tool_call.completed', 'toolu_1'],
-      ['tool_call.failed', 'toolu_1'],
+      ['tool_call.failed', 'toolu_2'],
     ]);
-    expect(JSON.parse(events[1]!.payload!).details).toMatchObject({
+    expect(JSON.parse(events[3]!.payload!).details).toMatchObject({
       outcome: 'failed',
       error: 'Exit code 1',
     });
