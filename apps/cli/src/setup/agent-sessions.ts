@@ -21,7 +21,7 @@ export interface AgentSessionsOptions {
   readonly endEvent: string;
   /** What the hooks were set up with. */
   readonly mode: 'observe' | 'enforce';
-  readonly open: () => Promise<AttachedSession>;
+  readonly open: (conversation: Conversation) => Promise<AttachedSession>;
   /** Whether a `kontext start` hears the conversation. */
   readonly isHeardElsewhere: (agentSession: string) => Promise<boolean>;
   /** Time after which a session that could not be opened is tried again; default 5,000. */
@@ -34,10 +34,20 @@ export interface AgentSessionsOptions {
   readonly nowMs?: () => number;
 }
 
+/** What an event tells of where it belongs. */
+export interface Conversation {
+  /** The agent's own id. */
+  readonly id: string;
+  /** Directory the agent works in; null where the event does not say it. */
+  readonly cwd: string | null;
+  /** Whether the event that tells of it is another than the first of a run. */
+  readonly isUnderWay: boolean;
+}
+
 /** See the file's comment. */
 export interface AgentSessions {
-  /** @param agentSession Null where the event does not tell it. */
-  handle(agentSession: string | null, request: HookRequest): Promise<HookReply>;
+  /** @param conversation Null where the event does not tell it. */
+  handle(conversation: Conversation | null, request: HookRequest): Promise<HookReply>;
   /** Ends sessions that have rested too long. */
   expire(): void;
   /** Ends all. */
@@ -50,7 +60,7 @@ type Opened =
   | { readonly kind: 'elsewhere' }
   | { readonly kind: 'refused'; readonly error: KontextError };
 
-interface Conversation {
+interface Known {
   opened: Promise<Opened>;
   openedAtMs: number;
   lastAtMs: number;
@@ -61,37 +71,37 @@ interface Conversation {
 export function createAgentSessions(options: AgentSessionsOptions): AgentSessions {
   const { adapter, mode, retryMs = 5_000, idleMs = 4 * 3_600_000, maxSessions = 64 } = options;
   const nowMs = options.nowMs ?? (() => performance.now());
-  const conversations = new Map<string, Conversation>();
+  const conversations = new Map<string, Known>();
   const ending = new Set<Promise<void>>();
   let unrecorded = 0;
   let trouble: KontextError | null = null;
 
-  const open = async (id: string): Promise<Opened> => {
+  const open = async (conversation: Conversation): Promise<Opened> => {
     try {
-      if (await options.isHeardElsewhere(id)) return { kind: 'elsewhere' };
+      if (await options.isHeardElsewhere(conversation.id)) return { kind: 'elsewhere' };
       if (conversations.size > maxSessions) throw tooMany(maxSessions);
-      const session = await options.open();
+      const session = await options.open(conversation);
       trouble = null;
       return { kind: 'ours', session };
     } catch (cause) {
       const error = cause instanceof KontextError ? cause : unexpected(cause);
       trouble = error;
-      const conversation = conversations.get(id);
-      if (conversation !== undefined) conversation.isRefused = true;
+      const known = conversations.get(conversation.id);
+      if (known !== undefined) known.isRefused = true;
       return { kind: 'refused', error };
     }
   };
-  const find = (id: string): Conversation => {
-    const known = conversations.get(id);
+  const find = (asked: Conversation): Known => {
+    const known = conversations.get(asked.id);
     const now = nowMs();
     if (known !== undefined && !(known.isRefused && now - known.openedAtMs > retryMs)) {
       known.lastAtMs = now;
       return known;
     }
-    const conversation = { openedAtMs: now, lastAtMs: now, isRefused: false } as Conversation;
-    conversations.set(id, conversation);
-    conversation.opened = open(id);
-    return conversation;
+    const opened: Promise<Opened> = Promise.resolve().then(() => open(asked));
+    const fresh: Known = { opened, openedAtMs: now, lastAtMs: now, isRefused: false };
+    conversations.set(asked.id, fresh);
+    return fresh;
   };
   const end = (id: string): void => {
     const conversation = conversations.get(id);
@@ -119,12 +129,12 @@ export function createAgentSessions(options: AgentSessionsOptions): AgentSession
   };
 
   return {
-    async handle(agentSession, request) {
-      if (agentSession === null) return refuse(request, unnamed());
-      const handled = find(agentSession).opened.then((opened) => answer(request, opened));
+    async handle(conversation, request) {
+      if (conversation === null) return refuse(request, unnamed());
+      const handled = find(conversation).opened.then((opened) => answer(request, opened));
       if (waits(adapter, request.event)) return handled;
       void handled.finally(() => {
-        if (request.event === options.endEvent) end(agentSession);
+        if (request.event === options.endEvent) end(conversation.id);
       });
       return adapter.encodeAnswer(request.event, { kind: 'silent' });
     },

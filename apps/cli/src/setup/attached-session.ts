@@ -19,13 +19,14 @@ const noTemplate = { entries: [], problems: [] };
 /**
  * Opens a session with the stored login: policy, spool, upload and heartbeats are those of `kontext start`.
  *
- * @param directory Private directory of the daemon.
+ * @param directory Private directory of the daemon. @param agent Where it works, and whether its run has begun before.
  * @throws KontextError as opening a session does, such as `KX_NOT_LOGGED_IN` and `KX_BACKEND_UNREACHABLE`.
  */
 export async function openAttachedSession(
   context: Context,
   adapter: AgentAdapter,
   directory: string,
+  agent: { readonly cwd: string; readonly isUnderWay: boolean },
 ): Promise<AttachedSession> {
   const backend = await openBackend(context);
   const own = mkdtempSync(join(directory, 'a'));
@@ -41,12 +42,14 @@ export async function openAttachedSession(
   return new Promise((resolve, reject) => {
     const ended = runSession({
       // The daemon keeps its signals: other sessions are ended by them, too.
-      context: { ...context, releaseSignals: () => undefined },
+      context: { ...context, config: { ...context.config, cwd: agent.cwd }, releaseSignals: () => undefined },
       ...{ backend, preparation, allowMissing: true },
       attached: {
+        isUnderWay: agent.isUnderWay,
         async listen(options) {
           handlers = options;
-          return { directory: own, socketPath: join(own, 's'), close: async () => undefined };
+          // What a hook could not tell is written beside the daemon's socket, whichever conversation it is of.
+          return { directory: own, socketPath: join(directory, 's'), close: async () => undefined };
         },
         untilEnd() {
           if (handlers !== undefined) resolve({ handlers, end });

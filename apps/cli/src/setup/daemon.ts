@@ -14,13 +14,14 @@ import type { Context } from '../context.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import { createHookServer } from '../hooks/hook-server.ts';
 import { parseInput } from '../hooks/parse-input.ts';
+import { defaultMaxWaitMs } from '../session/run-session.ts';
 import { cliVersion } from '../version.ts';
-import { createAgentSessions } from './agent-sessions.ts';
+import { type Conversation, createAgentSessions } from './agent-sessions.ts';
 import { sendRequest } from './ask-server.ts';
 import { openAttachedSession } from './attached-session.ts';
 import type { DaemonFacts } from './daemon-facts.ts';
 import { daemonDirectory, daemonSocketPath, leavePlace, takePlace } from './daemon-place.ts';
-import { ensureDaemon } from './ensure-daemon.ts';
+import { type EnsureDaemonOptions, ensureDaemon } from './ensure-daemon.ts';
 import { isHeardByStart } from './session-owner.ts';
 
 /** What the daemon is run with. */
@@ -34,8 +35,6 @@ export interface DaemonOptions {
 }
 
 const tickMs = 1_000;
-/** Longest wait for a successor to answer in our stead. */
-const handOverMs = 9_000;
 
 /** Runs until it is no longer needed. @throws KontextError `KX_SOCKET_FAILED`. */
 export async function runDaemon(context: Context, options: DaemonOptions): Promise<number> {
@@ -48,10 +47,12 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   let directory = '';
   const sessions = createAgentSessions({
     ...{ adapter, mode, endEvent: findStandingHooks(adapter.name).endEvent },
-    open: () => openAttachedSession(context, adapter, directory),
+    open: ({ cwd, isUnderWay }) =>
+      openAttachedSession(context, adapter, directory, { cwd: cwd ?? '/', isUnderWay }),
     isHeardElsewhere: (id) => isHeardByStart([runtimeDir, config.runtimeDir], directory, id),
   });
-  const handOver = createHandOver({ runtimeDir, mode, program, environment: config.environment });
+  const successor = { runtimeDir, mode, program, environment: config.environment };
+  const handOver = createHandOver(successor, config.hookTimeoutMs ?? defaultMaxWaitMs);
   const server = await createHookServer({
     runtimeDir,
     async handleHook(request) {
@@ -82,16 +83,21 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   return 0;
 }
 
-/** The agent's id of the conversation; searched for in the first bytes where the input cannot be read whole. */
-function findConversation(request: HookRequest): string | null {
+/** Where the event belongs; searched for in the first bytes where the input cannot be read whole. */
+function findConversation(request: HookRequest): Conversation | null {
   const parsed = parseInput(request);
+  const isUnderWay = request.event !== findAdapter(request.agent).startEvent;
   try {
-    if (parsed.ok) return findAdapter(request.agent).decodeEvent(request.event, parsed.value).agentSession;
+    if (parsed.ok) {
+      const event = findAdapter(request.agent).decodeEvent(request.event, parsed.value);
+      if (event.agentSession !== null) return { id: event.agentSession, cwd: event.cwd, isUnderWay };
+    }
   } catch {
     // What cannot be decoded may still say where it belongs.
   }
   const head = Buffer.from(request.head.subarray(0, 4096)).toString('utf8');
-  return findStandingHooks(request.agent).findSession(head);
+  const id = findStandingHooks(request.agent).findSession(head);
+  return id === null ? null : { id, cwd: null, isUnderWay };
 }
 
 /** An upgrade puts another file in the program's place, or another target behind a link to it. */
@@ -105,7 +111,7 @@ function watchProgram(program: string): () => boolean {
 }
 
 /** Has the new program started, once for all requests that wait, and asks it. */
-function createHandOver(options: Omit<Parameters<typeof ensureDaemon>[0], 'notPid'>) {
+function createHandOver(options: Omit<EnsureDaemonOptions, 'notPid'>, maxWaitMs: number) {
   let successor: ReturnType<typeof ensureDaemon> | null = null;
   return async (request: HookRequest): Promise<HookReply> => {
     successor ??= ensureDaemon({ ...options, notPid: process.pid });
@@ -117,6 +123,6 @@ function createHandOver(options: Omit<Parameters<typeof ensureDaemon>[0], 'notPi
       throw error;
     }
     const { key: _, ...rest } = request;
-    return sendRequest(daemonSocketPath(options.runtimeDir), rest, handOverMs);
+    return sendRequest(daemonSocketPath(options.runtimeDir), rest, maxWaitMs);
   };
 }
