@@ -40,7 +40,7 @@ const maxAttempts = 20;
  * Appends a batch to a client stream of the caller; idempotent.
  *
  * The rules are those of `checkBatch` in packages/audit; here they meet the stored head. A fork, and a batch for somebody
- * else's stream, are refused and recorded.
+ * else's stream, are refused and recorded. A batch that tells of tampering marks its session.
  *
  * @throws KontextError `KX_EVENT_INVALID` when the batch is not one of this stream; nothing is stored.
  * @throws KontextError `KX_NOT_FOUND` when the stream does not exist or is not the caller's.
@@ -111,6 +111,10 @@ async function tryAppend(
   const rows = verdict.events.map((event) => toNewEvent(event, event.parsed));
   const eventHash = hashEvent(lastHeader(verdict.events));
   if (!(await appendEvents(tx, stream, rows, { eventHash, late, now }))) return 'lost the race';
+  // With the events or not at all: what tells of tampering stops renewals in enforce.
+  if (verdict.events.some(({ parsed }) => parsed.kind.startsWith('tamper.'))) {
+    await markTampered(tx, sessionId, now);
+  }
   return { status: 'ok', headSeq: verdict.head.seq, headHash: Buffer.from(verdict.head.hash) };
 }
 

@@ -3,6 +3,7 @@ import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTestOrganisation, type TestOrganisation } from '../organisations/test-organisation.ts';
 import { endSession } from '../sessions/end-session.ts';
+import { lockSession } from '../store/queries/sessions.ts';
 import { users } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
@@ -119,6 +120,36 @@ describe.each(testStores())('the audit log on $kind', ({ open }) => {
       headSeq: 2,
       headHash: second.chain,
     });
+  });
+
+  test.each([
+    'tamper.settings_changed',
+    'tamper.input_changed',
+    'tamper.config_changed',
+    'tamper.unproposed_result',
+    'tamper.no_session_start',
+    'tamper.subagent_unseen',
+  ] as const)('a batch with %s marks the session, once and together with its events', async (kind) => {
+    const client = await openTestSession(store, org.owner, now());
+    const tamperedAt = async () => {
+      const scope = { role: 'app', orgId: org.orgId } as const;
+      const session = await store.transaction(scope, (tx) => lockSession(tx, client.sessionId));
+      return session?.tamperedAt ?? null;
+    };
+    await audit.append(org.owner, client.batch([client.write()]));
+    expect(await tamperedAt()).toBeNull();
+
+    const tamper = client.write({ kind, decision: null });
+    const altered = client.batch([{ ...tamper, payload: '{"command":"other"}' }]);
+    await expect(audit.append(org.owner, altered)).rejects.toMatchObject({ code: 'KX_EVENT_INVALID' });
+    expect(await tamperedAt()).toBeNull();
+    expect(await audit.append(org.owner, client.batch([tamper]))).toMatchObject({ status: 'ok' });
+    const first = await tamperedAt();
+    expect(first).toEqual(now());
+
+    nowMs += 60_000;
+    await audit.append(org.owner, client.batch([client.write({ kind, decision: null })]));
+    expect(await tamperedAt()).toEqual(first);
   });
 
   test('another user of the organisation cannot append, which is recorded in the admin stream', async () => {

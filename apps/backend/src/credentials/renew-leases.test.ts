@@ -2,6 +2,7 @@ import { createId, parseHeader } from '@kontext/audit';
 import { eq } from 'drizzle-orm';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createAuditService } from '../audit/audit-service.ts';
+import { openTestSession } from '../audit/test-client.ts';
 import type { Caller } from '../caller.ts';
 import { openTestRoom, type TestRoom } from '../connections/test-room.ts';
 import type { TestOrganisation } from '../organisations/test-organisation.ts';
@@ -173,6 +174,23 @@ describe.each(testStores())('renewing and revoking leases on $kind', ({ open }) 
     const event = (await events('server')).at(-1);
     expect(event?.kind).toBe('credential.refused');
     expect(await read(leaseId)).toMatchObject({ endReason: 'renewed' });
+  });
+
+  test('tampering that a client reports itself withholds renewals in enforce', async () => {
+    const client = await openTestSession(room.store, owner, new Date());
+    await connectAcme();
+    const { leaseId } = await resolve('acme', owner, client.sessionId);
+    const found = client.batch([client.write({ kind: 'tamper.unproposed_result', decision: null })]);
+    await createAuditService({ store: room.store }).append(owner, found);
+    const items = [{ leaseId, wanted: null }];
+    const renewed = () => room.credentials.renew(owner, { sessionId: client.sessionId, items });
+    expect(codeOf((await renewed()).outcomes[0])).toBe('handed out');
+
+    const enforced = { mode: 'enforce', hooksSeenAt: new Date() } as const;
+    await inOrg((tx) => tx.update(sessions).set(enforced).where(eq(sessions.id, client.sessionId)));
+    await expect(renewed()).rejects.toMatchObject({
+      ...{ code: 'KX_RENEWAL_WITHHELD', details: { failure_reason: 'tampered' } },
+    });
   });
 
   test('what a tampered session in enforce is not renewed, it cannot resolve anew', async () => {
