@@ -55,6 +55,8 @@ export interface SessionRun {
 
 /** An agent that somebody else has started. */
 export interface AttachedAgent {
+  /** Whether it has begun before, as it has when the daemon that heard it is gone. */
+  readonly isUnderWay: boolean;
   /** Takes the session's handlers in place of a server of its own. */
   readonly listen: (options: HookServerOptions) => Promise<HookServer>;
   /** Called when its hooks are heard. @returns The exit code to record, once the agent is done. */
@@ -227,7 +229,7 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
     client: hookClientPath(),
     environment: config.environment,
     sink: { spool, append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch) },
-    ...(run.attached ? { listen: run.attached.listen } : {}),
+    ...(run.attached ? { listen: run.attached.listen, isUnderWay: run.attached.isUnderWay } : {}),
     handleCredential: held.handle,
   });
   return { hooks, policy, owner, spool, stopAsking: () => ended.abort() };

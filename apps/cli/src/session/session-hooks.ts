@@ -51,6 +51,8 @@ export interface SessionHooksOptions {
   /** The user's own. */
   readonly environment: Readonly<Record<string, string>>;
   readonly sink: EventStore;
+  /** The agent has begun before: the first event of a run is not to come any more. Default false. */
+  readonly isUnderWay?: boolean;
   /** How to listen; a server of its own when left out. The daemon listens once for all its sessions. */
   readonly listen?: (options: HookServerOptions) => Promise<HookServer>;
   /** Answers programs of the session that ask for credentials; left out: they are refused. */
@@ -96,6 +98,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
   const { adapter, plan, policy, interactive = false, listen = createHookServer, handleCredential } = options;
   const { spool, uploader, upload } = openStore(options.sink);
   const start = createStartWait(adapter.startEvent);
+  if (options.isUnderWay) start.note(adapter.startEvent);
   const agentSessions = new Set<string>();
   // The answer of a hook that fails is settled when the agent starts.
   const startMode = policy.mode;
