@@ -34,8 +34,10 @@ import { organisationRoutes } from './rpc/organisation.ts';
 import { policyRoutes } from './rpc/policies.ts';
 import { providerRoutes } from './rpc/providers.ts';
 import { sessionRoutes } from './rpc/sessions.ts';
+import { webhookRoutes } from './rpc/webhooks.ts';
 import { createSessionService } from './sessions/session-service.ts';
 import type { Store } from './store/store.ts';
+import { createWebhookService } from './webhooks/webhook-service.ts';
 
 const secondMs = 1_000;
 const minuteMs = 60 * secondMs;
@@ -78,7 +80,8 @@ export function wire(
     ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
   });
   const logins = createManagedLogins({ store, appended, nowMs });
-  const approvals = createApprovalService({ ...parts, appended, onQueued: () => undefined });
+  const approvals = createApprovalService({ ...parts, appended });
+  const webhooks = createWebhookService({ ...parts, fetch, appended });
   const members = createMembers({ store, appended, nowMs });
   return {
     services: [
@@ -94,6 +97,7 @@ export function wire(
       credentialRoutes(credentials),
       agentRoutes(createAgentService({ store, appended, nowMs })),
       approvalRoutes(approvals),
+      webhookRoutes(webhooks),
     ],
     pages: [
       async (app) => void app.addHook('onClose', () => workers.close()),
@@ -108,6 +112,7 @@ export function wire(
       { name: 'leases', intervalMs: 5 * secondMs, run: () => credentials.sweep() },
       { name: 'revocations', intervalMs: 2 * secondMs, run: () => revocations.run() },
       { name: 'approvals', intervalMs: 5 * secondMs, run: () => approvals.sweep() },
+      { name: 'webhooks', intervalMs: secondMs, run: () => webhooks.deliver() },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],
   };

@@ -85,33 +85,32 @@ export async function decide(
     const others =
       verdict === 'session' ? await decideSameShape(tx, row, { ...said, ...effectOf('once', now) }, now) : [];
     await recordApprovals(tx, 'approval.decided', [row, ...others], decisionFacts, now);
-    for (const { id: settledId } of [row, ...others]) await tell(tx, deps, settledId, now);
+    for (const settled of [row, ...others]) await tell(tx, deps, settled, now);
     return [row, ...others];
   });
   deps.appended.notify(opener.orgId);
-  deps.onQueued();
   for (const { id: settledId } of decided) deps.decided.notify(settledId);
   const [row] = decided;
   if (row === undefined) throw new KontextError('KX_INTERNAL', 'an approval was not stored');
   return row;
 }
 
-async function tell(tx: Tx, deps: ApprovalDeps, id: string, now: Date): Promise<void> {
-  const named = await findApproval(tx, id);
+async function tell(tx: Tx, deps: ApprovalDeps, { id, orgId }: ApprovalRow, now: Date): Promise<void> {
+  const named = await findApproval(tx, orgId, id);
   if (named === null) return;
   const message = approvalMessage(named, approvalUrl(deps, id));
-  await queueMessages(tx, named.approval.orgId, 'approval.decided', message, now);
+  await queueMessages(tx, orgId, 'approval.decided', message, now);
 }
 
 /** The person's groups and role are read now: what they were when the question was asked does not count. */
 async function findToDecide(
   tx: Tx,
-  { userId }: BrowserAccount,
+  { userId, orgId }: BrowserAccount,
   id: string,
 ): Promise<{ readonly found: NamedApproval; readonly member: MemberRow }> {
-  const [found, member] = [await findApproval(tx, id), await findMember(tx, userId)];
+  const [found, member] = [await findApproval(tx, orgId, id), await findMember(tx, userId)];
   if (found === null || member === null || member.disabled) throw notFound();
-  const viewer: ApprovalViewer = { userId, role: member.role, groups: member.groups };
+  const viewer: ApprovalViewer = { userId, orgId, role: member.role, groups: member.groups };
   if (!mayDecide(found.approval, viewer)) throw notFound();
   return { found, member };
 }

@@ -15,8 +15,6 @@ export interface ApprovalDeps {
   /** Wakes whoever waits for an approval of this id, in this process. */
   readonly decided: AppendSignal;
   readonly loadRuleReader: () => Promise<RuleReader>;
-  /** Told after messages to webhooks were committed. */
-  readonly onQueued: () => void;
 }
 
 /** Where a question is decided. */

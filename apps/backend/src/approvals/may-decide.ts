@@ -12,7 +12,10 @@ export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;
  *
  * `decidable` of `store/queries/approvals.ts` says the same to the database.
  */
-export function mayDecide({ userId, approver, fourEyes }: Asked, viewer: ApprovalViewer): boolean {
+export function mayDecide(
+  { userId, approver, fourEyes }: Asked,
+  viewer: Omit<ApprovalViewer, 'orgId'>,
+): boolean {
   const isOwn = viewer.userId === userId;
   if (fourEyes && isOwn) return false;
   if (approver !== null) return viewer.role === approver || viewer.groups.includes(approver);

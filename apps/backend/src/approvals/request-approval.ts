@@ -66,7 +66,7 @@ export async function requestApproval(
   const read = await deps.loadRuleReader();
   refuseBeyond(await deps.limiter.count(askedInSession, wanted.sessionId), 'this session asked too often');
   refuseBeyond(await deps.limiter.count(askedByUser, caller.userId), 'too many approvals were asked for');
-  const answer = await inSession(deps, caller, wanted, async (tx, session, now) => {
+  return inSession(deps, caller, wanted, async (tx, session, now) => {
     // Somebody may have asked the same in between.
     const found = await findKnown(tx, session, wanted, now);
     if (found !== null) return found;
@@ -81,8 +81,6 @@ export async function requestApproval(
     await queueMessages(tx, row.orgId, 'approval.requested', message, now);
     return { ...question, usable: false };
   });
-  deps.onQueued();
-  return answer;
 }
 
 /** Works in a live session of the caller, which is locked: what is asked about it is asked one after the other. */
@@ -106,7 +104,7 @@ async function inSession<T>(
 
 async function findKnown(
   tx: Tx,
-  { id: sessionId }: SessionRow,
+  { id: sessionId, orgId }: SessionRow,
   wanted: ApprovalWanted,
   now: Date,
 ): Promise<ApprovalAnswer | null> {
@@ -114,7 +112,7 @@ async function findKnown(
   const used = await useApprovalFor(tx, asked, now);
   if (used !== null) {
     await recordApprovals(tx, 'approval.used', [used], () => useFacts(wanted.toolUseId), now);
-    const named = await findApproval(tx, used.id);
+    const named = await findApproval(tx, orgId, used.id);
     return named && { ...named, usable: true };
   }
   const standing = await findStandingApproval(tx, asked, now);

@@ -99,7 +99,7 @@ export async function openApprovalRoom(store: Store): Promise<ApprovalRoom> {
   const make = () =>
     createApprovalService({
       ...{ store, nowMs, limiter: createRateLimiter(store, nowMs), appended: createAppendSignal() },
-      ...{ apiUrl: 'https://kontext.example', onQueued: () => undefined },
+      ...{ apiUrl: 'https://kontext.example' },
     });
   const app = <T>(work: (tx: Tx) => Promise<T>) => store.transaction({ role: 'app', orgId: org.orgId }, work);
   let seq = 1;

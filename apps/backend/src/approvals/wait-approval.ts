@@ -38,8 +38,9 @@ export interface ApprovalPage {
 const pollMs = 1_000;
 
 /** Who looks at approvals. */
-export const viewerOf = ({ userId, role, groups }: ApprovalCaller): ApprovalViewer => ({
+export const viewerOf = ({ userId, orgId, role, groups }: ApprovalCaller): ApprovalViewer => ({
   userId,
+  orgId,
   role,
   groups,
 });
@@ -106,7 +107,9 @@ async function useNow(
     return { ...found, approval: used, usable: true };
   }
   // Somebody else used it, or its session is over: whatever it says, it is no approval of this call.
-  const after = await store.transaction({ role: 'read', orgId }, (tx) => findApproval(tx, found.approval.id));
+  const after = await store.transaction({ role: 'read', orgId }, (tx) =>
+    findApproval(tx, orgId, found.approval.id),
+  );
   const { approval } = after ?? found;
   const state = approval.state === 'used' ? 'used' : 'expired';
   return { ...found, approval: { ...approval, state }, usable: false };
@@ -128,7 +131,7 @@ export async function listApprovalsOf(
 }
 
 async function look(tx: Tx, caller: ApprovalCaller, id: string, nowMs: number): Promise<NamedApproval> {
-  const found = await findApproval(tx, id);
+  const found = await findApproval(tx, caller.orgId, id);
   if (found === null) throw notFound();
   const { approval } = found;
   const mayLook =

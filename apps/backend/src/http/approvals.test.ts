@@ -31,7 +31,7 @@ describe.each(testStores())('the page of an approval on $kind', ({ open }) => {
     };
     app = await startTestApp(opened.store, { wire: keep, kms });
     if (parts === undefined) throw new Error('not wired');
-    const given = { ...parts, apiUrl: app.apiUrl, appended: createAppendSignal(), onQueued: () => undefined };
+    const given = { ...parts, apiUrl: app.apiUrl, appended: createAppendSignal() };
     approvals = createApprovalService(given);
     const member = {
       orgSlug: 'default',

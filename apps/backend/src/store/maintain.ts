@@ -1,4 +1,4 @@
-import { lt, sql } from 'drizzle-orm';
+import { and, lt, ne, sql } from 'drizzle-orm';
 import {
   confirmations,
   connectTickets,
@@ -7,6 +7,7 @@ import {
   federatedLogins,
   oidcPayloads,
   rateLimits,
+  webhookDeliveries,
 } from './schema.ts';
 import type { Store } from './store-contract.ts';
 
@@ -23,6 +24,8 @@ const expiring = [
 const daysBehind = 2;
 const daysAhead = 7;
 const dayMs = 86_400_000;
+/** What became of messages to webhooks is kept for so long. */
+const deliveriesKeptMs = 30 * dayMs;
 
 /** The two functions of a store that know which days have partitions. */
 export type Maintained = Pick<Store, 'transaction' | 'single' | 'maintain'>;
@@ -73,6 +76,8 @@ export function addMaintenance(
         for (const table of expiring) {
           await tx.delete(table).where(lt(table.expiresAt, now));
         }
+        const old = lt(webhookDeliveries.createdAt, new Date(now.getTime() - deliveriesKeptMs));
+        await tx.delete(webhookDeliveries).where(and(old, ne(webhookDeliveries.state, 'waiting')));
       });
     },
   };

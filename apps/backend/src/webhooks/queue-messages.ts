@@ -19,7 +19,7 @@ export async function queueMessages(
   message: Readonly<Record<string, unknown>>,
   now: Date,
 ): Promise<void> {
-  const listeners = await listListeners(tx, event);
+  const listeners = await listListeners(tx, orgId, event);
   const body = JSON.stringify({ type: event, timestamp: now.toISOString(), ...message });
   await insertDeliveries(
     tx,

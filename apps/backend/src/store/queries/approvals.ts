@@ -18,6 +18,7 @@ export interface NamedApproval {
 /** Who looks, as they are at this moment. */
 export interface ApprovalViewer {
   readonly userId: string;
+  readonly orgId: string;
   readonly role: string;
   readonly groups: readonly string[];
 }
@@ -37,8 +38,10 @@ export async function insertApproval(tx: Tx, row: ApprovalRow): Promise<void> {
 }
 
 /** An approval by id; null when the organisation has none. */
-export async function findApproval(tx: Tx, id: string): Promise<NamedApproval | null> {
-  const [row] = await named(tx).where(eq(approvals.id, id)).limit(1);
+export async function findApproval(tx: Tx, orgId: string, id: string): Promise<NamedApproval | null> {
+  const [row] = await named(tx)
+    .where(and(eq(approvals.id, id), eq(approvals.orgId, orgId)))
+    .limit(1);
   return row ?? null;
 }
 
@@ -199,6 +202,7 @@ export async function listApprovals(
   return named(tx)
     .where(
       and(
+        eq(approvals.orgId, viewer.orgId),
         mineToDecide ? decides : or(eq(approvals.userId, viewer.userId), decides),
         pending ? and(eq(approvals.state, 'pending'), gt(approvals.expiresAt, page.now)) : undefined,
         page.before === null ? undefined : lt(approvals.id, page.before),

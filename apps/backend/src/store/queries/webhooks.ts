@@ -1,5 +1,5 @@
 /** Where organisations are told of events, and what is on its way to them. */
-import { and, asc, count, eq, gt, inArray, isNull, lte, sql } from 'drizzle-orm';
+import { and, asc, count, eq, isNull, lte, sql } from 'drizzle-orm';
 import { secrets, webhookDeliveries, webhooks } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import type { SecretRow } from './secrets.ts';
@@ -22,14 +22,17 @@ export async function insertWebhook(tx: Tx, row: WebhookRow, secret: SecretRow):
 }
 
 /** Removes a webhook with its messages and its signing key. */
-export async function deleteWebhook(tx: Tx, id: string): Promise<WebhookRow | null> {
-  const [row] = await tx.delete(webhooks).where(eq(webhooks.id, id)).returning();
+export async function deleteWebhook(tx: Tx, orgId: string, id: string): Promise<WebhookRow | null> {
+  const [row] = await tx
+    .delete(webhooks)
+    .where(and(eq(webhooks.id, id), eq(webhooks.orgId, orgId)))
+    .returning();
   if (row !== undefined) await tx.delete(secrets).where(eq(secrets.id, row.secretId));
   return row ?? null;
 }
 
 /** The organisation's webhooks, oldest first. */
-export async function listWebhooks(tx: Tx): Promise<CountedWebhook[]> {
+export async function listWebhooks(tx: Tx, orgId: string): Promise<CountedWebhook[]> {
   const waiting = tx
     .select({ webhookId: webhookDeliveries.webhookId, waiting: count().as('waiting') })
     .from(webhookDeliveries)
@@ -40,6 +43,7 @@ export async function listWebhooks(tx: Tx): Promise<CountedWebhook[]> {
     .select({ webhook: webhooks, waiting: waiting.waiting })
     .from(webhooks)
     .leftJoin(waiting, eq(waiting.webhookId, webhooks.id))
+    .where(eq(webhooks.orgId, orgId))
     .orderBy(asc(webhooks.id));
   return rows.map((row) => ({ webhook: row.webhook, waiting: row.waiting ?? 0 }));
 }
@@ -50,22 +54,25 @@ export interface KeyedWebhook {
   readonly secret: SecretRow;
 }
 
-/** Webhooks by id, with their sealed keys; null key never: it cannot be removed alone. Role `app` or `system`. */
-export async function findKeyedWebhooks(tx: Tx, ids: readonly string[]): Promise<KeyedWebhook[]> {
-  if (ids.length === 0) return [];
-  return tx
+/** A webhook with its sealed key; null when the organisation has none of that id. */
+export async function findKeyedWebhook(tx: Tx, orgId: string, id: string): Promise<KeyedWebhook | null> {
+  const [row] = await tx
     .select({ webhook: webhooks, secret: secrets })
     .from(webhooks)
     .innerJoin(secrets, eq(secrets.id, webhooks.secretId))
-    .where(inArray(webhooks.id, [...ids]));
+    .where(and(eq(webhooks.id, id), eq(webhooks.orgId, orgId)))
+    .limit(1);
+  return row ?? null;
 }
 
 /** Ids of the organisation's webhooks that want to hear of an event. */
-export async function listListeners(tx: Tx, event: string): Promise<string[]> {
+export async function listListeners(tx: Tx, orgId: string, event: string): Promise<string[]> {
   const rows = await tx
     .select({ id: webhooks.id })
     .from(webhooks)
-    .where(and(isNull(webhooks.disabledAt), sql`${event} = ANY(${webhooks.events})`));
+    .where(
+      and(eq(webhooks.orgId, orgId), isNull(webhooks.disabledAt), sql`${event} = ANY(${webhooks.events})`),
+    );
   return rows.map(({ id }) => id);
 }
 
@@ -101,7 +108,7 @@ export async function claimDeliveries(
   );
 }
 
-/** Says what became of an attempt; role `system`. */
+/** Says what became of an attempt. */
 export async function settleDelivery(
   tx: Tx,
   id: string,
@@ -113,7 +120,7 @@ export async function settleDelivery(
     .where(and(eq(webhookDeliveries.id, id), eq(webhookDeliveries.state, 'waiting')));
 }
 
-/** Notes how a webhook does; role `app` or `system`. */
+/** Notes how a webhook does. */
 export async function updateWebhook(
   tx: Tx,
   id: string,
@@ -140,13 +147,4 @@ export async function disableWebhook(
     .set({ state: 'dead', error })
     .where(and(eq(webhookDeliveries.webhookId, id), eq(webhookDeliveries.state, 'waiting')));
   return row;
-}
-
-/** Whether anything was delivered to a webhook since an instant. */
-export async function wasDeliveredSince(tx: Tx, id: string, since: Date): Promise<boolean> {
-  const [row] = await tx
-    .select({ id: webhooks.id })
-    .from(webhooks)
-    .where(and(eq(webhooks.id, id), gt(webhooks.lastDeliveredAt, since)));
-  return row !== undefined;
 }

@@ -1,0 +1,151 @@
+import { createId } from '@kontext/audit';
+import { KontextError } from '@kontext/errors';
+import { appendServerEvent } from '../audit/append-server-event.ts';
+import type { Caller } from '../caller.ts';
+import { sealAsRow } from '../kms/sealed-secrets.ts';
+import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
+import { isLoopbackUrlHost } from '../providers/public-address.ts';
+import {
+  type CountedWebhook,
+  deleteWebhook,
+  findKeyedWebhook,
+  insertWebhook,
+  listWebhooks,
+  type WebhookRow,
+} from '../store/queries/webhooks.ts';
+import { isUniqueViolation } from '../store/store-errors.ts';
+import { type Attempt, deliverMessages, sendMessage } from './deliver-messages.ts';
+import { secretContextOf, type WebhookDeps } from './deps.ts';
+import { webhookEvents } from './queue-messages.ts';
+import { createWebhookSecret } from './sign-message.ts';
+
+export type { CountedWebhook };
+
+/** Webhooks as their edge uses them. Roles and confirmations are checked there. */
+export interface WebhookService {
+  /**
+   * Adds a webhook.
+   *
+   * @param events Empty: all about approvals.
+   * @returns With the signing key, which nobody sees again.
+   * @throws KontextError `KX_WEBHOOK_INVALID` when URL or events cannot be used, or there are too many.
+   */
+  add(
+    caller: Caller,
+    url: string,
+    events: readonly string[],
+  ): Promise<{ readonly webhook: WebhookRow; readonly secret: string }>;
+  /** @throws KontextError `KX_NOT_FOUND`. */
+  remove(caller: Caller, id: string): Promise<void>;
+  list(caller: Caller): Promise<readonly CountedWebhook[]>;
+  /** Sends a message of type `ping` at once. @throws KontextError `KX_NOT_FOUND`, `KX_RATE_LIMITED`. */
+  test(caller: Caller, id: string): Promise<Attempt>;
+  /** Sends what is due; call it every second. */
+  deliver(): Promise<void>;
+}
+
+const maxUrlLength = 2000;
+const maxWebhooks = 20;
+const testsByUser: RateLimit = { name: 'webhook-test', limit: 20, windowSeconds: 600 };
+
+/** Puts the webhooks together. */
+export function createWebhookService(deps: WebhookDeps): WebhookService {
+  const { store } = deps;
+  return {
+    add: (caller, url, events) => add(deps, caller, url, events),
+    remove: (caller, id) => remove(deps, caller, id),
+    list: ({ orgId }) => store.transaction({ role: 'read', orgId }, (tx) => listWebhooks(tx, orgId)),
+    test: (caller, id) => test(deps, caller, id),
+    deliver: () => deliverMessages(deps),
+  };
+}
+
+async function add(
+  deps: WebhookDeps,
+  { orgId, userId }: Caller,
+  url: string,
+  events: readonly string[],
+): Promise<{ readonly webhook: WebhookRow; readonly secret: string }> {
+  checkUrl(url, deps.local);
+  const now = new Date(deps.nowMs());
+  const id = createId('whk', now.getTime());
+  const secret = createWebhookSecret();
+  // Sealed before the transaction: the key service may be across a network.
+  const plaintext = Buffer.from(secret);
+  const sealed = await sealAsRow(deps.kms, secretContextOf({ id, orgId }), plaintext, now);
+  plaintext.fill(0);
+  const webhook: WebhookRow = {
+    ...{ id, orgId, url, events: checkEvents(events), secretId: sealed.id, createdBy: userId },
+    ...{ createdAt: now, disabledAt: null, lastError: '', lastDeliveredAt: null },
+  };
+  const scope = { role: 'app', orgId } as const;
+  await insert(deps, scope, webhook, sealed, now);
+  deps.appended.notify(orgId);
+  return { webhook, secret };
+}
+
+async function insert(
+  deps: WebhookDeps,
+  scope: { readonly role: 'app'; readonly orgId: string },
+  webhook: WebhookRow,
+  sealed: Parameters<typeof insertWebhook>[2],
+  now: Date,
+): Promise<void> {
+  try {
+    await deps.store.transaction(scope, async (tx) => {
+      const others = await listWebhooks(tx, scope.orgId);
+      if (others.length >= maxWebhooks) throw invalid(`an organisation has at most ${maxWebhooks}`);
+      await insertWebhook(tx, webhook, sealed);
+      const facts = { webhook: webhook.id, host: new URL(webhook.url).host, events: webhook.events };
+      const event = { kind: 'webhook.added', user: webhook.createdBy, facts } as const;
+      await appendServerEvent(tx, { orgId: scope.orgId, sessionId: null }, event, now);
+    });
+  } catch (error) {
+    throw isUniqueViolation(error) ? invalid('there is one for that URL already') : error;
+  }
+}
+
+async function remove(deps: WebhookDeps, { orgId, userId }: Caller, id: string): Promise<void> {
+  const now = new Date(deps.nowMs());
+  await deps.store.transaction({ role: 'app', orgId }, async (tx) => {
+    const row = await deleteWebhook(tx, orgId, id);
+    if (row === null) throw notFound();
+    const facts = { webhook: id, host: new URL(row.url).host };
+    const event = { kind: 'webhook.removed', user: userId, facts } as const;
+    await appendServerEvent(tx, { orgId, sessionId: null }, event, now);
+  });
+  deps.appended.notify(orgId);
+}
+
+async function test(deps: WebhookDeps, { orgId, userId }: Caller, id: string): Promise<Attempt> {
+  refuseBeyond(await deps.limiter.count(testsByUser, userId), 'webhooks were tested too often');
+  const keyed = await deps.store.transaction({ role: 'app', orgId }, (tx) => findKeyedWebhook(tx, orgId, id));
+  if (keyed === null) throw notFound();
+  const now = new Date(deps.nowMs());
+  const facts = { type: 'ping', timestamp: now.toISOString(), text: 'kontext: this webhook works' };
+  const body = JSON.stringify({ ...facts, data: { webhook: id } });
+  return sendMessage(deps, keyed, createId('whd', now.getTime()), body);
+}
+
+/** Only what has a chance; addresses are looked at when a message is sent. */
+function checkUrl(text: string, local: boolean): void {
+  const url = text.length <= maxUrlLength && URL.canParse(text) ? new URL(text) : null;
+  if (url === null) throw invalid('that is no URL, or it is too long');
+  const plainLoopback = local && url.protocol === 'http:' && isLoopbackUrlHost(url.hostname);
+  if (url.protocol !== 'https:' && !plainLoopback) throw invalid('its URL is not https');
+  if (url.username !== '' || url.password !== '') throw invalid('its URL has a user or password');
+  if (url.hash !== '') throw invalid('its URL has a fragment');
+}
+
+function checkEvents(events: readonly string[]): string[] {
+  const known: readonly string[] = webhookEvents;
+  const other = events.find((event) => !known.includes(event));
+  if (other !== undefined)
+    throw invalid(`it wants to hear of ${JSON.stringify(other.slice(0, 80))}; known are ${known.join(', ')}`);
+  return events.length === 0 ? [...known] : [...new Set(events)];
+}
+
+const invalid = (why: string): KontextError =>
+  new KontextError('KX_WEBHOOK_INVALID', 'the webhook cannot be used', { why });
+
+const notFound = (): KontextError => new KontextError('KX_NOT_FOUND', 'there is no such webhook');
