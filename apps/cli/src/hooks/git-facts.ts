@@ -91,11 +91,11 @@ async function askGit(
     run('symbolic-ref', '--quiet', '--short', 'HEAD'),
     run('config', '--local', '--null', '--get-regexp', '^remote\\..*\\.url$'),
   ]);
-  // Nothing that is not there ends with 1; a repository git cannot read ends with 128, or not at all.
-  if (head === null || remotes === null) return null;
+  // What is not there ends with 1; a configuration git cannot read ends with 128, or not at all.
+  if (remotes === null) return null;
   return {
     name: repositoryName(remotes) ?? cleanText(basename(place.top)),
-    branch: cleanText(head.replace(/\n$/, '')),
+    branch: cleanText((head ?? '').replace(/\n$/, '')),
   };
 }
 
@@ -110,7 +110,7 @@ const environment = {
 };
 const quiet = ['--no-pager', '-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null'];
 /** Longest output; a repository with more is not told. */
-const maxOutputBytes = 65_536;
+const maxOutputBytes = 1_048_576;
 
 /** @returns Standard output, empty when git found nothing; null when it failed. */
 function runGit(
