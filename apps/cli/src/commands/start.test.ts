@@ -131,7 +131,7 @@ describe('kontext start', () => {
   });
 
   it('denies in enforce what a rule forbids, and lets it run in observe as would-deny', async () => {
-    const steps = [session, bash('PreToolUse', 'rm -rf victim', 't1')];
+    const steps = [session, bash('PreToolUse', 'rm -rf victim .git', 't1')];
     expect((await startUntil(3, steps)).stderr).toContain('1 tool call, 0 denied, 1 would be denied');
     expect(agent.hookRuns()[1]).toMatchObject({ code: 0, stdout: '', stderr: '' });
 
@@ -147,7 +147,7 @@ describe('kontext start', () => {
   });
 
   it('raises the mode by --mode and KONTEXT_MODE, never lowers it', async () => {
-    const steps = [bash('PreToolUse', 'rm -rf victim', 't1')];
+    const steps = [bash('PreToolUse', 'rm -rf victim .git', 't1')];
     agent.play(steps);
     await start(['--mode', 'enforce']);
     expect(agent.hookRuns()[0]?.code).toBe(2);
@@ -174,9 +174,9 @@ describe('kontext start', () => {
   it('takes a new policy while the agent runs', async () => {
     const marker = join(context.home, 'go');
     agent.play([
-      bash('PreToolUse', 'rm -rf victim', 't1'),
+      bash('PreToolUse', 'rm -rf victim .git', 't1'),
       { shell: `while [ ! -e '${marker}' ]; do sleep 0.05; done` },
-      bash('PreToolUse', 'rm -rf victim', 't2'),
+      bash('PreToolUse', 'rm -rf victim .git', 't2'),
       { shell: `while [ ! -e '${marker}2' ]; do sleep 0.05; done` },
     ]);
     const running = start();

@@ -11,7 +11,10 @@ const call: ToolCall = {
   ...{
     schema: 2,
     agentVersion: '',
-    parts: [{ kind: 'tool', name: 'Bash' }],
+    parts: [
+      { kind: 'tool', name: 'Bash' },
+      { kind: 'file', path: '/x', access: 'argument', inProject: false, program: 'rm' },
+    ],
     subagent: null,
     repository: null,
     credentials: [],

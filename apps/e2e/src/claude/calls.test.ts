@@ -22,7 +22,7 @@ describe.skipIf(!claude.available)(`tool calls of the real Claude Code ${claude.
   ])('a forbidden deletion is denied in enforce and the folder survives, %s', async (_name, args) => {
     const project = stage.makeProject();
 
-    const run = await stage.start({ project, args, model: [bash('toolu_rm', 'rm -rf victim')] });
+    const run = await stage.start({ project, args, model: [bash('toolu_rm', 'rm -rf victim .git')] });
 
     const events = await stage.eventsOf(run);
     const result = toolResults(run.model.turns[1]!).get('toolu_rm');
@@ -31,14 +31,19 @@ describe.skipIf(!claude.available)(`tool calls of the real Claude Code ${claude.
     expect(result?.text).toContain('kontext: denied by rule starter.destructive-delete');
     expect(toolStory(events)).toEqual(['tool_call.decided toolu_rm deny']);
     expect(events.find(({ kind }) => kind === 'tool_call.decided')).toMatchObject({
-      command: 'rm -rf victim',
+      command: 'rm -rf victim .git',
       header: { mode: 'enforce', rule: 'starter.destructive-delete' },
     });
   });
 
   it('a forbidden deletion by the Monitor tool is denied like one by Bash', async () => {
     const project = stage.makeProject();
-    const input = { command: 'rm -rf victim', description: 'watch', timeout_ms: 5000, persistent: false };
+    const input = {
+      command: 'rm -rf victim .git',
+      description: 'watch',
+      timeout_ms: 5000,
+      persistent: false,
+    };
 
     const run = await stage.start({
       project,
@@ -58,7 +63,7 @@ describe.skipIf(!claude.available)(`tool calls of the real Claude Code ${claude.
       project,
       mode: 'observe',
       args: bypass,
-      model: [bash('toolu_rm', 'rm -rf victim')],
+      model: [bash('toolu_rm', 'rm -rf victim .git')],
     });
 
     const events = await stage.eventsOf(run);

@@ -19,7 +19,7 @@ describe.skipIf(!claude.available)(`the record of the real Claude Code ${claude.
     const model = [
       bash('toolu_1', 'echo one'),
       bash('toolu_2', 'false'),
-      bash('toolu_3', 'rm -rf victim'),
+      bash('toolu_3', 'rm -rf victim .git'),
       {
         toolUses: [
           { id: 'toolu_4', name: 'Write', input: { file_path: join(project.dir, 'a.txt'), content: 'text' } },
@@ -44,7 +44,7 @@ describe.skipIf(!claude.available)(`the record of the real Claude Code ${claude.
     expect(decided.map(({ tool, payload }) => [tool, (payload.call as { input: unknown }).input])).toEqual([
       ['Bash', expect.objectContaining({ command: 'echo one' })],
       ['Bash', expect.objectContaining({ command: 'false' })],
-      ['Bash', expect.objectContaining({ command: 'rm -rf victim' })],
+      ['Bash', expect.objectContaining({ command: 'rm -rf victim .git' })],
       ['Write', { file_path: join(project.dir, 'a.txt'), content: 'text' }],
     ]);
     expect({ exitCode: verified.exitCode, said: verified.stderr }).toEqual({

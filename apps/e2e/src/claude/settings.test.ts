@@ -38,7 +38,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
         args: [...bypass, ...flag],
         model: [
           bash('toolu_env', 'printf %s "$THEIR_VARIABLE" > variable'),
-          bash('toolu_rm', 'rm -rf victim'),
+          bash('toolu_rm', 'rm -rf victim .git'),
         ],
       });
 
@@ -61,7 +61,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
 
     // The control: without kontext the same entry does switch a hook off.
     const args = [...bypass, '--settings', JSON.stringify(deny)];
-    await stage.runBare(project, args, [bash('toolu_rm', 'rm -rf victim')]);
+    await stage.runBare(project, args, [bash('toolu_rm', 'rm -rf victim .git')]);
     expect(existsSync(project.victim)).toBe(false);
   });
 
@@ -112,7 +112,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
           'toolu_off',
           `mkdir -p .claude && printf '%s' '${off}' > .claude/settings.local.json && sleep 1`,
         ),
-        bash('toolu_rm', 'rm -rf victim'),
+        bash('toolu_rm', 'rm -rf victim .git'),
       ],
     });
 
@@ -128,7 +128,11 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
       project = stage.makeProject();
       project.write(path, { disableAllHooks: true, allowManagedHooksOnly: true });
 
-      const run = await stage.start({ project, args: bypass, model: [bash('toolu_rm', 'rm -rf victim')] });
+      const run = await stage.start({
+        project,
+        args: bypass,
+        model: [bash('toolu_rm', 'rm -rf victim .git')],
+      });
 
       const events = await stage.eventsOf(run);
       expect(existsSync(project.victim)).toBe(true);
@@ -150,7 +154,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
       await stage.runBare(
         project,
         [...bypass, '--settings', JSON.stringify(deny)],
-        [bash('toolu_rm', 'rm -rf victim')],
+        [bash('toolu_rm', 'rm -rf victim .git')],
       );
 
       expect(existsSync(project.victim)).toBe(false);
@@ -174,7 +178,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
       project,
       args: bypass,
       env: { NO_PROXY: '127.0.0.1', no_proxy: '127.0.0.1' },
-      model: [bash('toolu_rm', '/bin/rm -rf victim')],
+      model: [bash('toolu_rm', '/bin/rm -rf victim .git')],
     });
 
     const events = await stage.eventsOf(run);
@@ -226,7 +230,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
       project,
       args: bypass,
       ...(inEnvironment ? { env } : {}),
-      model: [bash('toolu_rm', 'rm -rf victim')],
+      model: [bash('toolu_rm', 'rm -rf victim .git')],
     });
 
     const events = await stage.eventsOf(run);
@@ -242,7 +246,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
       const run = await stage.start({
         project,
         args: ['-p', 'go', '--allowedTools=Bash', ...flags],
-        model: [bash('toolu_rm', 'rm -rf victim')],
+        model: [bash('toolu_rm', 'rm -rf victim .git')],
       });
 
       const events = await stage.eventsOf(run);
@@ -266,7 +270,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     const run = await stage.start({
       project,
       args: bypass,
-      model: [bash('toolu_rm', 'rm -rf victim'), bash('toolu_echo', 'echo innocent')],
+      model: [bash('toolu_rm', 'rm -rf victim .git'), bash('toolu_echo', 'echo innocent')],
     });
 
     const events = await stage.eventsOf(run);
@@ -286,7 +290,7 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     const run = await stage.start({
       project,
       args: bypass,
-      model: [bash('toolu_edit', overwrite), bash('toolu_rm', 'rm -rf victim')],
+      model: [bash('toolu_edit', overwrite), bash('toolu_rm', 'rm -rf victim .git')],
     });
 
     const events = await stage.eventsOf(run);

@@ -14,7 +14,7 @@ export interface DemoFacts {
   readonly hookTiming: string;
 }
 
-/** What the agent does in the demo: uses both credentials, lists files, fails once, and tries to delete a folder. */
+/** What the agent does in the demo: uses both credentials, lists files, fails once, and tries to delete a folder with the repository. */
 export function demoSteps({ apiUrl, hookClient, hookTiming }: DemoFacts): readonly ToolStep[] {
   const node = `'${process.execPath}'`;
   const ask = `fetch('${apiUrl}',{headers:{authorization:'Bearer '+process.env.DEMO_TOKEN}}).then((r)=>process.exit(r.ok?0:1))`;
@@ -32,7 +32,7 @@ export function demoSteps({ apiUrl, hookClient, hookTiming }: DemoFacts): readon
       description: 'measure what a hook costs',
       command: `${node} '${hookTiming}' '${hookClient}' 15 > hook-median.txt`,
     },
-    { description: 'delete a folder (policy forbids it)', command: 'rm -rf victim' },
+    { description: 'delete a folder and the repository (policy forbids it)', command: 'rm -rf victim .git' },
     {
       description: 'see whether the folder is still there',
       command: 'test -d victim && echo "the folder survived"',
