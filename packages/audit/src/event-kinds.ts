@@ -3,6 +3,7 @@ export const eventKinds = [
   'session.opened',
   'session.ended',
   'session.lost',
+  'session.refused',
   'credential.resolved',
   'credential.renewed',
   'credential.revoked',

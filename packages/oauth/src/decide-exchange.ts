@@ -76,8 +76,13 @@ export interface ExchangeFacts extends ExchangeParties {
   /** Kind the request insists on; null or left out: any. */
   readonly requestedKind?: 'oauth' | 'static' | null;
   readonly ceilings: ExchangeCeilings;
-  /** What policy says; null while no policy speaks about credentials. */
-  readonly policy: { readonly effect: 'allow' | 'deny'; readonly rule: string | null } | null;
+  /** What policy says and does; null when it does nothing. */
+  readonly policy: {
+    readonly effect: 'allow' | 'deny';
+    readonly rule: string | null;
+    /** For a person, one line; left out or empty: none. */
+    readonly reason?: string;
+  } | null;
   /** Longest life of a lease in seconds: the least of what agent, provider and subject allow, see {@link leaseCap}. */
   readonly leaseCapSeconds: number;
   /** Seconds since the person behind the login was authenticated; null or left out when nobody knows. */
@@ -234,7 +239,8 @@ function refuseScope(facts: ExchangeFacts, connection: Connected): ExchangeRefus
 function refusePolicy({ policy }: ExchangeFacts, { name }: ProviderFact): ExchangeRefusal | null {
   if (policy?.effect !== 'deny') return null;
   const members = policy.rule === null ? {} : { policy_id: policy.rule };
-  return refusal('KX_POLICY_DENIED', 'invalid_target', 'policy_denied', `policy forbids ${name}`, members);
+  const message = `policy forbids ${name}${policy.reason ? `: ${policy.reason}` : ''}`;
+  return refusal('KX_POLICY_DENIED', 'invalid_target', 'policy_denied', message, members);
 }
 
 /** RFC 9470 §3. */

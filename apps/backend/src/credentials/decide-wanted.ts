@@ -12,9 +12,10 @@ import type { ConnectionRow } from '../store/queries/connections.ts';
 import type { ProviderFact } from '../store/queries/issued-leases.ts';
 import { chooseConnection, chooseMinting } from './choose-connection.ts';
 import { closestName } from './closest-name.ts';
+import { asksUser, type CredentialDecisions, toPolicyFact } from './credential-policy.ts';
 import type { ExchangeSource } from './exchange-request.ts';
 import { makeRefusal, type RefusedCredential, refusedWith } from './outcome.ts';
-import { type WantedCredential, whyMalformed } from './wanted-credential.ts';
+import { keyOf, type WantedCredential, whyMalformed } from './wanted-credential.ts';
 
 /** What was loaded for a batch. */
 export interface BatchFacts {
@@ -31,6 +32,7 @@ export interface BatchFacts {
   readonly loginAgeSeconds: number | null;
   /** By provider id, of those that want one. */
   readonly approvals: ReadonlyMap<string, ApprovalFact>;
+  readonly policy: CredentialDecisions;
 }
 
 /** Bounds of what credentials are exchanged from. */
@@ -60,7 +62,8 @@ export interface MeantMint {
 /**
  * Decides one wanted credential of an authenticated caller from loaded facts; pure.
  *
- * The organisation's policy speaks of tool calls alone by now, so `credential_use` is allowed; the place for it is here.
+ * What the organisation's policy says was asked before (`credential-policy.ts`); where it asks, it is as if the provider wanted a
+ * person's approval.
  *
  * A generic provider issues one token with all scopes of the connection: the scopes named are those of the token, not those asked
  * for; where a ceiling is below them there is none.
@@ -133,7 +136,7 @@ const beyondSource = (provider: string) =>
 
 function toExchangeFacts(
   wanted: WantedCredential,
-  { agent, source, loginAgeSeconds, approvals }: BatchFacts,
+  { agent, source, loginAgeSeconds, approvals, policy }: BatchFacts,
   found: ProviderFact | undefined,
   choice: ReturnType<typeof chooseConnection<ConnectionRow>>,
   left: 'all' | readonly string[],
@@ -141,12 +144,14 @@ function toExchangeFacts(
 ): ExchangeFacts {
   const { leaseTtlSeconds = 0, id = '' } = found?.provider ?? {};
   const approval = approvals.get(id);
+  const said = policy.get(keyOf(wanted));
+  const asking = asksUser(said) ? { approval: 'user' as const } : {};
   return {
     // Client, subject and key were judged by the edge, before any fact of an organisation was loaded.
     client: { grantTypes: [tokenExchangeGrantType] },
     subject: { state: 'valid', jkt: 'proven' },
     proofJkt: 'proven',
-    provider: found === undefined ? null : { ...found.provider, attached: found.attached },
+    provider: found === undefined ? null : { ...found.provider, ...asking, attached: found.attached },
     connection: toConnectionFact(found, choice, mint),
     delivery: wanted.delivery,
     requestedKind: wanted.requestedKind ?? null,
@@ -156,7 +161,7 @@ function toExchangeFacts(
       attachment: found?.ceilingScopes ?? null,
       agent: agent.ceilingScopes,
     },
-    policy: null,
+    policy: toPolicyFact(said),
     leaseCapSeconds: leaseCap(agent.maxTtlSeconds, leaseTtlSeconds, source?.leftSeconds ?? null),
     loginAgeSeconds,
     ...(approval === undefined ? {} : { approval }),

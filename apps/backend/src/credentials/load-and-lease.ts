@@ -1,6 +1,8 @@
 import { createId, isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
+import type { Decision } from '@kontext/policy';
 import { Secret } from '@kontext/redaction';
+import { loadUsePolicy, type UsePolicy } from '../policies/use-policy.ts';
 import type { ConnectionRow } from '../store/queries/connections.ts';
 import {
   findProviderFacts,
@@ -14,6 +16,7 @@ import type { LeaseRow } from '../store/queries/leases.ts';
 import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
 import { askApprovals, loadApprovals } from './approvals.ts';
+import { asksUser, decideCredentials } from './credential-policy.ts';
 import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest, ExchangeSource } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
@@ -29,6 +32,11 @@ export interface BatchAgent {
   readonly name: string;
   readonly ceilingScopes: readonly string[] | null;
   readonly maxTtlSeconds: number;
+}
+
+/** The agent, and the session it acts in; null: outside of any. */
+interface ActingAgent extends BatchAgent {
+  readonly session: { readonly id: string; readonly mode: 'observe' | 'enforce' } | null;
 }
 
 /** How a granted credential is to be minted. Items that share a planned name share what is minted. */
@@ -48,6 +56,8 @@ export interface BatchItem {
   readonly dry: Outcome;
   /** Null when nothing is to be minted. */
   readonly mint: PlannedMint | null;
+  /** What policy says; null when it was not asked. */
+  readonly policy: Decision | null;
 }
 
 /**
@@ -65,23 +75,25 @@ export async function loadAndLease(
   return store.transaction({ role: 'app', orgId: caller.orgId }, async (tx) => {
     const now = new Date(nowMs());
     // None waits for the answer of another: on Postgres all of them are one round trip.
-    const [agent, parent, rows] = await Promise.all([
+    const [agent, parent, rows, policy] = await Promise.all([
       findActingAgent(tx, request),
       holdSource(tx, request),
       loadRows(tx, request),
+      loadUsePolicy(tx, caller),
     ]);
-    const facts = { ...(await toFacts(tx, deps, request, { agent, ...rows }, now)), minters };
+    const facts = { ...(await toFacts(tx, deps, request, { agent, ...rows, policy }, now)), minters };
     const leases: LeaseRow[] = [];
     const plans = new Map<string, string>();
     const items = wanted.map((one): BatchItem => {
       const decision = decideWanted(one, facts);
-      if (!decision.ok) return { wanted: one, decision, leaseId: null, dry: decision, mint: null };
+      const said = { wanted: one, policy: facts.policy.get(keyOf(one)) ?? null };
+      if (!decision.ok) return { ...said, decision, leaseId: null, dry: decision, mint: null };
       const dry = describeDry(decision);
-      if (dryRun) return { wanted: one, decision, leaseId: null, dry, mint: null };
+      if (dryRun) return { ...said, decision, leaseId: null, dry, mint: null };
       const lease = makeLease(request, agent, parent, one, decision, now);
       const mint = planMint(plans, decision, lease);
       leases.push({ ...lease, plannedName: mint?.plannedName ?? null });
-      return { wanted: one, decision, leaseId: lease.id, dry, mint };
+      return { ...said, decision, leaseId: lease.id, dry, mint };
     });
     await insertLeases(tx, leases);
     if (dryRun) return { agent, items };
@@ -136,10 +148,14 @@ function planMint(
   return { ...mint, plannedName, plannedAtMs: lease.createdAt.getTime() };
 }
 
-async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<BatchAgent> {
-  if (sessionId === null) return requireAgent(await findAgent(tx, caller.orgId, sessionlessAgent));
+async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<ActingAgent> {
+  if (sessionId === null) {
+    const agent = requireAgent(await findAgent(tx, caller.orgId, sessionlessAgent));
+    return { ...agent, session: null };
+  }
   const held = isId('ses', sessionId) ? await holdSessionWithAgent(tx, sessionId) : null;
-  return requireLive(held, caller.userId);
+  const agent = requireLive(held, caller.userId);
+  return { ...agent, session: held === null ? null : { id: sessionId, mode: held.session.mode } };
 }
 
 /**
@@ -198,7 +214,12 @@ async function toFacts(
   tx: Tx,
   deps: ExchangeDeps,
   request: ExchangeRequest,
-  { agent, providers, rows }: FactRows & { readonly agent: BatchAgent },
+  {
+    agent,
+    providers,
+    rows,
+    policy: asked,
+  }: FactRows & { readonly agent: ActingAgent; readonly policy: UsePolicy },
   now: Date,
 ): Promise<Omit<BatchFacts, 'minters'>> {
   const { caller, wanted, source = null } = request;
@@ -211,10 +232,19 @@ async function toFacts(
   }
   const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
   const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
-  const found = [...providers.values()].filter(({ attached }) => attached).map(({ provider }) => provider);
+  const session = agent.session === null ? null : { ...agent.session, agent: agent.name };
+  const policy = await decideCredentials(asked, wanted, providers, { session, nowMs: now.getTime() });
+  const asking = new Set(
+    wanted.filter((one) => asksUser(policy.get(keyOf(one)))).map(({ provider }) => provider),
+  );
+  const found = [...providers.values()]
+    .filter(({ attached }) => attached)
+    .map(({ provider }) =>
+      asking.has(provider.name) ? { ...provider, approval: 'user' as const } : provider,
+    );
   const approvals = await loadApprovals(tx, deps, request, found, now);
   return {
-    ...{ agent, providers, connections, providerNames, approvals },
+    ...{ agent, providers, connections, providerNames, approvals, policy },
     loginAgeSeconds: authAt ? (now.getTime() - authAt.getTime()) / 1000 : null,
     source:
       source === null ? null : { scopesLeftOf: source.scopesLeftOf, leftSeconds: leftSeconds(source, now) },

@@ -5,6 +5,7 @@ import { activateLeases, keepSecrets, touchConnections } from '../store/queries/
 import { endRenewedLeases, endUnissuedLeases, endUnmadeLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
+import { policyFields } from './credential-policy.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { FetchedItem } from './fetch-credentials.ts';
 import { gitHostingOf } from './git-hosting.ts';
@@ -120,11 +121,13 @@ function disconnected({ item: { decision } }: FetchedItem): RefusedCredential {
 function toEvent(
   { caller, channel, renews }: ExchangeRequest,
   agent: BatchAgent,
-  { item: { wanted, decision, leaseId }, outcome, upstreamExpiresAt }: FetchedItem,
+  { item: { wanted, decision, leaseId, policy }, outcome, upstreamExpiresAt }: FetchedItem,
 ): ServerEvent {
   const connection = decision.ok ? decision.connection.id : null;
-  const asked = { provider: wanted.provider.slice(0, 63), resource: wanted.resource.slice(0, 256), channel };
-  const common = { user: caller.userId, agent: agent.name };
+  const said = policyFields(policy);
+  const named = { provider: wanted.provider.slice(0, 63), resource: wanted.resource.slice(0, 256), channel };
+  const asked = { ...named, ...said.facts };
+  const common = { user: caller.userId, agent: agent.name, ...said.fields };
   if (!outcome.ok) {
     const { code, failureReason, members } = outcome.refusal;
     const facts = { ...asked, code, failureReason, ...(members.scope ? { excess: members.scope } : {}) };

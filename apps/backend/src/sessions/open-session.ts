@@ -1,9 +1,11 @@
 import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
+import type { Decision } from '@kontext/policy';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import { createStreams } from '../audit/create-streams.ts';
 import type { Caller } from '../caller.ts';
 import type { Holding } from '../policies/holding.ts';
+import { loadUsePolicy } from '../policies/use-policy.ts';
 import { findOrgAndAgent } from '../store/queries/members.ts';
 import { insertSession, type NamedSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -42,6 +44,8 @@ const limits = { agent: 64, version: 64, hostnameBytes: 255 } as const;
  * @param holding What the snapshot is of that the client gets together with the session.
  * @throws KontextError `KX_REQUEST_INVALID` when a field cannot be used.
  * @throws KontextError `KX_AGENT_UNKNOWN` when the organisation has no such agent, `KX_AGENT_DISABLED`.
+ * @throws KontextError `KX_SESSION_DENIED` when policy forbids the session and is enforced, which is recorded in the organisation's
+ *   stream. In observe `session.opened` says that it would have been.
  */
 export async function openSession(
   store: Store,
@@ -52,7 +56,7 @@ export async function openSession(
 ): Promise<OpenedSession> {
   checkInput(input);
   const { orgId, userId } = caller;
-  return store.transaction({ role: 'app', orgId }, async (tx) => {
+  const opened = await store.transaction({ role: 'app', orgId }, async (tx) => {
     const org = await findOrgAndAgent(tx, orgId, input.agent);
     if (org === null) throw new KontextError('KX_NOT_FOUND', 'the organisation does not exist');
     if (org.agentId === null) {
@@ -64,6 +68,21 @@ export async function openSession(
     const id = createId('ses', now.getTime());
     const mode = raiseMode(holding.mode, input.mode);
     const policyVersion = holding.version;
+    const { agent, agentVersion, hostname } = input;
+    const policy = await loadUsePolicy(tx, caller);
+    const start = { agent, agentVersion, hostname, mode, atMs: now.getTime() };
+    const decision = policy.sessionStart(start, mode);
+    const said = { ...decisionFields(decision), agent, user: userId };
+    if (mode === 'enforce' && decision.effect === 'deny') {
+      const facts = { ...input, reason: decision.reason, failure: decision.failure };
+      await appendServerEvent(
+        tx,
+        { orgId, sessionId: null },
+        { ...said, kind: 'session.refused', facts },
+        now,
+      );
+      return { denied: decision };
+    }
     const { mode: _, ...described } = input;
     const session = await insertSession(tx, {
       ...described,
@@ -72,12 +91,15 @@ export async function openSession(
     });
     const owner = { orgId, sessionId: id, userId };
     const [client, server] = await createStreams(tx, ['client', 'server'], owner, now);
-    const opened = await appendServerEvent(
+    const event = await appendServerEvent(
       tx,
       { ...owner, made: server },
       {
-        ...{ kind: 'session.opened', user: userId, agent: input.agent, mode, policyVersion },
-        facts: { ...described, clientStream: client.id, grant: caller.grantId },
+        ...{ ...said, kind: 'session.opened', mode, policyVersion },
+        facts: {
+          ...{ ...described, clientStream: client.id, grant: caller.grantId },
+          ...(said.decision === null ? {} : { reason: decision.reason, failure: decision.failure }),
+        },
       },
       now,
     );
@@ -87,11 +109,25 @@ export async function openSession(
       clientStreamId: client.id,
       clientStreamNonce: client.nonce,
       serverStreamId: server.id,
-      serverEventHash: opened.eventHash,
+      serverEventHash: event.eventHash,
       orgName: org.name,
     };
   });
+  if ('denied' in opened) throw deniedBy(opened.denied);
+  return opened;
 }
+
+/** What an event says about a decision of policy; nothing when no rule objected. */
+const decisionFields = ({ effect, rule, failure, policyVersion, mode }: Decision) => ({
+  ...{ decision: rule === null && failure === null ? null : effect, rule, policyVersion, mode },
+});
+
+const deniedBy = ({ rule, reason, failure }: Decision): KontextError =>
+  new KontextError('KX_SESSION_DENIED', `policy forbids the session: ${reason}`, {
+    why:
+      failure === null ? `rule ${rule} denies it` : 'the policy could not be evaluated, and it is enforced',
+    details: rule === null ? {} : { policy_id: rule },
+  });
 
 function checkInput({ agent, agentVersion, hostname, cliVersion, hookConfigHash }: OpenSessionInput): void {
   if (!/^[a-z0-9][a-z0-9-]*$/.test(agent) || agent.length > limits.agent)
