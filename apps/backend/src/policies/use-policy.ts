@@ -81,22 +81,37 @@ async function loadRules(tx: Tx, orgId: string, { hash, version }: Holding): Pro
   const policies = (JSON.parse(row?.policies ?? '[]') as PolicyText[]).filter(
     ({ text }) => !isAboutCalls(text),
   );
-  const rules = policies.length === 0 ? null : await load(policies, version);
+  const ready = policies.length === 0 ? null : await openEngine();
+  // Not remembered: the next one tries again.
+  if (ready !== null && 'failure' in ready) return ready;
+  const rules = ready === null ? null : load(ready, policies, version);
   if (known.size >= maxKnown) known.clear();
   known.set(hash, rules);
   return rules;
 }
 
-async function load(policies: readonly PolicyText[], version: number): Promise<Loaded> {
+async function openEngine(): Promise<PolicyEngine | { readonly failure: string }> {
+  engine ??= createPolicyEngine();
   try {
-    engine ??= createPolicyEngine();
-    const ready = await engine;
+    return await engine;
+  } catch (error) {
+    engine = undefined;
+    return failed(error);
+  }
+}
+
+function load(ready: PolicyEngine, policies: readonly PolicyText[], version: number): Loaded {
+  try {
     // Validated when it was drafted and when it was published.
     return { engine: ready, loaded: ready.load({ version, policies }, { validate: false }) };
   } catch (error) {
-    return { failure: error instanceof Error ? error.message.slice(0, 500) : 'unknown' };
+    return failed(error);
   }
 }
+
+const failed = (error: unknown) => ({
+  failure: error instanceof Error ? error.message.slice(0, 500) : 'unknown',
+});
 
 /**
  * Whether a rule's head says that it is about tool calls and nothing else. Errs towards no, which only costs its evaluation:
