@@ -19,19 +19,26 @@ export const unmarkDirectory = (path: string): void => rmSync(join(path, markFil
 /** Whether the process that marked the directory still lives; false without a mark. */
 export const hasLiveOwner = (path: string): boolean => liveOwner(path) !== null;
 
-/**
- * The process that marked the directory, where it still lives.
- *
- * @returns Its id, and whether its start time told it from a later process with the same id; null without a live one.
- */
-export function liveOwner(path: string): { readonly pid: number; readonly isCertain: boolean } | null {
+/** A process, told from a later one with the same id. */
+export interface MarkedProcess {
+  readonly pid: number;
+  /** Empty where the system does not tell it; then the id alone stands for the process. */
+  readonly startedAt: string;
+}
+
+/** Whether it still runs; one that has ended and waits for its parent does not. */
+export const isRunning = ({ pid, startedAt }: MarkedProcess): boolean =>
+  isAlive(pid) && startTime(pid) === startedAt;
+
+/** The process that marked the directory; null when it has ended, or nobody did. */
+export function liveOwner(path: string): MarkedProcess | null {
   try {
     const { pid, startedAt } = JSON.parse(readFileSync(join(path, markFile), 'utf8')) as Record<
       string,
       unknown
     >;
-    const isOwner = typeof pid === 'number' && isAlive(pid) && startTime(pid) === startedAt;
-    return isOwner ? { pid, isCertain: startedAt !== '' } : null;
+    if (typeof pid !== 'number' || typeof startedAt !== 'string') return null;
+    return isRunning({ pid, startedAt }) ? { pid, startedAt } : null;
   } catch {
     return null;
   }
@@ -46,11 +53,15 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Field 22 of /proc/<pid>/stat, counted after the command name, which may hold anything; empty elsewhere. */
+/**
+ * Field 22 of /proc/<pid>/stat, counted after the command name, which may hold anything; field 3 is Z for a process that has
+ * ended. Empty elsewhere.
+ */
 function startTime(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' ? 'ended' : (fields[18] ?? '');
   } catch {
     return '';
   }

@@ -20,10 +20,14 @@ export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** Bundles the command under `node_modules/.cache`, from where bare imports still resolve. */
-export async function buildTestProgram(): Promise<TestProgram> {
+/**
+ * Bundles the command under `node_modules/.cache`, from where bare imports still resolve.
+ *
+ * @param version What it says its version is; default that of a command run from source.
+ */
+export async function buildTestProgram(version?: string): Promise<TestProgram> {
   const cache = fileURLToPath(new URL('../../../node_modules/.cache/kontext/', import.meta.url));
-  const outdir = join(cache, `cli-${process.pid}`);
+  const outdir = join(cache, `cli-${process.pid}${version === undefined ? '' : `-${version}`}`);
   mkdirSync(outdir, { recursive: true });
   await build({
     entryPoints: { main: fileURLToPath(new URL('main.ts', import.meta.url)) },
@@ -35,6 +39,7 @@ export async function buildTestProgram(): Promise<TestProgram> {
     target: 'node20',
     external: ['@napi-rs/keyring', '@cedar-policy/cedar-wasm'],
     logLevel: 'silent',
+    ...(version === undefined ? {} : { define: { __KONTEXT_VERSION__: JSON.stringify(version) } }),
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
     },

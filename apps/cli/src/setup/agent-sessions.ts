@@ -9,6 +9,7 @@
  * - Without a session: hooks that were set up to observe are silent and the event is counted; those that enforce deny, and
  *   name the next step. Opening is tried again after a while.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
 import type { AgentAdapter } from '../agents/agent.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
@@ -107,6 +108,8 @@ export function createAgentSessions(options: AgentSessionsOptions): AgentSession
     const conversation = conversations.get(id);
     conversations.delete(id);
     const ended = conversation?.opened.then(async (opened) => {
+      // The record of the last event is written a turn after its answer.
+      await nextTurn();
       if (opened.kind === 'ours') await opened.session.end();
     });
     if (ended === undefined) return;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { liveOwner } from '../process-mark.ts';
+import { isRunning, liveOwner, type MarkedProcess } from '../process-mark.ts';
 import { readDaemonFacts } from './daemon-facts.ts';
 import { daemonDirectory, leavePlace } from './daemon-place.ts';
 
@@ -19,11 +19,19 @@ export async function stopDaemon(runtimeDir: string): Promise<boolean> {
     if (directory !== null) leavePlace(runtimeDir, directory);
     return false;
   }
-  const isSame = (): boolean => liveOwner(directory)?.pid === owner.pid;
-  if (!owner.isCertain && (await readDaemonFacts(runtimeDir))?.pid !== owner.pid) return false;
-  if (isSame()) process.kill(owner.pid, 'SIGTERM');
-  for (let waitedMs = 0; waitedMs < endMs && isSame(); waitedMs += 20) await sleep(20);
-  if (isSame()) process.kill(owner.pid, 'SIGKILL');
+  if (owner.startedAt === '' && (await readDaemonFacts(runtimeDir))?.pid !== owner.pid) return false;
+  signal(owner, 'SIGTERM');
+  for (let waitedMs = 0; waitedMs < endMs && isRunning(owner); waitedMs += 20) await sleep(20);
+  signal(owner, 'SIGKILL');
   leavePlace(runtimeDir, directory);
   return true;
+}
+
+/** It may end between the look and the signal, which is what was wanted. */
+function signal(owner: MarkedProcess, name: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    if (isRunning(owner)) process.kill(owner.pid, name);
+  } catch {
+    // It has ended.
+  }
 }
