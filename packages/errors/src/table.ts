@@ -173,6 +173,12 @@ export const errorTable = {
     'the command changes what people and agents may do',
     'run it in a terminal outside the agent',
   ),
+  KX_LOCAL_PLACEHOLDER: spec(
+    77,
+    'failed_precondition',
+    'a local session has no credentials',
+    'leave --local out, or --strict to go on without them',
+  ),
   KX_OFFLINE_UNSUPPORTED: spec(
     64,
     'failed_precondition',

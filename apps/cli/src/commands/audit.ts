@@ -26,12 +26,12 @@ export function define(command: Command, run: RunCommand): void {
     );
   command
     .command('verify [session]')
-    .description('read the raw rows of a session, or of everything you may see, and check every hash')
+    .description(
+      'read the raw rows of a session, or of everything you may see, and check every hash; or those of a file, offline',
+    )
     .option('--json', 'as JSON')
-    .action((session: string | undefined, options: { json?: boolean }) =>
-      run({}, (context) =>
-        withClients(context, (clients) => verify(context, clients, session ?? '', options.json ?? false)),
-      ),
+    .action((what: string | undefined, options: { json?: boolean }) =>
+      run({}, (context) => verify(context, what ?? '', options.json ?? false)),
     );
 }
 
@@ -55,13 +55,13 @@ function parseSince(text: string): number {
   });
 }
 
-async function verify(
-  { terminal, signal }: Context,
-  clients: Clients,
-  sessionId: string,
-  json: boolean,
-): Promise<number> {
-  const reports = await verifyStreams(clients, sessionId, signal);
+/** @param what A session (`ses_…`), a file, or empty for everything the caller may see. */
+async function verify(context: Context, what: string, json: boolean): Promise<number> {
+  const { terminal, config, signal } = context;
+  const isFile = what !== '' && !what.startsWith('ses_');
+  const reports = isFile
+    ? await (await import('../session/verify-bundle.ts')).verifyBundle(what, config.cwd)
+    : await withClients(context, (clients) => verifyStreams(clients, what, signal));
   if (reports.length === 0) throw new KontextError('KX_NOT_FOUND', 'there is no audit stream to verify');
   const bad = reports.filter(({ ok }) => !ok);
   if (json) terminal.json({ ok: bad.length === 0, streams: reports });

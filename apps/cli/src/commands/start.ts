@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
 import type { Command } from 'commander';
@@ -8,6 +10,7 @@ import { type Backend, openBackend } from '../rpc/open-backend.ts';
 import { findExecutable } from '../session/find-executable.ts';
 import { loadTemplate, reportProblems } from '../session/load-template.ts';
 import { readUserFile } from '../session/read-user-file.ts';
+import { refuseNested } from '../session/refuse-nested.ts';
 import type { Preparation } from '../session/run-session.ts';
 import { requireTrust } from '../session/trust-store.ts';
 
@@ -21,6 +24,7 @@ interface StartOptions {
   readonly trust?: boolean;
   readonly allowMissing?: boolean;
   readonly offline?: boolean;
+  readonly local?: boolean;
 }
 
 /** `kontext start [options] -- agent arguments` */
@@ -36,6 +40,10 @@ export function define(command: Command, run: RunCommand): void {
     .option('--trust', 'trust the template without being asked')
     .option('--allow-missing', 'go on without credentials that are not available')
     .option('--offline', 'start without the backend (not built yet)')
+    .option(
+      '--local',
+      'no login, no credentials, no network: starter rules, rules of this machine, and a record in a file',
+    )
     .action((args: readonly string[], options: StartOptions) => {
       const { agent, envFile, mode } = options;
       return run({ agent, envFile, mode }, (context) => start(context, args, options));
@@ -45,6 +53,7 @@ export function define(command: Command, run: RunCommand): void {
 async function start(context: Context, args: readonly string[], options: StartOptions): Promise<number> {
   if (options.offline) throw new KontextError('KX_OFFLINE_UNSUPPORTED', '--offline is not built yet');
   if (options.json && !options.dryRun) throw new KontextError('KX_USAGE', '--json goes with --dry-run');
+  if (options.local && options.dryRun) throw new KontextError('KX_USAGE', '--local has no --dry-run');
   const { config } = context;
   const adapter = findAdapter(config.agent);
   const command = findExecutable(adapter.executable, config.environment.PATH);
@@ -53,6 +62,7 @@ async function start(context: Context, args: readonly string[], options: StartOp
     const { checkSettings } = await import('../session/check-settings.ts');
     await checkSettings({ ...config, adapter, command, plan, signal: context.signal });
   }
+  if (options.local) return startLocal(context, { adapter, command, plan }, options);
   if (options.dryRun) {
     const { showDryRun } = await import('../session/dry-run.ts');
     return showDryRun(context, await takeTemplate(context, options), options.json ?? false);
@@ -62,6 +72,20 @@ async function start(context: Context, args: readonly string[], options: StartOp
   opening.catch(() => undefined);
   const template = await takeTemplate(context, options);
   return startSession(context, { adapter, command, plan, template }, options, opening);
+}
+
+/** A template at its usual place may be missing: there are no credentials to put into it. One that was named may not. */
+async function startLocal(
+  context: Context,
+  preparation: Omit<Preparation, 'template'>,
+  options: StartOptions,
+): Promise<number> {
+  refuseNested(context.config, 'start --local');
+  const { emptyTemplate, runLocalSession } = await import('../session/local-session.ts');
+  const { envFile, cwd } = context.config;
+  const isMissing = envFile === join(cwd, '.env.kontext') && !existsSync(envFile);
+  const template = isMissing ? emptyTemplate() : await takeTemplate(context, options);
+  return runLocalSession(context, { ...preparation, template }, options.strict ?? false);
 }
 
 /** Reads the template and has it trusted. */
