@@ -58,7 +58,8 @@ function validate(cedar: Cedar, policies: readonly LocatedPolicy[]): ReadonlyMap
   if (answer.type === 'failure') return remarks;
   const add = ({ policyId }: ValidationError, remark: Remark) => {
     const already = remarks.get(policyId) ?? [];
-    if (already.some(({ message }) => message === remark.message)) return;
+    // The same place fails once for each kind of resource or action.
+    if (already.some(({ check, offset }) => check === remark.check && offset === remark.offset)) return;
     remarks.set(policyId, [...already, remark]);
   };
   for (const problem of answer.validationErrors) {
@@ -133,9 +134,8 @@ function effectRemarks({ json }: LocatedPolicy, conditions: readonly Node[]): re
     const message = 'it has no condition, so it denies everything its action is about';
     return [{ error: false, check: 'denies-everything', message, hint: 'say when, or for which resource' }];
   }
-  const unasked = actionsOf(conditions).filter((action) => action !== 'tool_call');
-  if (effect !== 'ask' || unasked.length === 0) return [];
-  const message = `nobody can be asked about ${unasked.join(' and ')}: there it denies`;
+  if (effect !== 'ask' || !actionsOf(conditions).includes('session_start')) return [];
+  const message = 'nobody can be asked about the start of a session: there it denies';
   return [
     { error: false, check: 'nobody-to-ask', message, hint: 'narrow it to action == Action::"tool_call"' },
   ];
@@ -148,7 +148,7 @@ function actionsOf(conditions: readonly Node[]): readonly string[] {
     ({ op, args: [subject] }) => subject?.name === 'action' && (op === '==' || op === 'in'),
   );
   if (!head) return allActions;
-  return [...nodesOf(head)].flatMap((node) => entityOf(node)?.id ?? []).sort();
+  return [...nodesOf(head)].flatMap((node) => entityOf(node)?.id ?? []);
 }
 
 const conditionRemarks = (conditions: readonly Node[]): readonly Remark[] => [

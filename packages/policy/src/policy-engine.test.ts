@@ -455,9 +455,9 @@ describe('createPolicyEngine', () => {
         logLevel: 'silent',
       });
       await copyFile(wasm, join(dir, 'cedar_wasm_bg.wasm'));
-      const main = `import { createPolicyEngine, starterPolicies } from './chunks/policy.mjs';
+      const main = `import { createPolicyEngine } from './chunks/policy.mjs';
         const engine = await createPolicyEngine();
-        const loaded = engine.load({ version: 1, policies: starterPolicies });
+        const loaded = engine.load({ version: 1, policies: ${JSON.stringify([{ id: 'no.rm', text: forbid('context.command like "rm *"') }])} });
         const call = ${JSON.stringify(call({ command: 'rm -rf x' }))};
         process.stdout.write(engine.decide(loaded, call, 'enforce').rule);`;
       await writeFile(join(dir, 'main.mjs'), main);
@@ -467,7 +467,7 @@ describe('createPolicyEngine', () => {
           error ? reject(error) : resolve(out),
         ),
       );
-      expect(stdout).toBe('starter.destructive-delete');
+      expect(stdout).toBe('no.rm');
     } finally {
       await rm(dir, { recursive: true });
     }
