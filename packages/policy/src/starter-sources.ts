@@ -18,11 +18,11 @@ unless {
   ["Write", "Edit", "MultiEdit", "NotebookEdit"].contains(context.tool)
 };
 
-// Code on a command line of an interpreter that starts programs or deletes files. Its text is looked at, no more: a
+// Code on a command line of an interpreter that starts programs, deletes files or names secrets. Its text is looked at, no more: a
 // language is not parsed, and whoever wants to hide a call in it can. See docs/policy.md, "What policy cannot see".
 @id("starter.inline-code")
 @effect("ask")
-@reason("it is inline code that starts other programs or deletes files; run the command itself, so that it can be judged")
+@reason("it is inline code that starts programs, deletes files or names secrets; run commands, which can be judged")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
   [
@@ -38,13 +38,14 @@ when {
     resource.line like "*os.exec*" ||
     resource.line like "*os.spawn*" ||
     resource.line like "*os.remove*" ||
-    resource.line like "*os.unlink*" ||
-    resource.line like "*shutil.rmtree*" ||
+    resource.line like "*unlink*" ||
+    resource.line like "*rmtree*" ||
     resource.line like "*child_process*" ||
     resource.line like "*execSync*" ||
     resource.line like "*spawnSync*" ||
     resource.line like "*rmSync*" ||
-    resource.line like "*unlinkSync*" ||
+    resource.line like "*fs.rm*" ||
+    resource.line like "*.rm(*" ||
     resource.line like "*rmdirSync*" ||
     resource.line like "*Deno.Command*" ||
     resource.line like "*Bun.spawn*" ||
@@ -62,6 +63,12 @@ when {
     resource.line like "*pty.spawn*" ||
     resource.line like "*__import__*" ||
     resource.line like "*b64decode*" ||
+    // Files of secrets and of agents' settings.
+    resource.line like "*.env'*" ||
+    resource.line like "*.env\\"*" ||
+    resource.line like "*/.ssh*" ||
+    resource.line like "*.claude*" ||
+    resource.line like "*/proc/*environ*" ||
     resource.line like "*fromCharCode*"
   )
 };
@@ -79,7 +86,7 @@ forbid (principal, action == Action::"tool_call", resource is File)
 when {
   (
     ["rm", "unlink", "shred", "srm", "wipe", "rimraf", "del-cli"].contains(resource.program) ||
-    (["npx", "bunx", "pnpm", "npm", "yarn"].contains(resource.program) && context.command like "*rimraf*")
+    (["npx", "bunx", "pnpm", "npm", "yarn"].contains(resource.program) && (context.command like "*rimraf*" || context.command like "* rm *"))
   ) &&
   (
     // The history of the repository, but not a lock that a crash left behind.
@@ -269,6 +276,26 @@ when {
   )
 };
 
+// Containers that reach the machine around them.
+@id("starter.container-host")
+@effect("ask")
+@reason("it starts a container that can change the machine around it")
+forbid (principal, action == Action::"tool_call", resource is Command)
+when {
+  [Command::"docker", Command::"podman", Command::"nerdctl"].contains(resource) &&
+  (
+    resource.flags.contains("--privileged") ||
+    resource.line like "* /:/*" ||
+    resource.line like "*=/:/*" ||
+    resource.line like "*source=/,*" ||
+    resource.line like "*src=/,*" ||
+    resource.line like "*docker.sock*" ||
+    resource.line like "*--pid=host*" ||
+    resource.line like "*--pid host*" ||
+    resource.line like "*SYS_ADMIN*"
+  )
+};
+
 // The machine itself.
 @id("starter.destructive-machine")
 @reason("it stops the machine, all of its processes or its scheduled jobs; only the user may do that")
@@ -317,7 +344,14 @@ when {
 @reason("it reads a file of environment secrets; use .env.example, or have the session hold the credential")
 forbid (principal, action == Action::"tool_call", resource is File)
 when {
-  (resource.name == ".env" || resource.name like ".env.*" || resource.name == ".envrc" || resource.name == ".dev.vars") &&
+  (
+    resource.name == ".env" || resource.name like ".env.*" || resource.name == ".envrc" || resource.name == ".dev.vars" ||
+    // A pattern that meets them: cat .e*
+    (
+      (resource.name like ".e*" || resource.name like ".\\**" || resource.name like ".?*" || resource.name like ".[*") &&
+      (resource.name like "*\\**" || resource.name like "*?*" || resource.name like "*[*")
+    )
+  ) &&
   ![
     ".env.kontext", ".env.kontext.example", ".env.example", ".env.sample", ".env.template", ".env.dist", ".env.defaults",
     ".env.schema", ".env.test", ".env.ci"
@@ -334,9 +368,9 @@ when {
   )
 };
 
-// Copying such a file to another name, tracking it, or running find's commands over it.
+// Copying such a file to another name, tracking it, loading it, or running find's commands over it.
 @id("starter.secret-env-copy")
-@reason("it copies or publishes a file of environment secrets")
+@reason("it copies, publishes or loads a file of environment secrets")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
   (
@@ -349,6 +383,14 @@ when {
       resource.line like "*.env.dev* *" ||
       resource.line like "*.envrc *" ||
       (resource.flags.containsAny(["-t", "--target-directory"]) && resource.line like "*.env*")
+    )
+  ) ||
+  // Loading it into a program, which may print it.
+  (
+    resource.flags.contains("--env-file") &&
+    (
+      resource.line like "*--env-file=.env" || resource.line like "*--env-file=.env *" || resource.line like "*--env-file=*/.env" ||
+      resource.line like "*--env-file=*/.env *" || resource.line like "*--env-file=.env.local*" || resource.line like "*--env-file=.env.prod*"
     )
   ) ||
   (
@@ -364,9 +406,11 @@ when {
   ) ||
   (
     resource == Command::"find" &&
-    resource.args.containsAny(["-exec", "-execdir"]) &&
-    resource.line like "*.env*" &&
-    resource.args.containsAny(["cat", "head", "tail", "grep", "cp", "mv", "less", "more", "sh", "bash", "xxd", "base64"])
+    (resource.line like "*.env*" || resource.line like "* .e\\**") &&
+    (resource.args.containsAny(["-exec", "-execdir"]) || context.programs.contains("xargs")) &&
+    context.programs.containsAny([
+      "cat", "head", "tail", "grep", "cp", "mv", "less", "more", "sh", "bash", "xxd", "base64", "sed", "awk", "strings", "tar"
+    ])
   )
 };
 
@@ -509,9 +553,10 @@ when {
   (resource == Command::"keepassxc-cli" && ["show", "export", "clip", "attachment-export"].contains(resource.subcommand)) ||
   (resource == Command::"vault" && ["read", "kv", "token", "print"].contains(resource.subcommand)) ||
   ([Command::"gpg", Command::"gpg2"].contains(resource) &&
-    resource.flags.containsAny(["--export-secret-keys", "--export-secret-subkeys", "--export-ssh-key"])) ||
+    (resource.line like "*--export-secret*" || resource.flags.contains("--export-ssh-key"))) ||
   (resource == Command::"ssh-keygen" && resource.flags.contains("-p")) ||
-  (resource == Command::"gh" && (resource.args.containsAll(["auth", "token"]) || resource.flags.contains("--show-token"))) ||
+  (resource == Command::"gh" && (resource.args.containsAll(["auth", "token"]) || resource.flags.contains("--show-token") ||
+    (resource.args.containsAll(["auth", "status"]) && resource.flags.contains("-t")) || resource.line like "*oauth_token*")) ||
   (resource == Command::"glab" && resource.flags.contains("--show-token")) ||
   (resource == Command::"gcloud" && resource.args.containsAny(["print-access-token", "print-identity-token", "print-refresh-token"])) ||
   (resource == Command::"gcloud" && resource.args.containsAll(["secrets", "versions", "access"])) ||
@@ -522,7 +567,10 @@ when {
     "get-federation-token", "get-authorization-token"
   ])) ||
   (resource == Command::"aws" && resource.flags.contains("--with-decryption")) ||
-  (resource == Command::"kubectl" && resource.args.contains("get") && resource.args.containsAny(["secret", "secrets"])) ||
+  (resource == Command::"aws" && resource.args.containsAll(["configure", "get"]) &&
+    (resource.line like "*secret*" || resource.line like "*token*")) ||
+  (resource == Command::"kubectl" && resource.args.contains("get") &&
+    (resource.args.containsAny(["secret", "secrets"]) || resource.line like "* secret*/*" || resource.line like "*,secret*")) ||
   (resource == Command::"kubectl" && resource.args.contains("view") && resource.flags.contains("--raw")) ||
   (resource == Command::"heroku" && resource.args.containsAny(["config", "auth:token"])) ||
   (resource == Command::"npm" && resource.args.containsAll(["config", "get"]) && resource.line like "*_auth*") ||
@@ -530,6 +578,15 @@ when {
     resource == Command::"docker-credential-osxkeychain" || resource == Command::"docker-credential-pass") ||
   (resource == Command::"git" && resource.subcommand == "credential" && resource.args.containsAny(["fill", "get"])) ||
   (resource == Command::"git" && resource.subcommand like "credential-*" && resource.args.contains("get")) ||
+  // Private keys; what is public may be shown.
+  (resource == Command::"openssl" && ["rsa", "pkey", "ec", "dsa", "pkcs8", "pkcs12"].contains(resource.subcommand) &&
+    !resource.flags.containsAny(["-pubout", "-noout", "-pubin", "-nokeys"])) ||
+  ([Command::"sops", Command::"age", Command::"rage"].contains(resource) &&
+    (resource.flags.containsAny(["-d", "--decrypt"]) || resource.subcommand == "decrypt")) ||
+  (resource == Command::"ansible-vault" && ["view", "decrypt", "edit"].contains(resource.subcommand)) ||
+  // The environment of other processes.
+  (resource == Command::"ps" && resource.args.containsAny(
+    ["e", "eww", "ewww", "eu", "ae", "axe", "auxe", "aexww", "axeww", "auxeww", "auxewww", "auxwwe", "wwe", "-E"])) ||
   ([Command::"dbus-send", Command::"gdbus", Command::"busctl"].contains(resource) && resource.line like "*org.freedesktop.secrets*")
 };
 
@@ -573,7 +630,14 @@ when {
   (
     (
       [Command::"claude", Command::"claude-code"].contains(resource) ||
-      resource.line like "*@anthropic-ai/claude-code*"
+      // Through a runner of packages, or by its file.
+      (
+        [
+          Command::"npx", Command::"bunx", Command::"pnpx", Command::"pnpm", Command::"npm", Command::"yarn", Command::"bun",
+          Command::"node", Command::"deno", Command::"docker", Command::"podman"
+        ].contains(resource) &&
+        resource.line like "*claude*"
+      )
     ) &&
     (
       resource.flags.containsAny([
@@ -629,12 +693,24 @@ when {
       Command::"claude", Command::"claude-code", Command::"codex", Command::"gemini", Command::"qwen", Command::"opencode", Command::"aider", Command::"cursor-agent", Command::"goose", Command::"amp",
       Command::"crush", Command::"droid"
     ].contains(resource) ||
-    resource.line like "*@anthropic-ai/claude-code*" ||
-    resource.line like "*@openai/codex*" ||
-    resource.line like "*@google/gemini-cli*"
+    // Through a runner of packages.
+    (
+      (
+        [Command::"npx", Command::"bunx", Command::"pnpx", Command::"uvx", Command::"pipx"].contains(resource) ||
+        (
+          [Command::"npm", Command::"pnpm", Command::"yarn", Command::"bun"].contains(resource) &&
+          ["dlx", "exec", "x"].contains(resource.subcommand)
+        )
+      ) &&
+      (
+        resource.args.containsAny(["claude", "codex", "gemini", "qwen", "opencode", "aider", "aider-chat", "opencode-ai"]) ||
+        resource.line like "*@anthropic-ai/claude-code*" ||
+        resource.line like "*@openai/codex*" ||
+        resource.line like "*@google/gemini-cli*" ||
+        resource.line like "*@qwen-code/*"
+      )
+    )
   ) &&
-  ![Command::"npm", Command::"pnpm", Command::"yarn", Command::"bun", Command::"echo", Command::"grep", Command::"rg", Command::"cat"]
-    .contains(resource) &&
   !resource.flags.containsAny(["--version", "-v", "-V", "--help", "-h"]) &&
   !["mcp", "doctor", "update", "install", "config", "plugin", "auth", "login", "completion", "models"].contains(resource.subcommand)
 };
@@ -650,9 +726,10 @@ when {
       resource.access == "argument" &&
       ![
         "ls", "tree", "stat", "test", "[", "[[", "cat", "bat", "head", "tail", "less", "more", "wc", "file",
-        "grep", "rg", "ag", "find", "fd", "jq", "diff", "git", "mkdir", "basename", "dirname", "realpath", "which", "cd", "claude",
+        "grep", "rg", "ag", "find", "fd", "jq", "diff", "mkdir", "basename", "dirname", "realpath", "which", "cd", "claude",
         "sha256sum", "shasum", "du"
-      ].contains(resource.program)
+      ].contains(resource.program) &&
+      !(resource.program == "git" && !(context.command like "*checkout*") && !(context.command like "*restore*"))
     )
   ) &&
   (
@@ -706,6 +783,19 @@ when {
   )
 };
 
+// What runs later, when nobody looks.
+@id("starter.scheduled-command")
+@effect("ask")
+@reason("it lets something run later, outside of this session")
+forbid (principal, action == Action::"tool_call", resource is Command)
+when {
+  [Command::"at", Command::"batch", Command::"schtasks"].contains(resource) ||
+  (resource == Command::"crontab" && !resource.flags.contains("-l")) ||
+  (resource == Command::"launchctl" && ["load", "bootstrap", "submit", "enable", "kickstart"].contains(resource.subcommand)) ||
+  (resource == Command::"systemd-run" && resource.line like "*--on-*") ||
+  (resource == Command::"systemctl" && resource.args.containsAny(["enable", "link", "edit", "set-environment", "import-environment"]))
+};
+
 // Using the developer's login for what only the developer may do.
 @id("starter.kontext-authority")
 @reason("it changes logins, trust, secrets, providers or policy in the user's name; only the user may run it")
@@ -718,7 +808,8 @@ when {
       (
         [Command::"npx", Command::"bunx", Command::"pnpx", Command::"pnpm", Command::"npm", Command::"yarn", Command::"bun"].contains(resource) &&
         resource.args.containsAny(["kontext", "@kontext/cli"])
-      )
+      ) ||
+      ([Command::"node", Command::"bun", Command::"deno"].contains(resource) && resource.line like "*kontext*")
     ) &&
     (
       resource.args.containsAny(["approve", "deny", "trust", "login", "logout", "connect", "setup", "uninstall", "serve"]) ||
@@ -744,6 +835,8 @@ when {
       Command::"service", Command::"gdb", Command::"lldb", Command::"strace", Command::"ptrace", Command::"renice"].contains(resource) &&
     resource.line like "*kontext*"
   ) ||
+  // It runs on node.
+  ([Command::"pkill", Command::"killall"].contains(resource) && resource.args.containsAny(["node", "nodejs", "node.*"])) ||
   // Finding its process in a call that also stops one: kill $(pgrep kontext).
   (
     [Command::"pgrep", Command::"pidof", Command::"ps", Command::"lsof", Command::"fuser", Command::"grep", Command::"rg", Command::"awk"]
@@ -857,7 +950,8 @@ when {
     (
       resource.flags.containsAny(["-T", "--upload-file"]) ||
       (resource.flags.containsAny(["-F", "--form"]) && (resource.line like "*=@*" || resource.line like "*=<*")) ||
-      resource.flags.containsAll(["-d", "-@"]) ||
+      resource.line like "* -d@*" ||
+      (resource.flags.contains("-d") && !resource.args.contains("-d") && resource.line like "*d@*") ||
       (resource.flags.contains("-d") && resource.line like "*d @*") ||
       resource.line like "*--data*@*" && (resource.line like "*--data* @*" || resource.line like "*--data*=@*" ||
         resource.line like "*--data-urlencode *@*") ||
@@ -867,6 +961,7 @@ when {
     )
   ) ||
   (resource == Command::"wget" && resource.flags.containsAny(["--post-file", "--body-file", "--input-metalink"])) ||
+  (resource == Command::"wget" && (resource.line like "* --post-f*" || resource.line like "* --body-f*")) ||
   ([Command::"http", Command::"https", Command::"xh"].contains(resource) && (resource.line like "* @*" || resource.line like "*=@*" || resource.line like "*@/*" || resource.line like "*@./*")) ||
   (
     [Command::"nc", Command::"ncat", Command::"netcat", Command::"socat", Command::"telnet", Command::"websocat"].contains(resource) &&
@@ -882,7 +977,30 @@ when {
     Command::"mutt", Command::"swaks"].contains(resource) ||
   (resource == Command::"rclone" && ["copy", "sync", "move", "copyto", "moveto", "rcat", "serve", "mount", "bisync"].contains(resource.subcommand)) ||
   (resource == Command::"ssh" && (resource.pipedFrom != "" || resource.flags.containsAny(["-R", "-D", "-w"]))) ||
-  (resource == Command::"gh" && resource.args.contains("gist") && resource.args.containsAny(["create", "new", "edit"]))
+  (resource == Command::"gh" && resource.args.contains("gist") && resource.args.containsAny(["create", "new", "edit"])) ||
+  (resource == Command::"gh" && resource.subcommand == "api" && resource.line like "*gists*") ||
+  // To an address, and to no remote of the repository.
+  (resource == Command::"git" && ["push", "send-pack"].contains(resource.subcommand) &&
+    (resource.line like "*://*" || resource.line like "*@*:*")) ||
+  // The content of a file as text of the request: curl "https://x/?$(cat a)".
+  (
+    [Command::"curl", Command::"wget", Command::"http", Command::"xh"].contains(resource) &&
+    resource.line like "*\\u{fffd}*" &&
+    (context.command like "*$(cat *" || context.command like "*$(<*" || context.command like "*\`cat *" || context.command like "*$(head *" ||
+      context.command like "*$(tail *")
+  )
+};
+
+// A file as the input of a network program: ssh host < a.
+@id("starter.upload-redirected")
+@effect("ask")
+@reason("it sends a file over the network")
+forbid (principal, action == Action::"tool_call", resource is File)
+when {
+  resource.access == "read" &&
+  ["curl", "wget", "http", "xh", "ssh", "nc", "ncat", "netcat", "socat", "telnet", "openssl", "ftp", "sftp", "mail", "sendmail", "websocat"]
+    .contains(resource.program) &&
+  (resource.program != "openssl" || context.command like "*s_client*")
 };
 
 // Requests to places that exist to take in what strangers send.
@@ -911,9 +1029,11 @@ when {
 @id("starter.force-push")
 @effect("ask")
 @reason("it overwrites or deletes what others have already fetched")
-forbid (principal, action == Action::"tool_call", resource == Command::"git")
+forbid (principal, action == Action::"tool_call", resource is Command)
 when {
-  resource.subcommand == "push" &&
+  // The same through the API of a forge.
+  (resource == Command::"gh" && resource.subcommand == "api" && resource.line like "*/git/refs*" && resource.line like "* -*") ||
+  ([Command::"git", Command::"hub"].contains(resource) && ["push", "send-pack", "http-push"].contains(resource.subcommand)) &&
   !resource.flags.containsAny(["-n", "--dry-run"]) &&
   (
     resource.flags.containsAny(["-f", "-d"]) ||
@@ -951,10 +1071,28 @@ when {
   )
 };
 
+// What git runs, or where it goes, from now on.
+@id("starter.git-config")
+@effect("ask")
+@reason("it sets what git runs, or where it goes, from now on")
+forbid (principal, action == Action::"tool_call", resource == Command::"git")
+when {
+  (resource.subcommand == "config" || resource.flags.contains("-c")) &&
+  !resource.flags.containsAny(["--get", "--get-all", "--list", "-l", "--unset"]) &&
+  (
+    resource.line like "*core.hooks*ath*" || resource.line like "*core.ssh*ommand*" || resource.line like "*core.fsmonitor*" ||
+    resource.line like "*core.hookspath*" || resource.line like "*core.sshcommand*" || resource.line like "*core.git*roxy*" ||
+    resource.line like "*diff.external*" || resource.line like "*filter.*.clean*" || resource.line like "*filter.*.smudge*" ||
+    resource.line like "*credential.*helper*" || resource.line like "*gpg.*program*" || resource.line like "*include*.path*" ||
+    resource.line like "*.insteadOf*" || resource.line like "*.insteadof*" || resource.line like "*.pushInsteadOf*" ||
+    resource.line like "*.pushinsteadof*" || resource.line like "*http.proxy*" || resource.line like "*http.sslVerify*"
+  )
+};
+
 // An alias is another name that the rules above do not know: git -c alias.x='push --force' x.
 @id("starter.git-alias")
 @effect("ask")
-@reason("it runs git under a name made up on the spot; run the command itself")
+@reason("it gives git another meaning on the spot; run the command itself")
 forbid (principal, action == Action::"tool_call", resource == Command::"git")
 when {
   resource.line like "* alias.*=*" ||
@@ -964,6 +1102,8 @@ when {
   resource.line like "* alias.* *filter*" ||
   resource.line like "* alias.* !*" ||
   resource.line like "* -calias.*" ||
+  resource.line like "*remote.*.push*" ||
+  resource.line like "*remote.*.mirror*" ||
   resource.line like "*--config-env=alias.*" ||
   resource.line like "*--config-env alias.*" ||
   resource.assigns.containsAny(["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG"])
@@ -978,7 +1118,7 @@ when {
 @reason("it deletes resources of a cloud or a cluster; only the user may do that")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
-  !resource.flags.containsAny(["--dry-run", "--dryrun"]) &&
+  (!resource.flags.containsAny(["--dry-run", "--dryrun"]) || resource.line like "*dry-run=none*" || resource.line like "*dry-run=false*") &&
   (
     (
       resource == Command::"aws" &&
@@ -1029,7 +1169,7 @@ when {
 @reason("it changes resources of a cloud or a cluster")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
-  !resource.flags.containsAny(["--dry-run", "--dryrun", "--help"]) &&
+  (!resource.flags.containsAny(["--dry-run", "--dryrun", "--help"]) || resource.line like "*dry-run=none*" || resource.line like "*dry-run=false*") &&
   (
     (
       resource == Command::"aws" &&
@@ -1245,7 +1385,7 @@ when {
 @reason("it publishes a package, an image or a release, or changes who may")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
-  !resource.flags.containsAny(["--dry-run"]) &&
+  (!resource.flags.contains("--dry-run") || resource.line like "*dry-run=false*" || resource.line like "*--no-dry-run*") &&
   (
     (
       [
@@ -1258,6 +1398,9 @@ when {
       !["run", "run-script", "exec", "install", "i", "add", "test", "view", "info", "search", "help"].contains(resource.subcommand) &&
       resource.args.containsAny(["publish", "unpublish", "hex.publish", "publishToMavenCentral", "yank"])
     ) ||
+    // npm takes a command shortened.
+    (resource == Command::"npm" && ["pub", "publ", "publi", "publis", "unpub", "unpubl", "unpubli", "unpublis"].contains(resource.subcommand)) ||
+    (resource == Command::"ko" && ["publish", "apply", "resolve", "build"].contains(resource.subcommand)) ||
     (
       [Command::"npm", Command::"yarn", Command::"pnpm"].contains(resource) &&
       (
