@@ -173,6 +173,22 @@ describe.skipIf(skipped !== '')(`an agent with the developer's keyring ${skipped
     expect(loot.states.filter((state) => state !== 'CONFIRMATION_STATE_PENDING')).toEqual([]);
   });
 
+  it('cannot decide about its own tool call, neither by page, call nor command', async () => {
+    const { id, pages, calls, commands, state } = loot.approval;
+    expect(pages).toHaveLength(8);
+    for (const { trick, status, path } of pages) {
+      expect([path === '/login' && status === 200, status === 403], trick).toContain(true);
+    }
+    expect(calls.filter((code) => code === 'let through')).toEqual([]);
+    expect(commands.map(({ exitCode }) => exitCode)).toEqual([77, 77, 77, 77]);
+    const said = commands.map(({ stderr }) => /KX_SESSION_REFUSED|KX_APPROVAL_OPEN/.exec(stderr)?.[0]);
+    expect(new Set(said)).toEqual(new Set(['KX_SESSION_REFUSED', 'KX_APPROVAL_OPEN']));
+    expect(state).toBe('APPROVAL_STATE_PENDING');
+    expect(await query(`SELECT count(*) FROM approvals WHERE id = '${id}' AND decided_at IS NULL`)).toEqual([
+      '1',
+    ]);
+  });
+
   it('changed nothing', async () => {
     expect(after).toEqual(before);
     expect(await query("SELECT count(*) FROM confirmations WHERE state = 'confirmed'")).toEqual(['1']);

@@ -3,9 +3,10 @@
  * and command. Bundled by the story and run as the session's child; node built-ins only. Prints one JSON document.
  */
 import { spawnSync } from 'node:child_process';
-import { createHash, createPrivateKey, randomUUID, sign } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { createRawClient, type StoredLogin } from './raw-client.ts';
 
 /** What the thief knows and tries; a JSON file named on its command line. */
 export interface Plan {
@@ -34,17 +35,20 @@ export interface Loot {
   readonly pages: readonly { readonly trick: string; readonly status: number; readonly path: string }[];
   /** The states of the confirmations it asked for, at the end. */
   readonly states: readonly string[];
+  /** What came of an approval of a tool call that it asked for, and tried to give itself. */
+  readonly approval: {
+    readonly id: string;
+    readonly pages: Loot['pages'];
+    /** Codes of calls that would decide, if there were any. */
+    readonly calls: readonly string[];
+    readonly commands: Loot['commands'];
+    readonly state: string;
+  };
 }
 
 const plan: Plan = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
 const { apiUrl } = plan;
-const login = readLogin();
-const key = createPrivateKey({ key: login.jwk, format: 'jwk' });
-
-interface StoredLogin {
-  readonly refreshToken: string;
-  readonly jwk: { readonly kty: string; readonly crv: string; readonly x: string; readonly y: string };
-}
+const { prove, refresh, call } = createRawClient(apiUrl, readLogin());
 
 /** Reads the login out of the keyring, as any program of the user can. */
 function readLogin(): StoredLogin {
@@ -52,69 +56,21 @@ function readLogin(): StoredLogin {
   return JSON.parse(new Entry('kontext', apiUrl, { linux: { store: 'secret-service' } }).getPassword());
 }
 
-function prove(url: string, accessToken?: string): string {
-  const { kty, crv, x, y } = login.jwk;
-  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const ath = accessToken && createHash('sha256').update(accessToken).digest('base64url');
-  const claims = { jti: randomUUID(), htm: 'POST', htu: url, iat: Math.floor(Date.now() / 1000) };
-  const head = { typ: 'dpop+jwt', alg: 'ES256', jwk: { kty, crv, x, y } };
-  const text = `${encode(head)}.${encode({ ...claims, ...(ath ? { ath } : {}) })}`;
-  const signature = sign('sha256', Buffer.from(text), { key, dsaEncoding: 'ieee-p1363' });
-  return `${text}.${signature.toString('base64url')}`;
-}
+const tryCommands = (): Loot['commands'] => plan.commands.flatMap(run);
 
-async function refresh(): Promise<string> {
-  const url = `${apiUrl}/oauth/token`;
-  const { refreshToken } = login;
-  const fields = { grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'kontext-cli' };
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { dpop: prove(url) },
-    body: new URLSearchParams(fields),
-  });
-  const { access_token: token } = (await answer.json()) as { access_token?: string };
-  if (token === undefined) throw new Error(`the stolen login does not even work: ${answer.status}`);
-  return token;
-}
-
-interface Answer {
-  readonly code: string;
-  readonly body: Record<string, unknown>;
-  readonly detail: Record<string, string>;
-}
-
-async function call(token: string, name: string, message: object, confirmation?: string): Promise<Answer> {
-  const url = `${apiUrl}/kontext.v1.${name}`;
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: {
-      authorization: `DPoP ${token}`,
-      dpop: prove(url, token),
-      'content-type': 'application/json',
-      ...(confirmation === undefined ? {} : { 'kontext-confirmation': confirmation }),
-    },
-    body: JSON.stringify(message),
-  });
-  const body = (await answer.json()) as Record<string, unknown>;
-  const [first] = (body.details as { debug?: Record<string, string> }[] | undefined) ?? [];
-  const detail = first?.debug ?? {};
-  return { code: answer.ok ? 'let through' : (detail.code ?? String(body.code)), body, detail };
-}
-
-function tryCommands(): Loot['commands'] {
+/** Runs a command twice: as it is, and hiding that this is a session. */
+function run(args: readonly string[]): Loot['commands'] {
   const [file = '', ...leading] = plan.kontext;
-  return plan.commands.flatMap((args) =>
-    [true, false].map((inSession) => {
-      const { KONTEXT_SESSION_ID, KONTEXT_SOCKET, ...outside } = process.env;
-      const env = inSession ? process.env : outside;
-      const done = spawnSync(file, [...leading, ...args], { env, input: 'planted-value', timeout: 60_000 });
-      return { args: args.join(' '), inSession, exitCode: done.status, stderr: String(done.stderr) };
-    }),
-  );
+  return [true, false].map((inSession) => {
+    const { KONTEXT_SESSION_ID, KONTEXT_SOCKET, ...outside } = process.env;
+    const env = inSession ? process.env : outside;
+    const done = spawnSync(file, [...leading, ...args], { env, input: 'planted-value', timeout: 60_000 });
+    return { args: args.join(' '), inSession, exitCode: done.status, stderr: String(done.stderr) };
+  });
 }
 
 /** Opens a link with whatever can be had without a passcode, and presses the button anyway. */
-async function tryPages(link: string, token: string): Promise<Loot['pages']> {
+async function tryPages(link: string, token: string, decision: string): Promise<Loot['pages']> {
   const bare = await fetch(link);
   const cookie = bare.headers
     .getSetCookie()
@@ -129,10 +85,10 @@ async function tryPages(link: string, token: string): Promise<Loot['pages']> {
       .join('; ');
   const csrf = /name="csrf" value="([^"]+)"/.exec(await loginPage.text())?.[1] ?? '';
   const proof = { authorization: `DPoP ${token}`, dpop: prove(link, token) };
-  const press = { csrf, decision: 'confirm' };
+  const press = { csrf, decision };
   const tricks: readonly [string, RequestInit][] = [
     ['nothing', {}],
-    ['a press without form', { method: 'POST', body: new URLSearchParams({ decision: 'confirm' }) }],
+    ['a press without form', { method: 'POST', body: new URLSearchParams({ decision }) }],
     ['its own cookie', { headers: { cookie: own } }],
     [
       'its own cookie and form',
@@ -149,7 +105,7 @@ async function tryPages(link: string, token: string): Promise<Loot['pages']> {
   const pages: { trick: string; status: number; path: string }[] = [];
   for (const [trick, init] of tricks) {
     const answer = await fetch(link, init);
-    const path = new URL(answer.url).pathname.replace(/[\w-]{43}$/, '…');
+    const path = new URL(answer.url).pathname.replace(/[\w-]{36,}$/, '…');
     pages.push({ trick, status: answer.status, path });
   }
   return pages;
@@ -164,6 +120,34 @@ async function tryDeviceLogin(): Promise<Loot['pages']> {
   const { verification_uri_complete: uri = '' } = (await begun.json()) as Record<string, string>;
   const answer = await fetch(uri);
   return [{ trick: 'a device login of its own', status: answer.status, path: new URL(answer.url).pathname }];
+}
+
+/** Asks for an approval of a tool call in the name of its own session, and tries to give it to itself. */
+async function tryApproval(token: string): Promise<Loot['approval']> {
+  const sessionId = process.env.KONTEXT_SESSION_ID ?? '';
+  const { body: found } = await call(token, 'SessionService/GetSession', { sessionId });
+  const { policyVersion } = found.session as { policyVersion: string };
+  const hashes = {
+    callHash: randomBytes(32).toString('base64'),
+    shapeHash: randomBytes(32).toString('base64'),
+  };
+  const shown = JSON.stringify({ schema: 2, tool: 'Bash', input: { command: 'true' }, command: 'true' });
+  const facts = { sessionId, policyVersion, rule: 'local.rule', call: shown, part: 'command true' };
+  const { body: asked } = await call(token, 'ApprovalService/RequestApproval', { ...facts, ...hashes });
+  const { id, url } = asked.approval as { id: string; url: string };
+  const pages = await tryPages(url, token, 'once');
+  // There is no such call; whatever a hopeful thief sends is refused.
+  const guesses = ['ApproveRequest', 'Decide', 'DecideApproval'].map((name) => `ApprovalService/${name}`);
+  const answers = await Promise.all(
+    guesses.map((name) => call(token, name, { approvalId: id, decision: 'once' })),
+  );
+  const commands = ['approve', 'deny'].map((name) =>
+    run([name, id, ...(name === 'deny' ? ['--reason', 'x'] : [])]),
+  );
+  const wait = { approvalId: id, waitSeconds: 1, use: true };
+  const { body: waited } = await call(token, 'ApprovalService/WaitApproval', wait);
+  const { state } = waited.approval as { state: string };
+  return { id, pages, calls: answers.map(({ code }) => code), commands: commands.flat(), state };
 }
 
 async function steal(): Promise<Loot> {
@@ -181,14 +165,15 @@ async function steal(): Promise<Loot> {
       calls.push({ name, with: id, code: (await call(token, name, message, id)).code });
     }
   }
-  const pages = [...(await tryPages(links[0] ?? apiUrl, token)), ...(await tryDeviceLogin())];
+  const pages = [...(await tryPages(links[0] ?? apiUrl, token, 'confirm')), ...(await tryDeviceLogin())];
   const states = await Promise.all(
     asked.map(async (confirmationId) => {
       const { body } = await call(token, 'ConfirmationService/GetConfirmation', { confirmationId });
       return String(body.state);
     }),
   );
-  return { sessionId: process.env.KONTEXT_SESSION_ID ?? '', commands, calls, pages, states };
+  const approval = await tryApproval(token);
+  return { sessionId: process.env.KONTEXT_SESSION_ID ?? '', commands, calls, pages, states, approval };
 }
 
 process.stdout.write(JSON.stringify(await steal()));
