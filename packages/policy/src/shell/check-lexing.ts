@@ -34,6 +34,8 @@ export function checkLexing(tree: ShellTree): Lexing {
   lookAt(0, tree.root.start);
   lookAt(tree.root.end, tree.text.length);
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (node.children.length === 0 && hidesCommand(tree, node)) differs = true;
+    if (node.type === 'heredoc_redirect' && !endsAsInBash(tree, node)) differs = true;
     if (node.type === 'comment' && !startsComment(tree.text, node.start)) differs = true;
     const checked = !textual.has(node.type) && node.children.length > 0;
     let from = node.start;
@@ -49,6 +51,51 @@ export function checkLexing(tree: ShellTree): Lexing {
 
 const startsComment = (text: string, at: number): boolean =>
   at === 0 || (' \t\n;&|()<>`'.includes(text.charAt(at - 1)) && !text.slice(0, at).endsWith('\\\n'));
+
+// Quoted by itself, or looked at by whoever reads here documents.
+const verbatim = new Set([
+  'comment',
+  'raw_string',
+  'ansi_c_string',
+  'heredoc_start',
+  'heredoc_end',
+  'heredoc_content',
+]);
+const opening = /^(?:[^\\]|\\[\s\S])*?(?:`|\$\(|\$\{|[<>]\()/;
+
+/** The grammar takes some patterns and defaults, such as that of ${x:-`rm`}, for plain text. */
+function hidesCommand(tree: ShellTree, node: ShellNode): boolean {
+  const length = node.end - node.start;
+  // Punctuation opens what its neighbours hold.
+  if (length < 3 || verbatim.has(node.type) || node.type === 'heredoc_body') return false;
+  if (/^(?:`+|\$`|\$\(+|\$\{|[<>]\(|\$\[)$/.test(node.type)) return false;
+  return opening.test(tree.text.slice(node.start, node.end));
+}
+
+/** A here document ends at the first line that is its delimiter; unquoted, a backslash joins that line to the one before. */
+function endsAsInBash(tree: ShellTree, node: ShellNode): boolean {
+  const part = (type: string): ShellNode | undefined => node.children.find((child) => child.type === type);
+  const [start, body, end] = [part('heredoc_start'), part('heredoc_body'), part('heredoc_end')];
+  if (start === undefined || end === undefined) return false;
+  const written = tree.text.slice(start.start, start.end);
+  const quoted = /['"\\]/.test(written);
+  if (/[$`\n]|\\$/.test(written)) return false;
+  const word = written.replaceAll(/\\([\s\S])|['"]/g, '$1');
+  if (body === undefined) return true;
+  const from = tree.text.lastIndexOf('\n', body.start - 1) + 1;
+  if (tree.text.slice(from, body.start).trim() !== '') return false;
+  const tabs = part('<<-') !== undefined;
+  const lines = tree.text.slice(from, end.start).split('\n');
+  const last = lines.pop() ?? '';
+  if (tabs ? last.trim() !== '' : last !== '') return false;
+  if (!quoted && lines.some((line) => /(?:^|[^\\])(?:\\\\)*\\$/.test(line)) && joinsDelimiter(lines))
+    return false;
+  const rest = tree.text.slice(end.start).split('\n', 1)[0];
+  return rest === word && !lines.some((line) => (tabs ? line.replace(/^\t+/, '') : line) === word);
+}
+
+const joinsDelimiter = (lines: readonly string[]): boolean =>
+  /(?:^|[^\\])(?:\\\\)*\\$/.test(lines.at(-1) ?? '');
 
 function removeAt(text: string, places: number[]): string {
   let joined = '';

@@ -32,7 +32,7 @@ export function flagsOf(args: readonly string[]): readonly string[] {
     const name = equals < 0 ? arg : arg.slice(0, equals);
     flags.add(name);
     if (name.startsWith('--') || name.length > maxCluster) continue;
-    for (const letter of name.slice(1)) flags.add(`-${letter}`);
+    for (const letter of name.slice(1).replaceAll(/[^A-Za-z0-9]/g, '')) flags.add(`-${letter}`);
   }
   return [...flags].slice(0, maxArgs);
 }

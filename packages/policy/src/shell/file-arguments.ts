@@ -4,7 +4,9 @@ import {
   fileOperandsAfterFirst,
   firstOperandOptions,
   hostOperandPrograms,
+  inputInterpreters,
   remotePathPrograms,
+  shells,
   textPrograms,
 } from './programs.ts';
 import { unknownText } from './words.ts';
@@ -24,6 +26,7 @@ export const isPlainDevice = (path: string): boolean => plainDevice.test(path);
  */
 export function fileArguments(program: string, args: readonly string[]): readonly string[] {
   if (textPrograms.has(program)) return [];
+  if (shells.has(program) || inputInterpreters.has(program)) return interpreterFiles(args);
   const takesFiles = fileOperandPrograms.has(program) || fileOperandsAfterFirst.has(program);
   let skipOperands = operandsThatAreNoFiles(program, args);
   let onlyOperands = false;
@@ -44,6 +47,18 @@ export function fileArguments(program: string, args: readonly string[]): readonl
   return paths.filter((path) => path.length <= maxPathLength && !isPlainDevice(path));
 }
 
+const textOption = /^(?:-[A-Za-z0-9]*[ceEprm]|--(?:eval|print))$/;
+
+/** The script of an interpreter, and what looks like a path among the arguments of that; a text it is given names nothing. */
+function interpreterFiles(args: readonly string[]): readonly string[] {
+  const at = args.findIndex((arg, index) => !arg.startsWith('-') && !textOption.test(args[index - 1] ?? ''));
+  const hasText = args.some((arg) => textOption.test(arg));
+  return args.filter((arg, index) => {
+    if (arg.startsWith('-') || textOption.test(args[index - 1] ?? '') || isPlainDevice(arg)) return false;
+    return arg.length <= maxPathLength && ((index === at && !hasText) || looksLikePath(arg));
+  });
+}
+
 function operandsThatAreNoFiles(program: string, args: readonly string[]): number {
   if (fileOperandsAfterFirst.has(program)) {
     const given = args.some((arg) =>
@@ -51,7 +66,6 @@ function operandsThatAreNoFiles(program: string, args: readonly string[]): numbe
     );
     return given ? 0 : 1;
   }
-  if (program === 'perl' || program === 'ruby') return 0;
   return hostOperandPrograms.has(program) ? 1 : 0;
 }
 

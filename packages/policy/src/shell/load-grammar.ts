@@ -10,13 +10,10 @@ import { copyTree, type ShellTree } from './syntax-tree.ts';
 const runtimeName = 'web-tree-sitter.wasm';
 const grammarName = 'tree-sitter-bash.wasm';
 
-/** Longest text that is parsed, UTF-16 code units: a megabyte would block the process for half a second. */
-export const maxScriptLength = 64 * 1024;
-
 /** Parses shell text; holds no state between two calls. */
 export interface ShellGrammar {
   /**
-   * @param text At most {@link maxScriptLength} units, well-formed Unicode.
+   * @param text Bounded by `limitText`, well-formed Unicode.
    * @returns The tree; null when the parser gave up.
    */
   parse(text: string): ShellTree | null;
@@ -37,7 +34,10 @@ let loading: Promise<Language> | undefined;
 export async function loadGrammar(wasmDirectory?: string): Promise<ShellGrammar> {
   try {
     loading ??= loadLanguage(wasmDirectory);
-    return createGrammar(await loading);
+    const grammar = createGrammar(await loading);
+    // Compiles what every text needs, now and not at the first call.
+    grammar.parse('a "$b" | c');
+    return grammar;
   } catch (cause) {
     loading = undefined;
     throw new KontextError('KX_INTERNAL', 'the shell grammar cannot be loaded', {
@@ -53,7 +53,9 @@ async function loadLanguage(wasmDirectory: string | undefined): Promise<Language
     readFile(findWasm(runtimeName, 'web-tree-sitter', wasmDirectory)),
     readFile(findWasm(grammarName, 'tree-sitter-bash', wasmDirectory)),
   ]);
-  await Parser.init({ wasmBinary });
+  // Otherwise a trap of the wasm is written to the terminal.
+  const quiet = (): void => {};
+  await Parser.init({ wasmBinary, print: quiet, printErr: quiet });
   return Language.load(grammar);
 }
 
@@ -64,11 +66,6 @@ function findWasm(name: string, packageName: string, directory: string | undefin
   if (bundled !== undefined) return bundled;
   return createRequire(import.meta.url).resolve(`${packageName}/${name}`);
 }
-
-// The parser reports every hundred steps of its own. Ordinary text takes three steps a character; hostile text that keeps
-// several readings alive takes hundreds.
-const reportsPerKilobyte = 400;
-const leastReports = 2000;
 
 function createGrammar(language: Language): ShellGrammar {
   let parser: Parser | undefined;
@@ -87,13 +84,8 @@ function createGrammar(language: Language): ShellGrammar {
 }
 
 function parseWith(parser: Parser, text: string): ShellTree | null {
-  let reportsLeft = leastReports + (text.length / 1024) * reportsPerKilobyte;
-  const progressCallback = (): boolean => reportsLeft-- <= 0;
-  const tree = parser.parse(text, null, { progressCallback });
-  if (tree === null) {
-    parser.reset();
-    return null;
-  }
+  const tree = parser.parse(text);
+  if (tree === null) return null;
   try {
     return copyTree(tree, text);
   } finally {

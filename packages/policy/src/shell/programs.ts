@@ -21,7 +21,6 @@ export const fileOperandPrograms = words(
     'ls ll dir tree du cmp diff comm md5sum sha1sum sha256sum sha512sum shasum cksum',
     'vi vim nvim nano emacs ed code open xdg-open source . gzip gunzip bzip2 bunzip2 xz unxz zstd zip unzip tar',
     'sha512 rsync scp mount umount wipefs fdisk mkfs blkdiscard chattr setfacl getfacl visudo sudoedit crontab',
-    'sh bash zsh dash ksh mksh ash rbash fish python python2 python3 node nodejs perl ruby php',
   ].join(' '),
 );
 
@@ -100,7 +99,6 @@ export const valueOptions: ReadonlyMap<string, ReadonlySet<string>> = new Map(
         '--prefix -C --dir --registry -w --workspace --userconfig --globalconfig --cache --loglevel --filter -F --tag --otp',
       ],
       ['yarn', '--cwd --registry --cache-folder --modules-folder'],
-      ['bun deno', '--cwd --config -c'],
       [
         'aws',
         '--profile --region --output --endpoint-url --query --color --ca-bundle --cli-read-timeout --cli-connect-timeout --cli-binary-format',
@@ -133,7 +131,6 @@ export const valueOptions: ReadonlyMap<string, ReadonlySet<string>> = new Map(
         '--proxy --cache-dir --log --timeout --retries --index-url -i --python -C --directory --project -P',
       ],
       ['apt apt-get', '-o -c -t --target-release --config-file --option'],
-      ['brew', ''],
       [
         'claude',
         '--model --settings --permission-mode --allowedTools --disallowedTools --add-dir --mcp-config --append-system-prompt --system-prompt --agents --session-id --max-turns --output-format --input-format --fallback-model -r --resume --setting-sources --plugin-dir',
@@ -152,7 +149,10 @@ export const valueOptions: ReadonlyMap<string, ReadonlySet<string>> = new Map(
       ],
       ['redis-cli', '-h -p -a -n -u -s --user --pass -r -i'],
       ['tmux screen', '-L -S -f -c'],
-      ['openssl', ''],
+      ['sh bash zsh dash ksh ash', '-c -lc -ic -ec -xc -lic -exc -euc -o -O --rcfile --init-file'],
+      ['python python2 python3', '-c -m -W -X'],
+      ['node nodejs bun deno', '-e -p -r --eval --print --require --import --loader'],
+      ['perl ruby php', '-e -E -I -r'],
       ['chmod chown chgrp', '--reference'],
     ] as const
   ).flatMap(([names, options]) => names.split(' ').map((name) => [name, words(options)] as const)),

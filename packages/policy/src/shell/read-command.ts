@@ -47,7 +47,8 @@ export function readArgv(
   }
   const inner = innerOf(reading, program, args, assigns, place);
   const ownArgs = inner?.ownArgs ?? args.map((arg) => arg.text);
-  noteCommand(reading, { program, path: first.text, args, ownArgs, assigns }, place);
+  const wraps = inner?.wraps === true;
+  noteCommand(reading, { program, path: first.text, args, ownArgs, wraps, assigns }, place);
   const outcome = inner?.run() ?? noOutcome;
   const called = readCall(reading, first.text, args, place);
   moveDirectory(program, args, place);

@@ -1,5 +1,5 @@
 import { readPipeline } from './read-list.ts';
-import { readSubstitutions } from './read-substitution.ts';
+import { readBackquoted, readSubstitutions } from './read-substitution.ts';
 import { noteRedirection, type Outcome, type Place, type Reading } from './reading.ts';
 import { copyScope, unite, valuesOf } from './scope.ts';
 import { type ShellNode, type ShellTree, textOf } from './syntax-tree.ts';
@@ -122,10 +122,29 @@ function gatherHeredoc(reading: Reading, tree: ShellTree, node: ShellNode, found
     else if (child.type === 'ERROR')
       reading.readNode(tree, child, { ...found.place, scope: copyScope(found.place.scope) });
   }
-  if (body === undefined || !feedsInput(tree, node)) return;
-  if (!quoted) readSubstitutions(reading, tree, [body], found.place);
+  if (body === undefined) return;
+  if (!quoted) {
+    readSubstitutions(reading, tree, [body], found.place);
+    readBackquotes(reading, tree, body, found.place);
+  }
+  if (!feedsInput(tree, node)) return;
   const raw = readHeredocBody(tree, body, quoted, valuesOf(found.place.scope));
   const tabbed = node.children.some((child) => child.type === '<<-');
   const text = tabbed ? raw.replaceAll(/^\t+/gm, '') : raw;
   found.place = { ...found.place, stdin: { kind: 'text', text }, pipedFrom: '' };
+}
+
+const backquoted = /\\[\s\S]|`((?:[^`\\]|\\[\s\S])*)(`?)/g;
+
+/** The grammar takes backquotes in a here document for text. */
+function readBackquotes(reading: Reading, tree: ShellTree, body: ShellNode, place: Place): void {
+  let text = textOf(tree, body);
+  for (const child of [...body.children].reverse()) {
+    if (child.type === 'heredoc_content') continue;
+    text = `${text.slice(0, child.start - body.start)} ${text.slice(child.end - body.start)}`;
+  }
+  for (const [, inner, end] of text.matchAll(backquoted)) {
+    if (end === '') reading.causes.add('unparsed');
+    else if (inner !== undefined) readBackquoted(reading, inner, { ...place, scope: copyScope(place.scope) });
+  }
 }

@@ -1,6 +1,6 @@
 import { checkLexing } from './check-lexing.ts';
+import { limitText, maskHolds, maxScriptLength } from './limit-text.ts';
 import type { ShellGrammar } from './load-grammar.ts';
-import { maxScriptLength } from './load-grammar.ts';
 import { readNode } from './read-node.ts';
 import { noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
 import { createScope, unite } from './scope.ts';
@@ -47,8 +47,7 @@ export function createReading(grammar: ShellGrammar): Reading {
 const maxNesting = 500;
 
 function readText(reading: Reading, grammar: ShellGrammar, whole: string, place: Place): Outcome {
-  if (whole.length > maxScriptLength) reading.causes.add('clipped');
-  const tree = parseChecked(reading, grammar, soundText(whole.slice(0, maxScriptLength)));
+  const tree = parseChecked(reading, grammar, soundText(whole));
   if (tree === null) return noOutcome;
   const { world, directories, aliases } = place.scope;
   const scope = createScope(tree, world, directories, aliases);
@@ -79,9 +78,13 @@ function parseChecked(reading: Reading, grammar: ShellGrammar, text: string): Sh
   return joined;
 }
 
-function parse(reading: Reading, grammar: ShellGrammar, text: string): ShellTree | null {
+function parse(reading: Reading, grammar: ShellGrammar, whole: string): ShellTree | null {
+  const { text, clipped, masked } = limitText(whole);
+  if (clipped) reading.causes.add('clipped');
   const tree = grammar.parse(text);
-  if (tree === null || tree.broken) reading.causes.add('unparsed');
-  if (tree?.clipped) reading.causes.add('clipped');
-  return tree;
+  if (tree === null || tree.broken || !maskHolds(tree, masked)) reading.causes.add('unparsed');
+  if (tree === null) return null;
+  if (tree.clipped) reading.causes.add('clipped');
+  // What was masked for the parser is read as it was written.
+  return { ...tree, text: whole.slice(0, text.length) };
 }

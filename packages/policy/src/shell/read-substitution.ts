@@ -31,7 +31,7 @@ export function readSubstitution(reading: Reading, tree: ShellTree, node: ShellN
     const [, body] = /^`((?:[^`\\]|\\[\s\S])*)`$/.exec(text) ?? [];
     if (body === undefined) reading.causes.add('unparsed');
     // In backquotes a backslash is taken away before the text is read.
-    else if (body.includes('\\')) return readUnescaped(reading, body, inner);
+    else if (body.includes('\\')) return readBackquoted(reading, body, inner);
   }
   for (const child of node.children) {
     if (child.children.length === 0) continue;
@@ -40,7 +40,8 @@ export function readSubstitution(reading: Reading, tree: ShellTree, node: ShellN
   return noOutcome;
 }
 
-function readUnescaped(reading: Reading, body: string, place: Place): Outcome {
+/** Reads what stood between backquotes, where a backslash quotes a backquote, a dollar and itself. */
+export function readBackquoted(reading: Reading, body: string, place: Place): Outcome {
   reading.readText(
     body.replaceAll(/\\([$`\\])/g, (_, char: string) => char),
     place,

@@ -62,12 +62,14 @@ export interface FoundCommand {
   readonly args: readonly Field[];
   /** Those that are its own, when it runs another command with the rest. */
   readonly ownArgs: readonly string[];
+  /** Whether it runs another command with what is not its own; that one is then its subcommand. */
+  readonly wraps: boolean;
   readonly assigns: readonly string[];
 }
 
 /** Notes a command, the files and the hosts its arguments name. */
 export function noteCommand(reading: Reading, found: FoundCommand, place: Place): void {
-  const { program, path, args, ownArgs, assigns } = found;
+  const { program, path, args, ownArgs, wraps, assigns } = found;
   const texts = args.map((arg) => arg.text);
   const kept = keepArgs(texts);
   if (kept.clipped) reading.causes.add('clipped');
@@ -78,7 +80,7 @@ export function noteCommand(reading: Reading, found: FoundCommand, place: Place)
     program,
     path,
     args: kept.args,
-    subcommand: subcommandOf(program, kept.args),
+    subcommand: wraps ? (kept.args[ownArgs.length] ?? '') : subcommandOf(program, kept.args),
     flags: flagsOf(ownArgs),
     assigns: [...new Set(assigns)],
     via: place.via,
@@ -135,7 +137,11 @@ export function noteUnknownCommand(
   const [program, ...args] = argv;
   reading.causes.add('dynamic');
   const ownArgs = args.map((arg) => arg.text);
-  noteCommand(reading, { program: '', path: program?.text ?? '', args, ownArgs, assigns }, place);
+  noteCommand(
+    reading,
+    { program: '', path: program?.text ?? '', args, ownArgs, wraps: false, assigns },
+    place,
+  );
   return { program: unknownText, prints: null };
 }
 

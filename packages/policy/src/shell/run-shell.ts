@@ -5,6 +5,8 @@ import { type Field, unknownText } from './words.ts';
 export interface Inner {
   /** Arguments of the outer command alone. */
   readonly ownArgs: readonly string[];
+  /** Whether the rest of the arguments is the inner one, word for word. */
+  readonly wraps?: boolean;
   /** Reads the inner one; called once the outer one is noted. */
   readonly run: () => Outcome;
 }

@@ -44,7 +44,7 @@ function readWrapped(outer: OuterCommand, spec: WrapperSpec): Inner {
     if (argv.length > 0) return outer.readArgv(reading, argv, found.assigns, next);
     return startsShell(program, found) ? feedShell(reading, program, place) : noOutcome;
   };
-  return { ownArgs, run };
+  return { ownArgs, wraps: true, run };
 }
 
 /** Another directory, another home, another machine. */
@@ -105,7 +105,7 @@ function readXargs(outer: OuterCommand): Inner | null {
           [],
           inside(place, program, { stdin: { kind: 'terminal' } }),
         );
-  return { ownArgs: texts(args.slice(0, start)), run };
+  return { ownArgs: texts(args.slice(0, start)), wraps: true, run };
 }
 
 const replaced = (text: string, mark: string): { text: string } => ({

@@ -93,7 +93,7 @@ function piecesOf(tree: ShellTree, node: ShellNode, values: WordValues): readonl
     default:
       return node.children.length > 0 && node.type !== 'brace_expression'
         ? [unknownPiece(false)]
-        : rawPieces(textOf(tree, node));
+        : rawPieces(textOf(tree, node).replace(/^[ \t\n]+/, ''));
   }
 }
 
