@@ -16,6 +16,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { runProcess } from '../hooks/test-hook-client.ts';
 import { startTestBackend, type TestBackend } from '../rpc/test-backend.ts';
 import { createTestAuditBackend, type TestAuditBackend } from '../session/test-audit-backend.ts';
+import { readDaemonFacts } from '../setup/daemon-facts.ts';
 import { stopDaemon } from '../setup/stop-daemon.ts';
 import { createTestContext, type TestContext } from '../test-context.ts';
 import { buildTestProgram, createLoggedInContext, type TestProgram } from '../test-program.ts';
@@ -217,7 +218,8 @@ describe('an agent after kontext setup', () => {
   it('goes on after the daemon was killed: calls are denied until the next prompt brings another', async () => {
     await kontext(['setup', '--mode', 'enforce']);
     await runHook('SessionStart');
-    const { readDaemonFacts } = await import('../setup/daemon-facts.ts');
+    // Killed while it refreshes the login, it would leave a lock that holds others up.
+    await expect.poll(() => audit.opened.length, { timeout: 15_000 }).toBe(1);
     const before = await readDaemonFacts(context.config.runtimeDir);
     process.kill(before!.pid, 'SIGKILL');
 
