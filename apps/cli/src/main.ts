@@ -90,7 +90,7 @@ async function main(argv: readonly string[], outcome: Outcome): Promise<number> 
     await run({}, showOverview);
     return outcome.code;
   }
-  const program = await createProgram();
+  const program = await createProgram(name);
   for (const [known, { summary, load, hidden = false }] of Object.entries(commands)) {
     const command = program.command(known, { hidden }).description(summary);
     if (known === name) (await load()).define(command, run);
@@ -99,11 +99,13 @@ async function main(argv: readonly string[], outcome: Outcome): Promise<number> 
   return outcome.code;
 }
 
-async function createProgram(): Promise<Command> {
+async function createProgram(name: string | undefined): Promise<Command> {
   const [{ Command }, { cliVersion }] = await Promise.all([import('commander'), import('./version.ts')]);
-  return new Command('kontext')
+  const program = new Command('kontext');
+  // Options of the program are found anywhere, and `kontext policy pull --version 7` means another one.
+  if (name !== 'policy') program.version(cliVersion, '-V, --version');
+  return program
     .description('credentials, policy and audit for AI coding agents')
-    .version(cliVersion, '-V, --version')
     .option('--api-url <url>', 'URL of the backend')
     .option('--no-input', 'never ask')
     .option('--color', 'colours also without a terminal')
