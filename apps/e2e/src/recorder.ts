@@ -21,6 +21,8 @@ export interface Recorder {
   readonly exchanges: readonly Exchange[];
   /** Where the backend really listens; set before the first request. */
   target: URL;
+  /** Puts another answer in the place of the backend's, for paths that end like this. */
+  forge: { readonly path: string; readonly answer: (body: string) => string } | null;
   close(): Promise<void>;
 }
 
@@ -37,11 +39,19 @@ export async function startRecorder(): Promise<Recorder> {
     onward.on('response', (answer) => {
       exchange.status = answer.statusCode ?? 0;
       exchange.responseHeaders = answer.headers;
-      outgoing.writeHead(exchange.status, answer.rawHeaders);
-      outgoing.flushHeaders();
       answer.on('data', (bytes: Buffer) => {
         exchange.responseBody = Buffer.concat([exchange.responseBody, bytes]);
       });
+      const { forge } = recorder;
+      if (forge !== null && exchange.path.endsWith(forge.path)) {
+        const { 'content-length': _length, ...kept } = answer.headers;
+        answer.on('end', () => {
+          outgoing.writeHead(exchange.status, kept).end(forge.answer(exchange.responseBody.toString()));
+        });
+        return;
+      }
+      outgoing.writeHead(exchange.status, answer.rawHeaders);
+      outgoing.flushHeaders();
       answer.pipe(outgoing);
     });
     incoming.on('data', (bytes: Buffer) => {
@@ -57,6 +67,7 @@ export async function startRecorder(): Promise<Recorder> {
     url,
     exchanges,
     target: new URL(url),
+    forge: null,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -18,7 +18,7 @@ import {
   type ToolUse,
 } from '@kontext/testkit';
 import { type AuditTail, followAudit, type TailedEvent } from '../follow-audit.ts';
-import { logIn, startWorld, type World } from '../world.ts';
+import { logIn, startWorld, type World, type WorldOptions } from '../world.ts';
 
 /** An empty project with a template, and a folder somebody might delete. */
 export interface Project {
@@ -86,9 +86,13 @@ export interface RecordedEvent extends Omit<TailedEvent, 'header' | 'payload'> {
   readonly command: string;
 }
 
-/** Makes the world, logs in by the device flow, and follows the audit log. */
-export async function setClaudeStage(): Promise<ClaudeStage> {
-  const world = await startWorld({ upstream: false });
+/**
+ * Makes the world, logs in by the device flow, and follows the audit log.
+ *
+ * @param options Of the world, where they differ: other programs, another way to the backend.
+ */
+export async function setClaudeStage(options: WorldOptions = {}): Promise<ClaudeStage> {
+  const world = await startWorld({ upstream: false, fresh: false, ...options });
   const login = await logIn(world, ['--insecure-storage']);
   if (login.exitCode !== 0) throw new Error(`the login failed: ${login.stderr}`);
   const bin = join(world.home.root, 'bin');
