@@ -76,7 +76,7 @@ const maxCallBytes = 256 * 1024;
 /** Puts the questions together. */
 export function createPolicyJudge(deps: ReplayDeps): PolicyJudge {
   return {
-    validate: (caller, files) => {
+    validate: async (caller, files) => {
       checkSources(files);
       return deps.workers.check(caller.orgId, files);
     },

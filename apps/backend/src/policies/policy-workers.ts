@@ -33,7 +33,7 @@ export interface PolicyWorkers {
 /** A thread that decides recorded calls. */
 export interface ReplayThread {
   decide(payloads: readonly (string | null)[]): Promise<PolicyJobs['replay']['output']>;
-  /** Gives the thread back; a job under way is ended with it. */
+  /** Gives the thread back, once; a job under way is ended with it. */
   close(): void;
 }
 
@@ -97,7 +97,10 @@ export function createPolicyWorkers(options: PolicyWorkerOptions = {}): PolicyWo
     openReplay: async (orgId, set) => {
       const leave = await replays.enter(orgId);
       const thread = take();
+      let open = true;
       const close = () => {
+        if (!open) return;
+        open = false;
         giveBack(thread);
         leave();
       };
@@ -150,6 +153,7 @@ function startThread(file: string, deadlineMs: number): Thread {
       return ended;
     },
     run: async (job, input) => {
+      if (ended) throw crashed(undefined);
       if (job === 'load' || job === 'check') sets += 1;
       busy = true;
       const answer = await ask(worker, { job, input }, deadlineMs);
