@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createPolicyEngine, type Decision, type PolicyEngine, type PolicyText } from './index.ts';
+import {
+  createPolicyEngine,
+  type Decision,
+  type LoadedPolicy,
+  type PolicyEngine,
+  type PolicyText,
+} from './index.ts';
 import { testCall, testCommand, testFile, testHost } from './test-call.ts';
 import type { CallPart, ToolCall } from './tool-call.ts';
 
@@ -139,6 +145,7 @@ describe('a rule about parts', () => {
 
   it.each([
     ['no parts', []],
+    ['more parts than are ever read', Array(65).fill({ kind: 'tool', name: 'x' })],
     ['a part of a kind nobody knows', [{ kind: 'socket' }]],
     ['a part that is null', [null]],
     ['a part without arguments', [{ kind: 'command', program: 'x' }]],
@@ -207,6 +214,64 @@ describe('annotations', () => {
     expect(decision).toMatchObject({
       effect: 'deny',
       failure: expect.stringMatching(/known are deny, ask, sensitive/),
+    });
+  });
+});
+
+describe('several rules that ask', () => {
+  const plain = '@effect("ask") @reason("p")\n';
+  const approved = '@effect("ask") @reason("a") @approver("security")\n';
+  const fourEyes = '@effect("ask") @reason("f") @approver("security") @four_eyes("yes")\n';
+  const other = '@effect("ask") @reason("o") @approver("payments")\n';
+  const sensitive = '@effect("sensitive")\n';
+  const on = (program: string, annotations: string) =>
+    rule(program, `resource == Command::"${program}"`, annotations);
+  const decide = (loaded: LoadedPolicy, ...programs: string[]) =>
+    engine.decide(loaded, testCall({ parts: programs.map((program) => testCommand(program)) }), 'enforce');
+
+  it('ask the one that is hardest to get past, in whatever order rules and parts come', () => {
+    for (const order of [
+      [0, 1, 2],
+      [2, 1, 0],
+      [1, 2, 0],
+    ]) {
+      const rules = [on('p', plain), on('a', approved), on('f', fourEyes)];
+      const loaded = load(...order.flatMap((index) => rules[index] ?? []));
+      const all = ['p', 'a', 'f'];
+      const programs = order.flatMap((index) => all[index] ?? []);
+
+      expect(decide(loaded, ...programs)).toMatchObject({ rule: 'f', approver: 'security', fourEyes: true });
+      expect(decide(loaded, ...programs.filter((program) => program !== 'f'))).toMatchObject({
+        rule: 'a',
+        approver: 'security',
+      });
+    }
+  });
+
+  it('ask the hardest also where all look at the same part', () => {
+    const loaded = load(rule('p', 'true', plain), rule('f', 'true', fourEyes), rule('a', 'true', approved));
+
+    expect(decide(loaded, 'x')).toMatchObject({ rule: 'f', fourEyes: true });
+  });
+
+  it('deny where two parts need different approvers', () => {
+    const loaded = load(on('a', approved), on('o', other));
+
+    expect(decide(loaded, 'a', 'o')).toMatchObject({
+      ...{ effect: 'deny', rule: 'o', approver: null, failure: null },
+      reason: 'its parts need different approvers (security, payments); make each a call of its own',
+    });
+    expect(decide(loaded, 'a', 'a')).toMatchObject({ effect: 'ask', approver: 'security' });
+  });
+
+  it('leave a call sensitive that is sensitive too', () => {
+    const loaded = load(on('p', plain), on('s', sensitive));
+
+    expect(decide(loaded, 'p', 's')).toMatchObject({ effect: 'ask', rule: 'p', sensitive: true });
+    expect(decide(loaded, 's', 'p')).toMatchObject({ effect: 'ask', rule: 'p', sensitive: true });
+    expect(decide(load(rule('p', 'true', plain), rule('s', 'true', sensitive)), 'x')).toMatchObject({
+      rule: 'p',
+      sensitive: true,
     });
   });
 });

@@ -10,11 +10,11 @@ export { callShape } from './call-shape.ts';
 export { describePart } from './describe-part.ts';
 export type { Finding, FindingCheck } from './finding.ts';
 export { hashPolicies } from './hash-policies.ts';
+export type { LoadedPolicy } from './loaded-policy.ts';
 export type { ParsedSources, SourceFile } from './parse-sources.ts';
 export { type ParsedToolCall, parseToolCall } from './parse-tool-call.ts';
 export {
   createPolicyEngine,
-  type LoadedPolicy,
   type LoadOptions,
   type PolicyEngine,
 } from './policy-engine.ts';

@@ -7,7 +7,7 @@
 import { entityOf, type Node, nodesOf, pathOf } from './rule-expression.ts';
 
 /** Why a condition may fail to evaluate. */
-export interface FailureRisk {
+interface FailureRisk {
   /** Whether it fails whenever it is reached. */
   readonly certain: boolean;
   readonly message: string;

@@ -1,9 +1,9 @@
 import type { Node } from './rule-expression.ts';
 
 /** A rule as far as it matters for which one is named. */
-export interface ReachRule {
+interface ReachRule {
   readonly id: string;
-  /** 3 deny, 2 ask, 1 sensitive. */
+  /** See `rankOf`. */
   readonly rank: number;
   /** What must all hold. */
   readonly conditions: readonly Node[];

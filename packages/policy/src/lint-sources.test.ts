@@ -228,6 +228,15 @@ describe('lint', () => {
         'b',
       ],
       ['an ask where a later rule denies', ask('a', 'context.opaque') + deny('b', 'context.opaque'), 'a'],
+      [
+        'an ask where somebody else is asked',
+        ask('a', 'context.opaque') +
+          rule('context.opaque', {
+            id: 'b',
+            annotations: '@effect("ask") @reason("x") @approver("security")',
+          }),
+        'a',
+      ],
       ['anything beside a rule for everything', deny('a', 'context.opaque') + deny('z', ''), ''],
       ['anything after a rule for everything', deny('z', '') + deny('b', 'context.opaque'), 'b'],
     ])('is %s', (_what, text, id) => {

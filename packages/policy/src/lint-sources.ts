@@ -6,9 +6,10 @@ import { failureRisks } from './lint-failures.ts';
 import { oddLiterals } from './lint-literals.ts';
 import { shadowedRules } from './lint-reach.ts';
 import type { Cedar } from './load-cedar.ts';
-import { annotationProblems } from './parse-policies.ts';
+import { annotationProblems, annotationsOf } from './parse-policies.ts';
 import { type LocatedPolicy, locatePolicies, offsetOf, type SourceFile } from './parse-sources.ts';
 import { conditionsOf, entityOf, type Node, nodesOf } from './rule-expression.ts';
+import { rankOf } from './rule-rank.ts';
 
 /** What one check says of one rule, before its place is known. */
 interface Remark {
@@ -25,7 +26,7 @@ export function lintSources(cedar: Cedar, files: readonly SourceFile[]): readonl
   const { policies, findings } = locatePolicies(cedar, files);
   const rules = policies.map((policy) => ({ policy, conditions: conditionsOf(policy.json) }));
   const validated = validate(cedar, policies);
-  const shadowed = shadows(rules);
+  const shadowed = shadows(cedar, rules);
   const remarked = rules.flatMap(({ policy, conditions }) =>
     [
       ...(validated.get(policy.id) ?? []),
@@ -166,12 +167,10 @@ const conditionRemarks = (conditions: readonly Node[]): readonly Remark[] => [
   })),
 ];
 
-const ranks: Readonly<Record<string, number>> = { sensitive: 1, ask: 2, deny: 3 };
-
-function shadows(rules: readonly { policy: LocatedPolicy; conditions: readonly Node[] }[]) {
-  const forbids = rules.flatMap(({ policy: { id, json }, conditions }) =>
-    json.effect === 'forbid'
-      ? [{ id, rank: ranks[json.annotations?.effect ?? 'deny'] ?? 3, conditions }]
+function shadows(cedar: Cedar, rules: readonly { policy: LocatedPolicy; conditions: readonly Node[] }[]) {
+  const forbids = rules.flatMap(({ policy, conditions }) =>
+    policy.json.effect === 'forbid' && annotationProblems(policy.json.annotations ?? {}).length === 0
+      ? [{ id: policy.id, rank: rankOf(annotationsOf(cedar, policy)), conditions }]
       : [],
   );
   return new Map(

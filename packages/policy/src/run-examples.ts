@@ -1,7 +1,8 @@
 import type { CallAction, CallReader } from './call-reader.ts';
+import type { LoadedPolicy } from './loaded-policy.ts';
 import { type ExampleCall, type PolicyExample, parseExamples } from './parse-examples.ts';
 import type { SourceFile } from './parse-sources.ts';
-import type { LoadedPolicy, PolicyEngine } from './policy-engine.ts';
+import type { PolicyEngine } from './policy-engine.ts';
 import type { Decision, ToolCall } from './tool-call.ts';
 
 /** How one example came out. */
@@ -52,7 +53,7 @@ const home = '/home/dev';
 const project = '/home/dev/shop';
 
 /** The call an example means. */
-export function exampleCall(reader: CallReader, example: ExampleCall): ToolCall {
+function exampleCall(reader: CallReader, example: ExampleCall): ToolCall {
   const cwd = example.cwd ?? example.projectRoot ?? project;
   const projectRoot = example.projectRoot ?? project;
   const tool = example.tool || (example.mcp ? `mcp__${example.mcp.server}__${example.mcp.tool}` : '');

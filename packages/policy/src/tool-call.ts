@@ -134,7 +134,10 @@ export interface HostPart {
 export type Mode = 'observe' | 'enforce';
 
 /**
- * What policy says about a call. Precedence: deny > ask > sensitive > allow.
+ * What policy says about a call. Precedence: deny > ask > sensitive > allow, over all its parts and all rules.
+ *
+ * Of several asks the one with four eyes counts, else one with an approver, else the first; parts that need different
+ * approvers are a deny. Of rules as bad as each other the first of the set is named, for the first part it matches.
  *
  * The effect never depends on the mode: the mode travels beside it and the hook server acts on both.
  */
@@ -150,7 +153,7 @@ export interface Decision {
   readonly approver: string | null;
   /** Whether that must be another person than the user. */
   readonly fourEyes: boolean;
-  /** A rule with `@effect("sensitive")` matched: allowed, but not while the policy is stale. */
+  /** A rule with `@effect("sensitive")` matched, whichever decided: not while the policy is stale. */
   readonly sensitive: boolean;
   readonly policyVersion: number;
   readonly mode: Mode;
