@@ -16,6 +16,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { formatError, KontextError } from '@kontext/errors';
 import { markDirectory } from '../process-mark.ts';
+import { type AnswerWaits, createAnswerWaits } from './answer-waits.ts';
 import {
   createRequestDecoder,
   encodeHold,
@@ -79,9 +80,10 @@ export async function createHookServer(options: HookServerOptions): Promise<Hook
     const key = randomBytes(keyBytes);
     writeFileSync(`${socketPath}.key`, key, { mode: 0o400, flag: 'wx' });
     const connections = new Map<Socket, ConnectionState>();
+    const waits = createAnswerWaits();
     // A client may shut its writing half once the request is out; it still waits for the reply.
     const server = createServer({ allowHalfOpen: true }, (socket) =>
-      serveConnection(socket, key, connections, options),
+      serveConnection(socket, { key, connections, waits }, options),
     );
     await listen(server, socketPath);
     return { directory, socketPath, close: () => closeServer(server, connections, remove) };
@@ -126,12 +128,19 @@ function closeServer(server: Server, connections: Map<Socket, unknown>, remove: 
 /** `waiting`: no key seen yet; `known`: right key; `answering`: the handler works or the reply is on its way. */
 type ConnectionState = 'waiting' | 'known' | 'answering';
 
+/** What all connections of one server share. */
+interface Desk {
+  readonly key: Buffer;
+  readonly connections: Map<Socket, ConnectionState>;
+  readonly waits: AnswerWaits;
+}
+
 function serveConnection(
   socket: Socket,
-  key: Buffer,
-  connections: Map<Socket, ConnectionState>,
+  { key, connections, waits }: Desk,
   options: HookServerOptions,
 ): void {
+  const connectedAtMs = performance.now();
   const { requestDeadlineMs = 1000, maxConnections = 256 } = options;
   if (connections.size >= maxConnections && !makeRoom(connections)) {
     socket.destroy();
@@ -160,7 +169,10 @@ function serveConnection(
       if (request === null) return;
       clearTimeout(deadline);
       connections.set(socket, 'answering');
-      void answerRequest(socket, request, options);
+      const isHook = request.kind === 'hook';
+      void answerRequest(socket, request, { ...options, waits }).then(() => {
+        if (isHook) waits.note(performance.now() - connectedAtMs);
+      });
     } catch {
       socket.destroy();
     }
@@ -178,11 +190,9 @@ function makeRoom(connections: Map<Socket, ConnectionState>): boolean {
   return false;
 }
 
-async function answerRequest(
-  socket: Socket,
-  request: HookRequest,
-  options: HookServerOptions,
-): Promise<void> {
+type Answering = HookServerOptions & Pick<Desk, 'waits'>;
+
+async function answerRequest(socket: Socket, request: HookRequest, options: Answering): Promise<void> {
   const { holdEveryMs = 500 } = options;
   const hold = setInterval(() => {
     if (socket.writable) socket.write(encodeHold(4 * holdEveryMs));
@@ -202,11 +212,15 @@ async function answerRequest(
 }
 
 const answers: Readonly<
-  Record<RequestKind, (request: HookRequest, options: HookServerOptions) => Promise<HookReply>>
+  Record<RequestKind, (request: HookRequest, options: Answering) => Promise<HookReply>>
 > = {
   hook: (request, options) => options.handleHook(request),
   selfTest: async (_request, options) =>
-    textReply(0, `${JSON.stringify({ selfTest: 'ok', ...options.describeSelf?.() })}\n`, ''),
+    textReply(
+      0,
+      `${JSON.stringify({ selfTest: 'ok', waits: options.waits.summary(), ...options.describeSelf?.() })}\n`,
+      '',
+    ),
   credential: (request, options) => options.handleCredential?.(request) ?? refuseCredential(),
 };
 
