@@ -1,3 +1,5 @@
+import { callShape, parseToolCall } from '@kontext/policy';
+
 /** A recorded call as a person reads it. */
 export interface DescribedCall {
   /** The command, or the tool's input as indented JSON. */
@@ -6,6 +8,8 @@ export interface DescribedCall {
   readonly about: readonly (readonly [string, string])[];
   /** Whether the call says that all of it stands there. */
   readonly isWhole: boolean;
+  /** What kind of call it is, as an approval for the session covers it; null where the call cannot be read exactly. */
+  readonly shape: string | null;
 }
 
 /**
@@ -17,7 +21,9 @@ export interface DescribedCall {
  * @param text JSON of a `ToolCall`, schema 2.
  */
 export function describeCall(text: string): DescribedCall {
-  const call = asRecord(parse(text));
+  const value = parse(text);
+  const call = asRecord(value);
+  const parsed = parseToolCall(value);
   const { input, command, cwd, permissionMode, subagent, opaque } = call;
   const repository = asRecord(call.repository);
   const isCommandAlone = typeof command === 'string' && isOnlyCommand(input, command);
@@ -36,6 +42,7 @@ export function describeCall(text: string): DescribedCall {
     about: about.flatMap(([name, value]) =>
       typeof value === 'string' && value !== '' ? [[name, value] as const] : [],
     ),
+    shape: 'call' in parsed ? callShape(parsed.call) : null,
     isWhole: !(Array.isArray(opaque) && opaque.includes('clipped')),
   };
 }

@@ -122,6 +122,43 @@ describe.each(testStores())('the page of an approval on $kind', ({ open }) => {
     expect(html).toContain('Shortened: not all of the call is shown');
   });
 
+  it('says which calls an approval for the session would cover, unless the call was shortened', async () => {
+    const facts = {
+      agent: 'claude',
+      agentVersion: '2',
+      event: 'PreToolUse',
+      tool: 'Bash',
+      cwd: null,
+      permissionMode: null,
+    };
+    const part = {
+      kind: 'command',
+      program: 'npm',
+      path: 'npm',
+      args: ['publish'],
+      subcommand: 'publish',
+      via: [],
+    };
+    const more = { flags: [], assigns: [], pipedFrom: '', dynamic: false };
+    const command = 'npm publish';
+    const who = {
+      user: 'u',
+      org: 'o',
+      session,
+      groups: [],
+      role: 'member',
+      repository: null,
+      credentials: [],
+      atMs: 0,
+    };
+    const shown = { ...facts, ...who, subagent: null, opaque: [], input: { command }, command };
+    const call = JSON.stringify({ schema: 2, ...shown, parts: [{ ...part, ...more }] });
+    const whole = await openAs((await ask({ call })).url, app.owner);
+    expect(whole.html).toContain('like <strong>Bash: npm publish</strong>');
+    const clipped = await ask({ call, callClipped: true, callHash: Buffer.alloc(32, 5) });
+    expect((await browser.open(clipped.url)).html).toContain('Every call of the same kind');
+  });
+
   it('shows the whole input where it is more than a command', async () => {
     const input = { file_path: '/etc/passwd', content: 'a\nb' };
     const call = JSON.stringify({ schema: 2, tool: 'Write', input, command: null, cwd: '/' });

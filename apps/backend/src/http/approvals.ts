@@ -106,12 +106,14 @@ function factsOf(shown: ShownApproval, nowMs: number): CallFacts {
   const { approval, userName, viewerName, orgName, before } = shown;
   const { agent, hostname: machine, sessionId: session, part, rule, policyVersion } = approval;
   const { reason, approver, fourEyes, tool } = approval;
-  const { call, about, isWhole } = describeCall(approval.call);
+  const { call, about, isWhole, shape } = describeCall(approval.call);
   const secondsSince = (at: Date) => Math.max(0, Math.floor((nowMs - at.getTime()) / 1000));
   return {
     ...{ agent, machine, session, part, rule, policyVersion, reason, approver, fourEyes, tool },
     ...{ call, about, userName, viewerName, orgName },
     clipped: approval.callClipped || !isWhole,
+    // Of a shortened call the kind may be another than the one that was asked about.
+    shape: approval.callClipped ? null : shape,
     ageSeconds: secondsSince(approval.createdAt),
     leftSeconds: Math.max(0, (approval.expiresAt.getTime() - nowMs) / 1000),
     before: before.map(({ approval: earlier, deciderName }: NamedApproval) => ({

@@ -26,6 +26,8 @@ export interface ApprovalFacts {
   readonly about: readonly (readonly [string, string])[];
   /** The hook server could not send all of the call. */
   readonly clipped: boolean;
+  /** What kind of call it is; null when nobody can say. */
+  readonly shape: string | null;
   readonly part: string;
   readonly rule: string;
   readonly policyVersion: number;
@@ -44,7 +46,7 @@ export interface ApprovalFacts {
 
 /** Longest call that is shown, in UTF-16 units; of a longer one the beginning, and the page says so. */
 const maxCallLength = 16_000;
-const maxAboutLength = 1000;
+const maxAboutLength = 400;
 
 /** Says what an agent wants to do, and lets a person decide; nothing happens without a press of a button. */
 export function approvalPage(facts: ApprovalFacts): Page {
@@ -75,7 +77,7 @@ ${facts.before.length === 0 ? null : earlier(facts.before)}
 <label for="reason">Reason (the agent reads it when you deny)</label>
 <input type="text" id="reason" name="reason" maxlength="500" autocomplete="off" value="${visible(facts.givenReason, 500)}">
 <div class="choices">
-${choices.map(
+${choicesFor(facts.shape).map(
   ({
     value,
     label,
@@ -88,25 +90,20 @@ ${choices.map(
 }
 
 /** Denying comes first: it is what the Enter key presses. */
-const choices = [
-  { value: 'deny', label: 'Deny', covers: 'The call does not run, and the agent is told why.' },
-  {
-    value: 'once',
-    label: 'Allow once',
-    covers: 'This very call, one time, within 15 minutes.',
-  },
+const choicesFor = (shape: string | null): readonly { value: string; label: string; covers: Html }[] => [
+  { value: 'deny', label: 'Deny', covers: html`The call does not run, and the agent is told why.` },
+  { value: 'once', label: 'Allow once', covers: html`This very call, one time, within 15 minutes.` },
   {
     value: 'hour',
     label: 'Allow for 1 hour',
-    covers: 'This very call with these arguments, as often as the agent repeats it in this session.',
+    covers: html`This very call with these arguments, as often as the agent repeats it in this session.`,
   },
   {
     value: 'session',
     label: 'Allow for this session',
-    covers:
-      'Every call of the same kind that this rule asks about, also with other arguments, until the session ends.',
+    covers: html`Every call ${shape === null ? 'of the same kind' : html`like <strong>${visible(shape, 256)}</strong>`} that this rule asks about, also with other arguments, until the session ends.`,
   },
-] as const;
+];
 
 const primary: Html = html` class="primary"`;
 

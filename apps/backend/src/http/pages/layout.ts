@@ -41,11 +41,12 @@ main{width:100%;max-width:27rem;padding:2rem;background:var(--card);border:1px s
 main.wide{max-width:46rem}
 h2{margin:1.25rem 0 .3rem;font-size:1rem}
 ul{margin:.3rem 0;padding-left:1.2rem;overflow-wrap:anywhere}
-pre.call{margin:1rem 0;padding:.8rem .9rem;max-height:22rem;overflow:auto;border:1px solid var(--soft);border-radius:.6rem;font:.95rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+pre.call{margin:1rem 0;padding:.8rem .9rem;border:1px solid var(--soft);border-radius:.6rem;font:.95rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 .choices{margin-top:1.25rem}
 .choices p{display:flex;align-items:center;gap:.9rem;margin:.6rem 0}
-.choices button{flex:0 0 12.5rem}
-@media (max-width:34rem){.choices p{flex-direction:column;align-items:stretch;gap:.3rem}.choices button{flex:none}}
+main.wide dl{grid-template-columns:max-content 1fr}
+.choices button{flex:0 0 14.5rem}
+@media (max-width:34rem){main.wide dl{grid-template-columns:1fr;gap:0}main.wide dd{margin-bottom:.5rem}.choices p{flex-direction:column;align-items:stretch;gap:.3rem}.choices button{flex:none}}
 .brand{margin:0 0 1.25rem;font-weight:650;letter-spacing:.02em;color:var(--soft)}
 h1{margin:0 0 .5rem;font-size:1.35rem;line-height:1.3}
 p{margin:.5rem 0}

@@ -411,6 +411,9 @@ export const RequestApprovalRequestSchema: GenMessage<RequestApprovalRequest, {j
  */
 export type RequestApprovalResponse = Message<"kontext.v1.RequestApprovalResponse"> & {
   /**
+   * APPROVED: let this very call through, its approval is used by this answer. Any other state is none: USED says that
+   * another call was faster.
+   *
    * @generated from field: kontext.v1.Approval approval = 1;
    */
   approval?: Approval | undefined;
@@ -421,6 +424,9 @@ export type RequestApprovalResponse = Message<"kontext.v1.RequestApprovalRespons
  */
 export type RequestApprovalResponseJson = {
   /**
+   * APPROVED: let this very call through, its approval is used by this answer. Any other state is none: USED says that
+   * another call was faster.
+   *
    * @generated from field: kontext.v1.Approval approval = 1;
    */
   approval?: ApprovalJson;
@@ -493,6 +499,8 @@ export const WaitApprovalRequestSchema: GenMessage<WaitApprovalRequest, {jsonTyp
  */
 export type WaitApprovalResponse = Message<"kontext.v1.WaitApprovalResponse"> & {
   /**
+   * With `use` as in RequestApprovalResponse.
+   *
    * @generated from field: kontext.v1.Approval approval = 1;
    */
   approval?: Approval | undefined;
@@ -503,6 +511,8 @@ export type WaitApprovalResponse = Message<"kontext.v1.WaitApprovalResponse"> & 
  */
 export type WaitApprovalResponseJson = {
   /**
+   * With `use` as in RequestApprovalResponse.
+   *
    * @generated from field: kontext.v1.Approval approval = 1;
    */
   approval?: ApprovalJson;
