@@ -74,6 +74,8 @@ async function buildCli() {
     minifyWhitespace: true,
     // One `import()` left in would start the loader of ES modules.
     supported: { 'dynamic-import': false },
+    // Its ES module makes a `require` of its own, which turns on itself where it is rewritten to CommonJS.
+    alias: { 'web-tree-sitter': join(root, 'node_modules/web-tree-sitter/web-tree-sitter.cjs') },
   };
   await build({
     ...commonJs,
@@ -143,6 +145,7 @@ async function buildE2e() {
     upstream: 'packages/testkit/src/upstream/main.ts',
     bench: 'apps/e2e/src/bench/main.ts',
     'bench-hook-agent': 'apps/e2e/src/bench/hook-agent.ts',
+    'bench-hook-load-agent': 'apps/e2e/src/bench/hook-load-agent.ts',
     'bench-exchange-floor': 'apps/e2e/src/bench/exchange-floor.ts',
   };
   const entryPoints = Object.fromEntries(
