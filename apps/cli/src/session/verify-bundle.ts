@@ -174,22 +174,26 @@ async function* readLines(
   path: string,
   shown: string,
 ): AsyncGenerator<{ readonly text: string; readonly whole: boolean }> {
-  let rest = Buffer.alloc(0);
+  // Pieces of a line that has not ended yet.
+  let begun: Buffer[] = [];
   try {
     for await (const chunk of createReadStream(path)) {
-      rest = Buffer.concat([rest, chunk as Buffer]);
+      let rest = chunk as Buffer;
       for (let at = rest.indexOf(10); at !== -1; at = rest.indexOf(10)) {
-        yield { text: rest.subarray(0, at).toString('utf8'), whole: true };
+        yield { text: Buffer.concat([...begun, rest.subarray(0, at)]).toString('utf8'), whole: true };
+        begun = [];
         rest = rest.subarray(at + 1);
       }
-      if (rest.length > maxLineBytes) throw noBundle(shown, 'a line is longer than 16 MiB');
+      if (rest.length > 0) begun.push(rest);
+      const length = begun.reduce((sum, piece) => sum + piece.length, 0);
+      if (length > maxLineBytes) throw noBundle(shown, 'a line is longer than 16 MiB');
     }
   } catch (cause) {
     if (cause instanceof KontextError) throw cause;
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'an unknown error';
     throw noBundle(shown, code === 'ENOENT' ? 'there is no such file' : `the system answered ${code}`, cause);
   }
-  if (rest.length > 0) yield { text: rest.toString('utf8'), whole: false };
+  if (begun.length > 0) yield { text: Buffer.concat(begun).toString('utf8'), whole: false };
 }
 
 const noBundle = (path: string, why: string, cause?: unknown): KontextError =>
