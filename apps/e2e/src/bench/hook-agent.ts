@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { hookFrame } from './hook-frame.ts';
 import { interleave } from './row.ts';
 
 interface HookSettings {
@@ -47,20 +48,10 @@ function timed(command: string, commandArgs: readonly string[], input: string | 
 const [, event = '', socketPath = ''] = (hook.args ?? []).slice(-6);
 const key = readFileSync(`${socketPath}.key`);
 
-/** A request frame as the clients send it; the format stands in apps/cli/src/hooks/client-frames.ts. */
-function frame(stdin: string): Buffer {
-  const head = Buffer.from(stdin);
-  const sizes = Buffer.alloc(12);
-  sizes.writeUInt32BE(head.length, 4);
-  sizes.writeUInt32BE(head.length, 8);
-  const short = (text: string) => Buffer.from([text.length, ...Buffer.from(text)]);
-  const noTail = Buffer.alloc(4);
-  return Buffer.concat([Buffer.of(1, 1), key, short('claude'), short(event), sizes, head, noTail]);
-}
-
 const [kilobyte, sixty] = [1024, 60 * 1024];
 const floorProgram = process.env.BENCH_FLOOR ?? '';
-const floor = (bytes: number) => () => timed(floorProgram, [socketPath], frame(payload(bytes)));
+const floor = (bytes: number) => () =>
+  timed(floorProgram, [socketPath], hookFrame('hook', key, event, payload(bytes)));
 const rivalProgram = process.env.BENCH_RIVAL ?? '';
 const rival = () => timed(process.execPath, [rivalProgram, 'hook', '--claude-code'], payload(kilobyte));
 const isTwin = hook.command === '/usr/bin/env';

@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommand } from '@kontext/testkit';
+import { benchHookLoad } from './hook-load.ts';
 import { findHookRival } from './rivals.ts';
 import { type BenchRow, makeRow, type Samples } from './row.ts';
 import { hundredRules } from './rules.ts';
@@ -36,7 +37,8 @@ export async function benchHook(rounds: number): Promise<readonly BenchRow[]> {
       timeoutMs: 300_000,
     });
     if (run.exitCode !== 0) throw new Error(`the session ended with ${run.exitCode}: ${run.stderr}`);
-    return toRows(JSON.parse(readFileSync(result, 'utf8')) as AllSamples, rival?.name ?? '');
+    const rows = toRows(JSON.parse(readFileSync(result, 'utf8')) as AllSamples, rival?.name ?? '');
+    return [...rows, ...(await benchHookLoad())];
   } finally {
     await world.close();
   }
