@@ -8,7 +8,7 @@
 
 /** One policy of a file. */
 export interface PolicyPiece {
-  /** From its first annotation or keyword to its `;`, or to the end of the file when that is missing. */
+  /** From its first annotation or keyword to its `;`, or all of the rest when that is missing. */
   readonly text: string;
   /** Offset in the file, in UTF-16 code units. */
   readonly start: number;
@@ -31,7 +31,7 @@ export function splitPolicies(text: string): readonly PolicyPiece[] {
     pieces.push({ text: text.slice(start, at), start });
     start = -1;
   }
-  if (start >= 0) pieces.push({ text: text.slice(start).trimEnd(), start });
+  if (start >= 0) pieces.push({ text: text.slice(start), start });
   return pieces;
 }
 
