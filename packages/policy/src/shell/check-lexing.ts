@@ -23,6 +23,7 @@ const textual = new Set([
  */
 export function checkLexing(tree: ShellTree): Lexing {
   let differs = false;
+  let unsound = false;
   const continuations: number[] = [];
   const stack: ShellNode[] = [tree.root];
   const lookAt = (start: number, end: number): void => {
@@ -35,8 +36,9 @@ export function checkLexing(tree: ShellTree): Lexing {
   lookAt(tree.root.end, tree.text.length);
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     if (node.children.length === 0 && hidesCommand(tree, node)) differs = true;
-    if (node.type === 'heredoc_redirect' && !endsAsInBash(tree, node)) differs = true;
-    if (node.type === 'comment' && !startsComment(tree.text, node.start)) differs = true;
+    if (!startsAsInBash(tree, node) || keywordClings(node)) differs = true;
+    if (node.type === 'heredoc_redirect' && !endsAsInBash(tree, node)) unsound = true;
+    if (node.type === 'concatenation' && hasGaps(node)) differs = true;
     const checked = !textual.has(node.type) && node.children.length > 0;
     let from = node.start;
     for (const child of node.children) {
@@ -46,8 +48,55 @@ export function checkLexing(tree: ShellTree): Lexing {
     }
     if (checked) lookAt(from, node.end);
   }
-  return { differs, joined: continuations.length > 0 ? removeAt(tree.text, continuations) : null };
+  // Joining lines cannot mend where a here document ends.
+  const joins = continuations.length > 0 && !unsound;
+  return { differs: differs || unsound, joined: joins ? removeAt(tree.text, continuations) : null };
 }
+
+/** Nodes that bash sees only where a word may begin, or only with an end of their own. */
+function startsAsInBash(tree: ShellTree, { type, start, end }: ShellNode): boolean {
+  if (type === 'comment') return startsComment(tree.text, start);
+  if (type === 'file_descriptor') return start === 0 || ' \t\n;&|()<>'.includes(tree.text.charAt(start - 1));
+  // A word that begins with a line end joins what bash keeps apart.
+  if (type === 'word' && /\s/.test(tree.text.charAt(start))) return false;
+  return type !== 'ansi_c_string' || /^\$'(?:[^'\\]|\\[\s\S])*'$/.test(tree.text.slice(start, end));
+}
+
+const keywords = new Set([
+  ...[
+    '!',
+    '{',
+    '[',
+    '[[',
+    'if',
+    'then',
+    'elif',
+    'else',
+    'while',
+    'until',
+    'do',
+    'for',
+    'select',
+    'case',
+    'in',
+  ],
+  'function',
+]);
+
+/** `{a`, `!a` and `[[a` are words in bash, not keywords and what follows them. */
+function keywordClings(node: ShellNode): boolean {
+  if (!statements.has(node.type)) return false;
+  return node.children.some((child, index) => {
+    const next = node.children[index + 1];
+    const open = child.type !== '(' && keywords.has(child.type) && child.children.length === 0;
+    return open && next !== undefined && next.start === child.end && next.type !== '(';
+  });
+}
+
+const statements = new Set([
+  ...['negated_command', 'compound_statement', 'test_command', 'if_statement', 'while_statement', 'do_group'],
+  ...['for_statement', 'case_statement', 'elif_clause', 'else_clause', 'function_definition'],
+]);
 
 const startsComment = (text: string, at: number): boolean =>
   at === 0 || (' \t\n;&|()<>`'.includes(text.charAt(at - 1)) && !text.slice(0, at).endsWith('\\\n'));
@@ -79,9 +128,14 @@ function endsAsInBash(tree: ShellTree, node: ShellNode): boolean {
   if (start === undefined || end === undefined) return false;
   const written = tree.text.slice(start.start, start.end);
   const quoted = /['"\\]/.test(written);
-  if (/[$`\n]|\\$/.test(written)) return false;
+  if (!/^(?:[^'"\\$`\s]|\\.|'[^'\n]*'|"[^"\n$`\\]*")+$/.test(written)) return false;
   const word = written.replaceAll(/\\([\s\S])|['"]/g, '$1');
-  if (body === undefined) return true;
+  const line = node.children.filter((child) => child.field === 'argument');
+  if (line.some((child) => tree.text.slice(start.end, child.start).includes('\n'))) return false;
+  if (body === undefined)
+    return tree.text.slice(start.end, end.start).indexOf('\n') === end.start - start.end - 1;
+  // Two here documents of one line: the grammar mixes up their bodies.
+  if (holdsHeredoc(node)) return false;
   const from = tree.text.lastIndexOf('\n', body.start - 1) + 1;
   if (tree.text.slice(from, body.start).trim() !== '') return false;
   const tabs = part('<<-') !== undefined;
@@ -92,6 +146,18 @@ function endsAsInBash(tree: ShellTree, node: ShellNode): boolean {
     return false;
   const rest = tree.text.slice(end.start).split('\n', 1)[0];
   return rest === word && !lines.some((line) => (tabs ? line.replace(/^\t+/, '') : line) === word);
+}
+
+const hasGaps = (node: ShellNode): boolean =>
+  node.children.some((child, index) => index > 0 && node.children[index - 1]?.end !== child.start);
+
+function holdsHeredoc(node: ShellNode): boolean {
+  const stack = node.children.filter((child) => child.type !== 'heredoc_body');
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    if (next.type === 'heredoc_redirect') return true;
+    stack.push(...next.children);
+  }
+  return false;
 }
 
 const joinsDelimiter = (lines: readonly string[]): boolean =>

@@ -94,6 +94,8 @@ function readFunction(reading: Reading, tree: ShellTree, node: ShellNode, place:
 function readDeclaration(reading: Reading, tree: ShellTree, node: ShellNode, place: Place): Outcome {
   const [program, ...rest] = node.children;
   if (program === undefined) return noOutcome;
+  // `export$ x` is a word of its own.
+  if (rest[0]?.start === program.end) reading.causes.add('unparsed');
   readSubstitutions(reading, tree, rest, place);
   const values = valuesOf(place.scope);
   const fields = rest.flatMap((child): readonly Field[] => {
@@ -130,8 +132,12 @@ function readRedirected(reading: Reading, tree: ShellTree, node: ShellNode, plac
   const body = node.children.find((child) => child.field === 'body');
   const others = node.children.filter((child) => child !== body);
   return readRedirections(reading, tree, others, place, (words, inner) => {
-    if (body?.type === 'command') return readCommand(reading, tree, body, words, inner);
+    const last = body?.type === 'negated_command' ? body.children.at(-1) : body;
+    if (last?.type === 'command') return readCommand(reading, tree, last, words, inner);
+    // Words behind the target of `export x >y z`.
+    if (words.length > 0) reading.causes.add('unparsed');
     const outcome = body === undefined ? noOutcome : reading.readNode(tree, body, inner);
+    readSubstitutions(reading, tree, words, inner);
     return words.length === 0 ? outcome : readArgv(reading, wordsOf(tree, words, inner), [], inner);
   });
 }

@@ -143,6 +143,8 @@ function readBackquotes(reading: Reading, tree: ShellTree, body: ShellNode, plac
     if (child.type === 'heredoc_content') continue;
     text = `${text.slice(0, child.start - body.start)} ${text.slice(child.end - body.start)}`;
   }
+  // Nor does it see a substitution behind white space at the beginning.
+  if (/^(?:[^\\]|\\[\s\S])*?\$[({[]/.test(text)) reading.causes.add('unparsed');
   for (const [, inner, end] of text.matchAll(backquoted)) {
     if (end === '') reading.causes.add('unparsed');
     else if (inner !== undefined) readBackquoted(reading, inner, { ...place, scope: copyScope(place.scope) });

@@ -39,14 +39,14 @@ export const unknownField: Field = { text: unknownText, dynamic: true };
  */
 export function readWord(tree: ShellTree, nodes: readonly ShellNode[], values: WordValues): readonly Field[] {
   const pieces = nodes.flatMap((node) => piecesOf(tree, node, values));
-  const words = expandBraces(dropDollars(pieces));
+  const words = expandBraces(replaceDollars(pieces));
   if (words === null) return [unknownField];
   return words.flatMap((word) => splitFields(expandTilde(word, values.home)));
 }
 
 /** The text of a word that is not split, such as the value of an assignment or a target; null when only running tells. */
 export function readText(tree: ShellTree, nodes: readonly ShellNode[], values: WordValues): string {
-  const pieces = dropDollars(nodes.flatMap((node) => piecesOf(tree, node, values)));
+  const pieces = replaceDollars(nodes.flatMap((node) => piecesOf(tree, node, values)));
   return joinPieces(expandTilde(pieces, values.home));
 }
 
@@ -93,7 +93,7 @@ function piecesOf(tree: ShellTree, node: ShellNode, values: WordValues): readonl
     default:
       return node.children.length > 0 && node.type !== 'brace_expression'
         ? [unknownPiece(false)]
-        : rawPieces(textOf(tree, node).replace(/^[ \t\n]+/, ''));
+        : rawPieces(textOf(tree, node));
   }
 }
 
@@ -152,16 +152,19 @@ function expansionPiece(tree: ShellTree, node: ShellNode, values: WordValues, qu
   return values.splits ? { text: value, quoted: false, unknown: false, split: true } : unknownPiece(false);
 }
 
-/** `$"…"` is translated and `$` in front of it gone; the grammar tells it as a lone dollar and a string. */
-function dropDollars(pieces: readonly Piece[]): readonly Piece[] {
-  return pieces;
+/** A lone dollar in front of something, such as that of `$$"a"`, is a value the grammar did not see. */
+function replaceDollars(pieces: readonly Piece[]): readonly Piece[] {
+  return pieces.map((piece, index) => {
+    const literal = piece.quoted || piece.unknown || piece.split || !piece.text.endsWith('$');
+    return literal || index === pieces.length - 1 ? piece : unknownPiece(false);
+  });
 }
 
 function expandTilde(pieces: readonly Piece[], home: string | null): readonly Piece[] {
   const [first, ...rest] = pieces;
   if (first === undefined || first.quoted || first.unknown || first.split) return pieces;
   // Also behind the = of a word that looks like an assignment, as bash does.
-  const match = /^((?:[A-Za-z_]\w*=)?)~([^/:]*)(.*)$/s.exec(first.text);
+  const match = /^((?:[A-Za-z_]\w*\+?=)?)~([^/:]*)(.*)$/s.exec(first.text);
   if (match === null) return pieces;
   const [, assign = '', user = '', tail = ''] = match;
   if (tail === '' && rest.length > 0 && !startsPath(rest[0])) return pieces;
