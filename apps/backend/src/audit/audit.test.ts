@@ -328,7 +328,7 @@ describe.each(testStores())('the audit log on $kind', ({ open }) => {
   test('the events of a new organisation verify', async () => {
     const read = await readAll(await adminStream());
     const kinds = read.events.slice(0, 3).map((event) => event.kind);
-    expect(kinds).toEqual(['member.added', 'key.created', 'policy.changed']);
+    expect(kinds).toEqual(['member.added', 'key.created', 'policy.published']);
     expect(findings(read)).toEqual([]);
   });
 

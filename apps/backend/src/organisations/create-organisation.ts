@@ -1,5 +1,5 @@
 import { createId } from '@kontext/audit';
-import { hashPolicies, starterPolicies } from '@kontext/policy';
+import { hashPolicies, starterPolicies, starterSources } from '@kontext/policy';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import { createStreams } from '../audit/create-streams.ts';
 import { insertMember, insertOrg, type Role } from '../store/queries/local-accounts.ts';
@@ -52,22 +52,20 @@ async function publishStarter(tx: Tx, orgId: string, author: string, now: Date):
     policyId,
     version: 1,
     policies: JSON.stringify(starterPolicies),
-    sources: JSON.stringify([{ name: 'starter.cedar', text: starterSource(starterPolicies) }]),
+    sources: JSON.stringify(starterSources),
     hash,
     author,
     reason,
     createdAt: now,
   });
   return {
-    kind: 'policy.changed',
+    kind: 'policy.published',
     user: author,
     policyVersion: 1,
-    facts: { policy: policyId, hash, reason },
+    mode: 'observe',
+    facts: { seq: 1, group: '', withdrawn: false, before: null, policy: policyId, hash, reason },
   };
 }
-
-const starterSource = (policies: typeof starterPolicies): string =>
-  `${policies.map(({ text }) => text).join('\n\n')}\n`;
 
 /** A person to add. */
 export interface NewUser {
