@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CallAction, CallReader, CallWorld } from '@kontext/policy';
+import type { CallAction, CallReader, CallWorld, Decision } from '@kontext/policy';
 import { createRedactor, Secret } from '@kontext/redaction';
 import { describe, expect, it } from 'vitest';
 import { claude } from '../agents/claude.ts';
@@ -146,10 +146,10 @@ describe('a call', () => {
   });
 
   it('decided with a stale policy says so in its record', async () => {
-    const decision = {
-      ...{ effect: 'allow', rule: null, reason: 'no rule forbids it', part: null, approver: null },
-      ...{ fourEyes: false, sensitive: false, policyVersion: 1, mode: 'enforce', failure: null },
-    } as const;
+    const decision: Decision = {
+      ...{ effect: 'allow' as const, rule: null, reason: 'no rule forbids it', part: null, approver: null },
+      ...{ fourEyes: false, sensitive: false, policyVersion: 1, mode: 'enforce' as const, failure: null },
+    };
     const policy = { mode: 'enforce', version: 1, stale: true, decide: async () => decision } as const;
     const { handler, events } = setUp({ more: { policy } });
     await handle(handler, call('PreToolUse', 'ls'));
