@@ -50,11 +50,19 @@ export const settings: readonly Setting[] = [
     { unit: 'milliseconds', fileKey: 'hook-timeout-ms' },
   ),
   setting('KONTEXT_NO_INPUT', '`1`: never ask; fail with exit code 77 instead.', '0'),
-  setting('KONTEXT_CONFIG_DIR', 'Directory of `config.json`.', '$XDG_CONFIG_HOME/kontext'),
+  setting(
+    'KONTEXT_CONFIG_DIR',
+    'Directory of `config.json` and of the rules of this machine, `policy/*.cedar`.',
+    '$XDG_CONFIG_HOME/kontext',
+  ),
   setting('KONTEXT_LOG', '`debug` writes a log file; secrets are never in it.', 'off'),
   setting('KONTEXT_LOG_FILE', 'The log file.', '$XDG_STATE_HOME/kontext/kontext.log'),
   setting('XDG_CONFIG_HOME', 'Base of the configuration directory.', '~/.config'),
-  setting('XDG_STATE_HOME', 'Base of the state directory: trust, locks, spool.', '~/.local/state'),
+  setting(
+    'XDG_STATE_HOME',
+    'Base of the state directory: trust, locks, spool, kept policy, records of local sessions.',
+    '~/.local/state',
+  ),
   setting(
     'XDG_RUNTIME_DIR',
     'Base of the directory of sockets.',
