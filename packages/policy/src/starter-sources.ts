@@ -849,6 +849,15 @@ when {
     [Command::"nc", Command::"ncat", Command::"netcat", Command::"socat", Command::"curl"].contains(resource) &&
     resource.line like "*/kontext/*"
   ) ||
+  // The same by the variables a session has.
+  (
+    [
+      Command::"nc", Command::"ncat", Command::"netcat", Command::"socat", Command::"curl", Command::"rm", Command::"mv", Command::"cp",
+      Command::"ln", Command::"cat", Command::"tee", Command::"xxd", Command::"base64"
+    ].contains(resource) &&
+    resource.dynamic &&
+    context.command like "*KONTEXT_*"
+  ) ||
   (resource == Command::"kontext" && context.command like "*KONTEXT_*=*") ||
   (
     [Command::"unset", Command::"export", Command::"declare", Command::"typeset", Command::"readonly", Command::"env", Command::"set",
