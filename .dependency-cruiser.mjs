@@ -95,7 +95,7 @@ const rules = [
     'store-not-work',
     { path: '^apps/backend/src/store/' },
     {
-      path: '^apps/backend/src/(rpc|http|login|organisations|sessions|credentials|connections|policies|audit|providers|kms)/',
+      path: '^apps/backend/src/(rpc|http|login|organisations|sessions|credentials|connections|policies|approvals|webhooks|audit|providers|kms)/',
     },
     'the store knows nobody above it',
   ),
@@ -121,8 +121,10 @@ const rules = [
   ),
   wall(
     'work-not-edges',
-    { path: '^apps/backend/src/(login|organisations|sessions|credentials|connections|policies|audit|kms)/' },
-    { path: '^apps/backend/src/(rpc|http|app|main)' },
+    {
+      path: '^apps/backend/src/(login|organisations|sessions|credentials|connections|policies|approvals|webhooks|audit|kms)/',
+    },
+    { path: '^apps/backend/src/((rpc|http)/|(app|main)\\.ts)' },
     'arrows point one way',
   ),
   wall(
