@@ -24,12 +24,12 @@ export interface EnsureDaemonOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** A daemon that may not stay, whatever it says. */
   readonly notPid?: number;
-  /** Default 8,000. */
+  /** Default 15,000: a Node that starts on a busy machine. */
   readonly timeoutMs?: number;
 }
 
 /** Starting takes a Node; a lock older than this was left by a process that died. */
-const staleLockMs = 8_000;
+const staleLockMs = 15_000;
 const pollMs = 20;
 
 /**
@@ -37,7 +37,7 @@ const pollMs = 20;
  * @throws KontextError `KX_DAEMON_FAILED` when none answers in time.
  */
 export async function ensureDaemon(options: EnsureDaemonOptions): Promise<DaemonFacts> {
-  const { runtimeDir, mode, timeoutMs = 8_000 } = options;
+  const { runtimeDir, mode, timeoutMs = 15_000 } = options;
   const endAt = performance.now() + timeoutMs;
   const found = await readDaemonFacts(runtimeDir);
   if (found !== null && isGood(found, options)) return found;
@@ -47,8 +47,10 @@ export async function ensureDaemon(options: EnsureDaemonOptions): Promise<Daemon
   try {
     // Nobody enforces less because another set of hooks asks for less.
     const atLeast = found?.mode === 'enforce' ? 'enforce' : mode;
-    if (isOurs) startDaemon({ ...options, mode: atLeast });
-    while (performance.now() < endAt) {
+    const hasEnded = isOurs ? startDaemon({ ...options, mode: atLeast }) : () => false;
+    for (let isOver = false; !isOver; ) {
+      // What ended may have ended because another took its place: one more look.
+      isOver = hasEnded() || performance.now() > endAt;
       await sleep(pollMs);
       const facts = await readDaemonFacts(runtimeDir);
       if (facts !== null && isGood(facts, options)) return facts;
@@ -57,7 +59,7 @@ export async function ensureDaemon(options: EnsureDaemonOptions): Promise<Daemon
     if (isOurs) rmSync(lock, { force: true });
   }
   throw new KontextError('KX_DAEMON_FAILED', 'the daemon of `kontext setup` does not answer', {
-    why: `nobody answered in ${runtimeDir} within ${timeoutMs / 1000} s`,
+    why: `it ended, or nobody answered in ${runtimeDir} within ${timeoutMs / 1000} s`,
   });
 }
 
@@ -77,17 +79,26 @@ function tryLock(lock: string): boolean {
   }
 }
 
-/** Of its own session and process group: what ends the agent's terminal does not end it. */
-function startDaemon({ runtimeDir, mode, program, environment }: EnsureDaemonOptions): void {
+/**
+ * Of its own session and process group: what ends the agent's terminal does not end it.
+ *
+ * @returns Whether it has ended already.
+ */
+function startDaemon({ runtimeDir, mode, program, environment }: EnsureDaemonOptions): () => boolean {
   const child = spawn(process.execPath, [program, 'daemon', '--runtime-dir', runtimeDir], {
     cwd: '/',
     detached: true,
     stdio: 'ignore',
     env: daemonEnvironment(environment, mode),
   });
+  let ended = false;
+  const note = (): void => {
+    ended = true;
+  };
   // Whether it came to life is told by its answer.
-  child.on('error', () => undefined);
+  child.once('error', note).once('exit', note);
   child.unref();
+  return () => ended;
 }
 
 /** Variables of the agent and of a session around us are none of the daemon's; the user's session bus is. */
