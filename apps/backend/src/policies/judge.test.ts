@@ -159,17 +159,17 @@ describe.each(testStores())('judging policies and calls on $kind', ({ open }) =>
     const org = await organisation();
     await record(
       org.owner,
-      Array.from({ length: 17 }, () => [recorded(push), allow] as const),
+      Array.from({ length: 117 }, () => [recorded(push), allow] as const),
     );
     await record(
       org.owner,
       Array.from({ length: 6 }, () => [recorded(list), allow] as const),
     );
-    const paged = createPolicyJudge(deps({ pageSize: 4 }));
+    const paged = createPolicyJudge(deps({ pageSize: 60 }));
     const text = forbid('new.push', 'resource is Command && resource.subcommand == "push"');
     const { report, steps } = await replayed(org, text, {}, paged);
-    expect(report).toMatchObject({ calls: 23, same: 6, newlyDenied: 17, truncated: false });
-    expect(steps).toEqual([4, 8, 12, 16, 20, 23]);
+    expect(report).toMatchObject({ calls: 123, same: 6, newlyDenied: 117, truncated: false });
+    expect(steps).toEqual([60, 120, 123]);
     const short = createPolicyJudge(deps({ pageSize: 4, maxCalls: 8 }));
     expect((await replayed(org, text, {}, short)).report).toMatchObject({ calls: 8, truncated: true });
   });

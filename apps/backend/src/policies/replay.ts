@@ -9,6 +9,7 @@ import {
 import type { Store } from '../store/store.ts';
 import type { PolicyWorkers, ReplayThread } from './policy-workers.ts';
 import { createReplayCounter, type ReplayReport } from './replay-report.ts';
+import type { Redecided } from './worker-protocol.ts';
 
 /** Which recorded calls. */
 export interface ReplayQuery {
@@ -81,8 +82,17 @@ export async function* replay(
   }
 }
 
-const decidePage = (thread: ReplayThread, page: readonly RecordedCall[]) =>
-  thread.decide(page.map(({ payload }) => payload));
+/** Calls per job: the deadline of a job is for so many, also of a large policy on a busy machine. */
+const jobSize = 50;
+
+async function decidePage(thread: ReplayThread, page: readonly RecordedCall[]) {
+  const results: Redecided[] = [];
+  for (let from = 0; from < page.length; from += jobSize) {
+    const payloads = page.slice(from, from + jobSize).map(({ payload }) => payload);
+    results.push(...(await thread.decide(payloads)));
+  }
+  return results;
+}
 
 const readPage = (
   { store, pageSize: limit = 250 }: ReplayDeps,
