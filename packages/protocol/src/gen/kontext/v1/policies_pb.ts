@@ -720,7 +720,7 @@ export const WatchPolicyRequestSchema: GenMessage<WatchPolicyRequest, {jsonType:
  */
 export type WatchPolicyResponse = Message<"kontext.v1.WatchPolicyResponse"> & {
   /**
-   * Publication that holds for the caller now. The same again is a keep-alive.
+   * Newest publication of the organisation, for whomever. The same again is a keep-alive.
    *
    * @generated from field: int64 seq = 1;
    */
@@ -732,7 +732,7 @@ export type WatchPolicyResponse = Message<"kontext.v1.WatchPolicyResponse"> & {
  */
 export type WatchPolicyResponseJson = {
   /**
-   * Publication that holds for the caller now. The same again is a keep-alive.
+   * Newest publication of the organisation, for whomever. The same again is a keep-alive.
    *
    * @generated from field: int64 seq = 1;
    */

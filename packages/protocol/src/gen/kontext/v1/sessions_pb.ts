@@ -520,7 +520,7 @@ export type HeartbeatSessionResponse = Message<"kontext.v1.HeartbeatSessionRespo
   state: SessionState;
 
   /**
-   * Newest policy version of the organisation.
+   * Version that holds for the caller.
    *
    * @generated from field: int64 policy_version = 2;
    */
@@ -534,7 +534,7 @@ export type HeartbeatSessionResponse = Message<"kontext.v1.HeartbeatSessionRespo
   tamperedAt?: Timestamp | undefined;
 
   /**
-   * Publication that holds for the caller now; what decides whether a newer snapshot is to be fetched.
+   * Newest publication of the organisation, for whomever: with another one, or another version, a newer snapshot can be had.
    *
    * @generated from field: int64 policy_seq = 4;
    */
@@ -551,7 +551,7 @@ export type HeartbeatSessionResponseJson = {
   state?: SessionStateJson;
 
   /**
-   * Newest policy version of the organisation.
+   * Version that holds for the caller.
    *
    * @generated from field: int64 policy_version = 2;
    */
@@ -565,7 +565,7 @@ export type HeartbeatSessionResponseJson = {
   tamperedAt?: TimestampJson;
 
   /**
-   * Publication that holds for the caller now; what decides whether a newer snapshot is to be fetched.
+   * Newest publication of the organisation, for whomever: with another one, or another version, a newer snapshot can be had.
    *
    * @generated from field: int64 policy_seq = 4;
    */
