@@ -70,14 +70,17 @@ export function decodeEvent(event: string, value: unknown): AgentEvent {
   return { ...common, tool, toolUse: textOrNull(value.tool_use_id), input, mcpServer, details };
 }
 
+const questionMembers: readonly string[] = ['message', 'mode', 'url', 'requested_schema'];
+
 /** A server asks the user: a call of the server, as it were, by a tool of this name. */
 function readElicitation(value: Readonly<Record<string, unknown>>) {
-  const { mcp_server_name: server, message, mode, url, requested_schema } = value;
+  const { mcp_server_name: server } = value;
   if (typeof server !== 'string' || server === '') throw inputInvalid('it names no server');
   return {
     tool: elicitationTool,
     toolUse: textOrNull(value.elicitation_id),
-    input: { message, mode, url, requested_schema },
+    // What is not there must not stand there: undefined is no JSON.
+    input: Object.fromEntries(Object.entries(value).filter(([name]) => questionMembers.includes(name))),
     mcpServer: server,
     details: { ...pick(value, { agentSession: 'session_id' }), mcpServer: server },
   };

@@ -328,6 +328,32 @@ describe('claude events', () => {
     expect(codeOf(() => claude.decodeEvent('PreToolUse', value))).toBe('KX_HOOK_INPUT');
   });
 
+  it('decode a question of an MCP server as a call of the server, with what is there and nothing else', () => {
+    const value = {
+      ...base,
+      hook_event_name: 'Elicitation',
+      mcp_server_name: 'desk',
+      message: 'hi',
+      mode: 'form',
+    };
+    const event = claude.decodeEvent('Elicitation', value);
+    expect(event).toMatchObject({ step: 'elicitation', tool: 'Elicitation', mcpServer: 'desk' });
+    expect(Object.keys(event.input as object)).toEqual(['message', 'mode']);
+  });
+
+  it('name the MCP server as the user configured it, also in the spelling of older versions', () => {
+    const serverOf = (mcp_server: unknown) =>
+      claude.decodeEvent('PreToolUse', tool('PreToolUse', { mcp_server })).mcpServer;
+    expect([{ name: 'my desk', source: 'user' }, 'desk', { name: 5 }, undefined].map(serverOf)).toEqual([
+      ...['my desk', 'desk', null, null],
+    ]);
+  });
+
+  it('refuse a question that names no server', () => {
+    const value = { ...base, hook_event_name: 'Elicitation', message: 'hi' };
+    expect(codeOf(() => claude.decodeEvent('Elicitation', value))).toBe('KX_HOOK_INPUT');
+  });
+
   it('refuse a call without input', () => {
     const { tool_input: _, ...value } = tool('PreToolUse');
     expect(codeOf(() => claude.decodeEvent('PreToolUse', value))).toBe('KX_HOOK_INPUT');

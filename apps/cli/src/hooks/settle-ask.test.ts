@@ -182,9 +182,17 @@ describe('an elicitation', () => {
     expect(events[0]?.fields).toMatchObject({ kind: 'tool_call.decided', decision: 'deny' });
     expect(JSON.parse(events[0]!.payload!).call).toMatchObject({
       event: 'Elicitation',
+      opaque: [],
+      input: { message: 'your password, please', requested_schema: { type: 'object' } },
       parts: [{ kind: 'mcp', server: 'unknown', tool: 'elicitation' }],
     });
     expect(handler.counts.toolCalls).toBe(0);
+  });
+
+  it('is opaque to no rule when it could be read', async () => {
+    const text = '@id("test.opaque") forbid (principal, action, resource) when { context.opaque };';
+    const { handler } = setUp({ policies: [{ id: 'test.opaque', text }] });
+    expect(await handle(handler, elicit('desk'))).toEqual(nothing);
   });
 
   it('is let be when no rule objects, and in observe', async () => {

@@ -57,7 +57,7 @@ describe.skipIf(!claude.available)(`decisions about the real Claude Code ${claud
 
     const run = await stage.start({
       ...{ project, env, args: [...bypass, ...withDesk()] },
-      model: [useDesk('rm -rf victim')],
+      model: [useDesk('rm -rf /elsewhere')],
     });
 
     const events = await stage.eventsOf(run);
@@ -122,10 +122,9 @@ describe.skipIf(!claude.available)(`decisions about the real Claude Code ${claud
     expect(resultOf(run, 'toolu_pay')?.text).toMatch(
       /denied by rule starter\.payment-command: .*approval apr_\S+ is open at http\S+; approved\? try again/,
     );
-    expect(toolStory(events).filter((line) => line.includes('toolu_pay'))).toEqual([
-      'tool_call.proposed toolu_pay ask',
-      'tool_call.decided toolu_pay deny',
-    ]);
+    // What the backend writes in between stands in a stream of its own.
+    const ours = toolStory(events).filter((line) => line.startsWith('tool_call.'));
+    expect(ours).toEqual(['tool_call.proposed toolu_pay ask', 'tool_call.decided toolu_pay deny']);
   });
 
   it('each call carries version, repository and branch, also after a checkout by the call before', async () => {
