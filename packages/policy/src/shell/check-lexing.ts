@@ -112,13 +112,17 @@ const verbatim = new Set([
 ]);
 const opening = /^(?:[^\\]|\\[\s\S])*?(?:`|\$\(|\$\{|[<>]\()/;
 
+// `<(` opens nothing in double quotes.
+const openingInQuotes = /^(?:[^\\]|\\[\s\S])*?(?:`|\$\(|\$\{)/;
+
 /** The grammar takes some patterns and defaults, such as that of ${x:-`rm`}, for plain text. */
 function hidesCommand(tree: ShellTree, node: ShellNode): boolean {
   const length = node.end - node.start;
   // Punctuation opens what its neighbours hold.
   if (length < 3 || verbatim.has(node.type) || node.type === 'heredoc_body') return false;
   if (/^(?:`+|\$`|\$\(+|\$\{|[<>]\(|\$\[)$/.test(node.type)) return false;
-  return opening.test(tree.text.slice(node.start, node.end));
+  const text = tree.text.slice(node.start, node.end);
+  return (node.type === 'string_content' ? openingInQuotes : opening).test(text);
 }
 
 /** A here document ends at the first line that is its delimiter; unquoted, a backslash joins that line to the one before. */

@@ -61,7 +61,9 @@ function quotedMarks(text: string): readonly number[] {
   const found: number[] = [];
   const take = (from: number, to: number): void => {
     for (let at = from; at < to; at += 1) {
-      if (heavy.has(text.charAt(at)) || light.has(text.charAt(at))) found.push(at);
+      const char = text.charAt(at);
+      // Line ends stay: they end here documents.
+      if (char !== '\n' && (heavy.has(char) || light.has(char))) found.push(at);
     }
   };
   let quote = false;

@@ -29,10 +29,12 @@ let loading: Promise<Language> | undefined;
  *
  * @param wasmDirectory Folder of both files. Default: beside this file or one folder up, as in a bundle with chunks; else the
  *   installed packages.
+ * @param anew Loads even when it was loaded before.
  * @throws KontextError `KX_INTERNAL` when a file is not there or is no WebAssembly.
  */
-export async function loadGrammar(wasmDirectory?: string): Promise<ShellGrammar> {
+export async function loadGrammar(wasmDirectory?: string, anew = false): Promise<ShellGrammar> {
   try {
+    if (anew) loading = undefined;
     loading ??= loadLanguage(wasmDirectory);
     const grammar = createGrammar(await loading);
     // Compiles what every text needs, now and not at the first call.

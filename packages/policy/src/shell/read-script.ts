@@ -19,7 +19,7 @@ export function createReading(grammar: ShellGrammar): Reading {
   const reading: Reading = {
     ...{ commands: [], files: [], hosts: [], causes },
     readText: (text, place) => {
-      spent.length += text.length;
+      spent.length += Math.min(text.length, maxScriptLength);
       spent.texts += 1;
       if (spent.length > maxTotalLength || spent.texts > maxTexts) {
         causes.add('clipped');

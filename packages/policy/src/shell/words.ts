@@ -155,6 +155,8 @@ function expansionPiece(tree: ShellTree, node: ShellNode, values: WordValues, qu
 /** A lone dollar in front of something, such as that of `$$"a"`, is a value the grammar did not see. */
 function replaceDollars(pieces: readonly Piece[]): readonly Piece[] {
   return pieces.map((piece, index) => {
+    // Braces come before variables: `$a{1,2}` is `$a1 $a2`.
+    if (piece.split && pieces[index + 1]?.text.startsWith('{')) return unknownPiece(false);
     const literal = piece.quoted || piece.unknown || piece.split || !piece.text.endsWith('$');
     return literal || index === pieces.length - 1 ? piece : unknownPiece(false);
   });
