@@ -81,7 +81,7 @@ const places: readonly ((text: string) => string)[] = [
   (text) => `f() { ${text}; }`,
   (text) => `# it's a comment\n\n ${text} # "another\n`,
   (text) => `x=$( ${text})`,
-  (text) => `a &\n${text} > out 2>&1`,
+  (text) => `a &\n${text}`,
   (text) => `case x in x) ${text};; esac`,
 ];
 
