@@ -72,8 +72,6 @@ async function buildCli() {
     outdir: 'apps/cli/dist',
     minifySyntax: true,
     minifyWhitespace: true,
-    // Its ES module declares a `require` of its own, which hides the one this file has.
-    alias: { 'web-tree-sitter': join(root, 'node_modules/web-tree-sitter/web-tree-sitter.cjs') },
     // One `import()` left in would start the loader of ES modules.
     supported: { 'dynamic-import': false },
     // Its ES module makes a `require` of its own, which turns on itself where it is rewritten to CommonJS.
