@@ -53,6 +53,7 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   });
   const successor = { runtimeDir, mode, program, environment: config.environment };
   const handOver = createHandOver(successor, config.hookTimeoutMs ?? defaultMaxWaitMs);
+  await loadEngines();
   const server = await createHookServer({
     runtimeDir,
     async handleHook(request) {
@@ -81,6 +82,16 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   await sessions.close();
   await server.close();
   return 0;
+}
+
+/**
+ * Compiles what decides, before anybody can ask: it holds the process up for longer than a hook waits for its first answer.
+ *
+ * What cannot be loaded is met again, and said, by every decision.
+ */
+async function loadEngines(): Promise<void> {
+  const { createCallReader, createPolicyEngine } = await import('@kontext/policy');
+  await Promise.allSettled([createPolicyEngine(), createCallReader()]);
 }
 
 /** Where the event belongs; searched for in the first bytes where the input cannot be read whole. */
