@@ -3,14 +3,11 @@ import { sql } from 'drizzle-orm';
 import { boolean, foreignKey, index, integer, pgTable, primaryKey, text, unique } from 'drizzle-orm/pg-core';
 import { bytea, instant } from './columns.ts';
 
-/** `mode` is what a session gets unless it asks for more: `observe` or `enforce`. */
+/** A tenant. Which policy holds, and whether it is enforced, stands in `policy_publications`. */
 export const orgs = pgTable('orgs', {
   id: text('id').primaryKey(),
   slug: text('slug').notNull().unique(),
   name: text('name').notNull(),
-  mode: text('mode', { enum: ['observe', 'enforce'] })
-    .notNull()
-    .default('observe'),
   createdAt: instant('created_at').notNull(),
 });
 
