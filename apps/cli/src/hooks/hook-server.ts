@@ -197,6 +197,10 @@ async function answerRequest(socket: Socket, request: HookRequest, options: Answ
   const hold = setInterval(() => {
     if (socket.writable) socket.write(encodeHold(4 * holdEveryMs));
   }, holdEveryMs);
+  // What is not answered within this turn may load the engine next, which lets no timer run on a busy machine.
+  const early = setImmediate(() => {
+    if (socket.writable) socket.write(encodeHold(coldHoldMs));
+  });
   try {
     const reply = await answers[request.kind](request, options).catch((error: unknown) =>
       options.onFailure(request, error),
@@ -208,8 +212,12 @@ async function answerRequest(socket: Socket, request: HookRequest, options: Answ
     socket.destroy();
   } finally {
     clearInterval(hold);
+    clearImmediate(early);
   }
 }
+
+/** Loading engine and reader takes tenths of a second, seconds on a machine that has much else to do. */
+const coldHoldMs = 5000;
 
 const answers: Readonly<
   Record<RequestKind, (request: HookRequest, options: Answering) => Promise<HookReply>>
