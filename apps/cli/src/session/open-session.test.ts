@@ -29,7 +29,7 @@ describe('a session', () => {
     const services = createTestServices();
     const session = await openSession(createTestCalls(createRouterTransport(services.routes)), request);
     const beat = await new Promise((resolve) => session.startHeartbeats({ onBeat: resolve }));
-    expect(beat).toEqual({ state: 'live', policyVersion: 4, tampered: false });
+    expect(beat).toEqual({ state: 'live', policyVersion: 4, policySeq: 0, tampered: false });
     await session.end(0);
   });
 
