@@ -3,6 +3,9 @@ import type { AppParts, Wiring } from './app.ts';
 import { createApprovalService } from './approvals/approval-service.ts';
 import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts';
 import { createAuditService } from './audit/audit-service.ts';
+import { createAuditLog } from './audit/log/audit-log.ts';
+import { createLogKeys } from './audit/log/log-key.ts';
+import { sequenceLogs } from './audit/log/sequence-log.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
 import { createUpstreamRevocations } from './credentials/upstream-revocation.ts';
@@ -60,6 +63,8 @@ export function wire(
   const life = createPolicyLife({ store, appended, workers, nowMs });
   const judge = createPolicyJudge({ store, workers, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
+  const logKeys = createLogKeys({ store, kms, host: new URL(parts.apiUrl).host, nowMs });
+  const log = createAuditLog({ store, keys: logKeys, nowMs });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
   const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
   const connectionDeps = { ...parts, refreshStore, fetch, appended };
@@ -87,8 +92,8 @@ export function wire(
     services: [
       sessionRoutes(sessions),
       policyRoutes({ policies, life, judge }),
-      auditRoutes(audit),
-      organisationRoutes({ policies, members, invitations: federationDeps, logins, nowMs }),
+      auditRoutes(audit, log),
+      organisationRoutes({ policies, log, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),
       identityProviderRoutes(federationDeps),
       providerRoutes(connections),
@@ -113,6 +118,11 @@ export function wire(
       { name: 'revocations', intervalMs: 2 * secondMs, run: () => revocations.run() },
       { name: 'approvals', intervalMs: 5 * secondMs, run: () => approvals.sweep() },
       { name: 'webhooks', intervalMs: secondMs, run: () => webhooks.deliver() },
+      {
+        name: 'audit log',
+        intervalMs: secondMs,
+        run: () => sequenceLogs({ store, keys: logKeys, nowMs }).then(() => undefined),
+      },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],
   };

@@ -1,6 +1,7 @@
 import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Kms } from '@kontext/vault';
+import { prepareLogKey } from '../audit/log/log-key.ts';
 import { createOrganisation, createUser } from '../organisations/create-organisation.ts';
 import { preparePolicyKey } from '../policies/policy-key.ts';
 import {
@@ -78,10 +79,11 @@ export async function createOrg(
   const [orgId, ownerId] = [createId('org', nowMs), createId('usr', nowMs)];
   const secret = org.withPasscode ? await newSecret() : null;
   const policyKey = await preparePolicyKey(kms, orgId, now);
+  const logKey = await prepareLogKey(kms, orgId, now);
   await store.transaction(scope, async (tx) => {
     if (await findOrgBySlug(tx, org.slug)) throw invalid(`an organisation named ${org.slug} exists`);
     const names = { slug: org.slug, name: org.slug, ownerName: org.owner };
-    await createOrganisation(tx, { orgId, ownerId, policyKey, ...names }, now);
+    await createOrganisation(tx, { orgId, ownerId, policyKey, logKey, ...names }, now);
     if (secret) await keepPasscode(tx, { userId: ownerId, orgId, name: org.owner, ...secret.hashed, now });
   });
   return { orgId, userId: ownerId, account: org.owner, passcode: secret?.passcode ?? '' };

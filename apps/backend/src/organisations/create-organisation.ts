@@ -2,9 +2,15 @@ import { createId } from '@kontext/audit';
 import { hashPolicies, starterPolicies, starterSources } from '@kontext/policy';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import { createStreams } from '../audit/create-streams.ts';
+import { logKeyCreated } from '../audit/log/log-key.ts';
 import { insertMember, insertOrg, type Role } from '../store/queries/local-accounts.ts';
 import { insertPolicy } from '../store/queries/policies.ts';
-import { insertPolicyKey, type PolicyKeyRow } from '../store/queries/secrets.ts';
+import {
+  insertOrgKey,
+  insertPolicyKey,
+  type OrgKeyRow,
+  type PolicyKeyRow,
+} from '../store/queries/secrets.ts';
 import type { Tx } from '../store/tx.ts';
 
 /** Agents every organisation has from the start. */
@@ -20,19 +26,22 @@ export interface NewOrganisation {
   readonly ownerName: string;
   /** From `preparePolicyKey`, before the transaction. */
   readonly policyKey: PolicyKeyRow;
+  /** From `prepareLogKey`, before the transaction. */
+  readonly logKey: OrgKeyRow;
 }
 
 /**
- * Makes an organisation that can work at once: built-in agents, owner, admin stream, policy key, and the starter policies
+ * Makes an organisation that can work at once: built-in agents, owner, admin stream, keys of policy and log, and the starter policies
  * published as version 1; all of it is recorded in the admin stream. Role `system`.
  */
 export async function createOrganisation(tx: Tx, org: NewOrganisation, now: Date): Promise<void> {
-  const { orgId, slug, name, ownerId, ownerName, policyKey } = org;
+  const { orgId, slug, name, ownerId, ownerName, policyKey, logKey } = org;
   const agents = builtInAgents.map((agent) => ({ id: createId('agt', now.getTime()), name: agent }));
   await insertOrg(tx, { id: orgId, slug, name, agents, now });
   await insertMember(tx, { userId: ownerId, orgId, name: ownerName, role: 'owner', groups: [], now });
   await createStreams(tx, ['admin'], { orgId, sessionId: null, userId: null }, now);
   await insertPolicyKey(tx, orgId, policyKey, now);
+  await insertOrgKey(tx, orgId, 'log', logKey, now);
   const published = await publishStarter(tx, orgId, ownerId, now);
   const added = memberAdded({ userId: ownerId, name: ownerName, role: 'owner', groups: [] }, null);
   const key: ServerEvent = {
@@ -40,7 +49,8 @@ export async function createOrganisation(tx: Tx, org: NewOrganisation, now: Date
     user: ownerId,
     facts: { purpose: 'policy', kid: policyKey.kid },
   };
-  await appendServerEvents(tx, { orgId, sessionId: null }, [added, key, published], now);
+  const events = [added, key, published, logKeyCreated(logKey, ownerId)];
+  await appendServerEvents(tx, { orgId, sessionId: null }, events, now);
 }
 
 async function publishStarter(tx: Tx, orgId: string, author: string, now: Date): Promise<ServerEvent> {

@@ -1,6 +1,7 @@
 import { createId } from '@kontext/audit';
 import type { Kms } from '@kontext/vault';
 import { createLocalKms } from '@kontext/vault';
+import { prepareLogKey } from '../audit/log/log-key.ts';
 import type { Caller } from '../caller.ts';
 import { preparePolicyKey } from '../policies/policy-key.ts';
 import type { Role } from '../store/queries/local-accounts.ts';
@@ -23,9 +24,9 @@ export async function createTestOrganisation(store: Store, now: Date): Promise<T
   const [orgId, ownerId] = [createId('org', now.getTime()), createId('usr', now.getTime())];
   const slug = `t-${orgId.slice(-12)}`;
   const policyKey = await preparePolicyKey(testKms, orgId, now);
-  await store.transaction({ role: 'system', orgId: null }, (tx) =>
-    createOrganisation(tx, { orgId, slug, name: slug, ownerId, ownerName: 'owner', policyKey }, now),
-  );
+  const logKey = await prepareLogKey(testKms, orgId, now);
+  const org = { orgId, slug, name: slug, ownerId, ownerName: 'owner', policyKey, logKey };
+  await store.transaction({ role: 'system', orgId: null }, (tx) => createOrganisation(tx, org, now));
   const caller = (userId: string, role: Role): Caller => ({
     userId,
     userName: role,

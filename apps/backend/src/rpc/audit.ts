@@ -4,6 +4,7 @@ import {
   AppendStatus,
   type AuditEvent,
   AuditService,
+  SegmentSchema,
   type StoredEvent,
   StoredEventSchema,
   type Stream,
@@ -11,6 +12,7 @@ import {
   StreamSchema,
 } from '@kontext/protocol';
 import type { AuditService as Audit, EventRow, StreamRow } from '../audit/audit-service.ts';
+import type { AuditLog, EventProof } from '../audit/log/audit-log.ts';
 import { callerOf } from './authenticate.ts';
 import type { RpcRoutes } from './router.ts';
 import { toSafeNumber } from './safe-number.ts';
@@ -25,13 +27,15 @@ const kinds = { client: StreamKind.CLIENT, server: StreamKind.SERVER, admin: Str
 
 /** The edge of `audit/`. */
 export const auditRoutes =
-  (audit: Audit): RpcRoutes =>
+  (audit: Audit, log: LogWork): RpcRoutes =>
   (router) =>
     router.service(AuditService, {
       appendEvents: async ({ streamId, prev, events }, context) => {
         const batch = { streamId, prev, events: events.map(toBatchEvent) };
-        const { status, headSeq, headHash } = await audit.append(callerOf(context), batch);
-        return { status: statuses[status], headSeq: BigInt(headSeq), headHash };
+        const caller = callerOf(context);
+        const { status, headSeq, headHash } = await audit.append(caller, batch);
+        const checkpoint = log.recentNote(caller.orgId);
+        return { status: statuses[status], headSeq: BigInt(headSeq), headHash, checkpoint };
       },
       listStreams: async ({ sessionId, pageSize, pageToken }, context) => {
         const query = { sessionId: sessionId || null, pageSize, cursor: pageToken };
@@ -50,7 +54,39 @@ export const auditRoutes =
           yield { events: events.map(toStoredMessage) };
         }
       },
+      getCheckpoint: async (_request, context) => {
+        const { orgId } = callerOf(context);
+        const newest = await log.checkpoint(orgId);
+        return newest ?? { verifierKey: await log.verifierKey(orgId) };
+      },
+      getConsistencyProof: async (request, context) => {
+        const [oldSize, size] = [
+          toSafeNumber('old_size', request.oldSize),
+          toSafeNumber('size', request.size),
+        ];
+        return { proof: [...(await log.consistency(callerOf(context).orgId, oldSize, size))] };
+      },
+      getInclusionProof: async ({ streamId, eventId, ...request }, context) => {
+        const [seq, size] = [toSafeNumber('seq', request.seq), toSafeNumber('size', request.size)];
+        const found = await log.prove(callerOf(context), { streamId, seq, eventId, size });
+        return {
+          segment: toSegmentMessage(found.segment),
+          leafIndex: BigInt(found.leafIndex),
+          proof: [...found.proof],
+          seq: BigInt(found.seq),
+        };
+      },
     });
+
+/** What this edge needs of the log. */
+export type LogWork = Pick<AuditLog, 'checkpoint' | 'recentNote' | 'verifierKey' | 'consistency' | 'prove'>;
+
+const toSegmentMessage = ({ streamId, firstSeq, lastSeq, prev, head }: EventProof['segment']) =>
+  create(SegmentSchema, {
+    ...{ streamId, prev, head },
+    firstSeq: BigInt(firstSeq),
+    lastSeq: BigInt(lastSeq),
+  });
 
 const toBatchEvent = ({ seq, header, payload, salt, chain }: AuditEvent) => ({
   seq: toSafeNumber('seq', seq),

@@ -20,6 +20,8 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAppendSignal } from '../audit/append-signal.ts';
 import { createAuditService } from '../audit/audit-service.ts';
+import { createAuditLog } from '../audit/log/audit-log.ts';
+import { createLogKeys } from '../audit/log/log-key.ts';
 import type { Caller } from '../caller.ts';
 import { createManagedLogins } from '../login/manage-logins.ts';
 import { createMembers } from '../organisations/members.ts';
@@ -55,6 +57,8 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
     const { store } = opened;
     const appended = createAppendSignal();
     const policies = createPolicyService({ store, kms: testKms });
+    const keys = createLogKeys({ store, kms: testKms, host: 'kontext.test', nowMs: Date.now });
+    const log = createAuditLog({ store, keys });
     const workers = createPolicyWorkers();
     const life = createPolicyLife({ store, appended, workers, nowMs: Date.now });
     const judge = createPolicyJudge({ store, workers, nowMs: Date.now });
@@ -76,12 +80,13 @@ describe.each(testStores())('the edges over Connect on $kind', ({ open }) => {
         policyRoutes({ policies, life, judge })(router);
         organisationRoutes({
           policies,
+          log,
           members: createMembers({ store, appended, nowMs: Date.now }),
           invitations: { store, appended, apiUrl: 'http://127.0.0.1:4180', nowMs: Date.now },
           logins: createManagedLogins({ store, appended, nowMs: Date.now }),
           nowMs: Date.now,
         })(router);
-        auditRoutes(createAuditService({ store, appended }))(router);
+        auditRoutes(createAuditService({ store, appended }), log)(router);
       },
       { router: { interceptors: [authenticated] } },
     );

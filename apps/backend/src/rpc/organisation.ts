@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromDate, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { MemberSchema, OrganisationService } from '@kontext/protocol';
+import type { AuditLog } from '../audit/log/audit-log.ts';
 import type { ManagedLogins } from '../login/manage-logins.ts';
 import type { InvitationDeps } from '../organisations/invitations.ts';
 import type { ListedMember, Members } from '../organisations/members.ts';
@@ -14,6 +15,7 @@ import type { RpcRoutes } from './router.ts';
 /** The work behind this edge. */
 export interface OrganisationWork {
   readonly policies: Pick<PolicyService, 'keyThumbprint'>;
+  readonly log: Pick<AuditLog, 'verifierKey'>;
   readonly members: Members;
   readonly invitations: InvitationDeps;
   readonly logins: Pick<ManagedLogins, 'current'>;
@@ -22,7 +24,7 @@ export interface OrganisationWork {
 
 /** The edge of the organisation: who the caller is, and who else belongs to it. */
 export const organisationRoutes =
-  ({ policies, members, invitations, logins, nowMs }: OrganisationWork): RpcRoutes =>
+  ({ policies, log, members, invitations, logins, nowMs }: OrganisationWork): RpcRoutes =>
   (router) =>
     router.service(OrganisationService, {
       ...invitationHandlers(invitations),
@@ -30,11 +32,12 @@ export const organisationRoutes =
         const caller = callerOf(context);
         const { userId, userName, orgId, orgName, role, groups } = caller;
         const policyKeyThumbprint = await policies.keyThumbprint(orgId);
+        const auditLogKey = await log.verifierKey(orgId);
         const { login, orgSlug } = await logins.current(caller);
         return {
           ...(login === null ? {} : { login: toLoginMessage(login) }),
           orgSlug,
-          ...{ userId, userName, orgId, orgName, role, policyKeyThumbprint },
+          ...{ userId, userName, orgId, orgName, role, policyKeyThumbprint, auditLogKey },
           groups: [...groups],
           serverVersion: version,
           now: timestampFromMs(nowMs()),

@@ -90,6 +90,9 @@ export const permissions: Table = {
   'AuditService/ListStreams': everybody,
   'AuditService/ReadStream': everybody,
   'AuditService/WatchEvents': everybody,
+  'AuditService/GetCheckpoint': everybody,
+  'AuditService/GetConsistencyProof': everybody,
+  'AuditService/GetInclusionProof': everybody,
 
   'ConfirmationService/GetConfirmation': everybody,
 

@@ -149,7 +149,7 @@ describe.each(testStores())('the log of an organisation on $kind', ({ open }) =>
     await sequence();
     const streamId = await adminStream();
     const { size } = await openCheckpoint();
-    await expect(log.inclusion(org.orgId, streamId, 1, 0)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
+    await expect(log.inclusion(org.orgId, streamId, 1, 0)).rejects.toMatchObject({ code: 'KX_TEMPORARY' });
     await expect(log.inclusion(org.orgId, streamId, 999, size)).rejects.toMatchObject({
       code: 'KX_NOT_FOUND',
     });

@@ -5,7 +5,7 @@ import type { Kms } from '@kontext/vault';
 import { openRow, sealAsRow } from '../../kms/sealed-secrets.ts';
 import { findOrgKey, findOrgPublicKey, insertOrgKey, type OrgKeyRow } from '../../store/queries/secrets.ts';
 import type { Store } from '../../store/store.ts';
-import { appendServerEvent } from '../append-server-event.ts';
+import { appendServerEvent, type ServerEvent } from '../append-server-event.ts';
 
 /** Signs the checkpoints of one organisation's log. */
 export interface LogSigner {
@@ -66,15 +66,10 @@ export function createLogKeys({ store, kms, host, nowMs }: LogKeysDeps): LogKeys
 /** Two replicas may make one at the same time: the first that is stored is the key. */
 async function makeKey(store: Store, kms: Kms, orgId: string, nowMs: () => number): Promise<OrgKeyRow> {
   const now = new Date(nowMs());
-  const made = await prepareKey(kms, orgId, now);
+  const made = await prepareLogKey(kms, orgId, now);
   return store.transaction({ role: 'system', orgId: null }, async (tx) => {
-    const event = {
-      kind: 'key.created',
-      user: null,
-      facts: { purpose: 'log', kid: made.kid, publicJwk: made.publicJwk },
-    } as const;
     // The admin stream's head is locked by this: whoever comes second sees the key of the first.
-    await appendServerEvent(tx, { orgId, sessionId: null }, event, now);
+    await appendServerEvent(tx, { orgId, sessionId: null }, logKeyCreated(made, null), now);
     const stored = await findOrgKey(tx, orgId, 'log');
     if (stored !== null) return stored;
     await insertOrgKey(tx, orgId, 'log', made, now);
@@ -82,7 +77,8 @@ async function makeKey(store: Store, kms: Kms, orgId: string, nowMs: () => numbe
   });
 }
 
-async function prepareKey(kms: Kms, orgId: string, now: Date): Promise<OrgKeyRow> {
+/** Makes a log's key, sealed, ready to be stored. Call it before the transaction: sealing may ask a key service. */
+export async function prepareLogKey(kms: Kms, orgId: string, now: Date): Promise<OrgKeyRow> {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const kid = createId('key', now.getTime());
   const plaintext = privateKey.export({ format: 'der', type: 'pkcs8' });
@@ -90,6 +86,16 @@ async function prepareKey(kms: Kms, orgId: string, now: Date): Promise<OrgKeyRow
   plaintext.fill(0);
   return { kid, publicJwk: JSON.stringify(publicKey.export({ format: 'jwk' })), secret };
 }
+
+/**
+ * What records a log's key.
+ *
+ * @param user Who made the organisation; null for a key that an older organisation got later.
+ */
+export const logKeyCreated = ({ kid, publicJwk }: OrgKeyRow, user: string | null): ServerEvent => ({
+  ...{ kind: 'key.created', user },
+  facts: { purpose: 'log', kid, publicJwk },
+});
 
 const contextOf = (orgId: string, kid: string) => ({
   ...{ purpose: 'log-key', orgId, subjectId: kid, version: 1 },

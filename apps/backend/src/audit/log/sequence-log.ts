@@ -17,7 +17,7 @@ import {
   storeLeaves,
 } from '../../store/queries/audit-log.ts';
 import type { Store } from '../../store/store.ts';
-import type { LogKeys } from './log-key.ts';
+import type { LogKeys, LogSigner } from './log-key.ts';
 
 /** What the sequencer needs. */
 export interface SequencerDeps {
@@ -36,20 +36,47 @@ const scope = { role: 'system', orgId: null } as const;
 /** Logs looked at in one run, and segments of one log in one transaction. */
 const maxLogs = 500;
 const maxSegments = 2000;
+/** Transactions for one log in one run, so that the others have their turn. */
+const maxRounds = 20;
 
-/** Runs once. Call it every second or so on every replica; a run that comes too early does nothing. */
+/**
+ * Runs once. Call it every second or so on every replica; a run that comes too early does nothing.
+ *
+ * A log that fails, for example because its key cannot be opened, holds up no other; its failure is thrown at the end.
+ */
 export async function sequenceLogs(deps: SequencerDeps): Promise<SequencerRun> {
   const { store } = deps;
-  let leaves = 0;
-  for (const orgId of await store.transaction(scope, (tx) => listWaitingLogs(tx, maxLogs))) {
-    leaves += await sequenceLog(deps, orgId);
-  }
+  const failures: unknown[] = [];
+  const forEach = async (orgIds: readonly string[], work: (orgId: string) => Promise<number>) => {
+    let sum = 0;
+    for (const orgId of orgIds) {
+      sum += await work(orgId).catch((error: unknown) => {
+        failures.push(error);
+        return 0;
+      });
+    }
+    return sum;
+  };
+  const waiting = await store.transaction(scope, (tx) => listWaitingLogs(tx, maxLogs));
+  const leaves = await forEach(waiting, (orgId) => sequenceLog(deps, orgId));
   const unsigned = await store.transaction(scope, (tx) => listUnsignedLogs(tx, maxLogs));
-  for (const orgId of unsigned) await signNewest(deps, orgId);
-  return { leaves, signed: unsigned.length };
+  const signed = await forEach(unsigned, (orgId) => signNewest(deps, orgId));
+  if (failures.length > 0) throw failures[0];
+  return { leaves, signed };
 }
 
-async function sequenceLog({ store, nowMs }: SequencerDeps, orgId: string): Promise<number> {
+/** What waits when it begins, a transaction per {@link maxSegments}. */
+async function sequenceLog(deps: SequencerDeps, orgId: string): Promise<number> {
+  let leaves = 0;
+  for (let round = 0; round < maxRounds; round += 1) {
+    const done = await sequenceSome(deps, orgId);
+    leaves += done;
+    if (done < maxSegments) break;
+  }
+  return leaves;
+}
+
+async function sequenceSome({ store, nowMs }: SequencerDeps, orgId: string): Promise<number> {
   return store.transaction(scope, async (tx) => {
     await lockLog(tx, orgId);
     const before = await readLog(tx, orgId);
@@ -65,12 +92,20 @@ async function sequenceLog({ store, nowMs }: SequencerDeps, orgId: string): Prom
   });
 }
 
-async function signNewest({ store, keys }: SequencerDeps, orgId: string): Promise<void> {
+async function signNewest({ store, keys }: SequencerDeps, orgId: string): Promise<number> {
   const signer = await keys.signerOf(orgId);
   const newest = await store.transaction(scope, (tx) => findNewestCheckpoint(tx, orgId, 'any'));
-  if (newest === null || newest.note !== null) return;
-  const { size, root } = newest;
-  const text = formatCheckpoint({ origin: signer.verifier.name, size, root });
-  const note = formatNote(text, signer.verifier, signer.sign(text));
-  await store.transaction(scope, (tx) => setCheckpointNote(tx, orgId, size, note));
+  if (newest === null || newest.note !== null) return 0;
+  const note = signCheckpoint(signer, newest);
+  await store.transaction(scope, (tx) => setCheckpointNote(tx, orgId, newest.size, note));
+  return 1;
+}
+
+/** The signed note that says a root. */
+export function signCheckpoint(
+  { verifier, sign }: LogSigner,
+  { size, root }: { readonly size: number; readonly root: Uint8Array },
+): string {
+  const text = formatCheckpoint({ origin: verifier.name, size, root });
+  return formatNote(text, verifier, sign(text));
 }

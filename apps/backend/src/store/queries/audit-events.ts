@@ -133,6 +133,30 @@ function insertPayloads(stream: StreamRow, partDay: string, events: readonly New
 
 const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex');
 
+/**
+ * Where the event with an id stands; null when there is none.
+ *
+ * @param received Between when it was received; null: at any time, which looks through all there is.
+ */
+export async function findEventPlace(
+  tx: Tx,
+  orgId: string,
+  eventId: string,
+  received: { readonly from: Date; readonly to: Date } | null,
+): Promise<{ readonly streamId: string; readonly seq: number } | null> {
+  // A part begins at most a day before what it holds is received; another day for clocks of replicas.
+  const window = received && [
+    between(auditEvents.receivedAt, received.from, received.to),
+    gte(auditEvents.partDay, dayOf(new Date(received.from.getTime() - 2 * segmentMs))),
+  ];
+  const [row] = await tx
+    .select({ streamId: auditEvents.streamId, seq: auditEvents.seq })
+    .from(auditEvents)
+    .where(and(eq(auditEvents.orgId, orgId), eq(auditEvents.eventId, eventId), ...(window ?? [])))
+    .limit(1);
+  return row ?? null;
+}
+
 /** Stored chain values of some seqs of a stream. */
 export async function readChains(
   tx: Tx,

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/audit.proto.
  */
 export const file_kontext_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCL+AQoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQiZQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMIk8KEkxpc3RTdHJlYW1zUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlMKE0xpc3RTdHJlYW1zUmVzcG9uc2USIwoHc3RyZWFtcxgBIAMoCzISLmtvbnRleHQudjEuU3RyZWFtEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJLChFSZWFkU3RyZWFtUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSEAoIZnJvbV9zZXEYAiABKAMSEQoJcGFnZV9zaXplGAMgASgFImEKElJlYWRTdHJlYW1SZXNwb25zZRIiCgZzdHJlYW0YASABKAsyEi5rb250ZXh0LnYxLlN0cmVhbRInCgZldmVudHMYAiADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50Ij8KEldhdGNoRXZlbnRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhUKDXNpbmNlX3NlY29uZHMYAiABKAUiPgoTV2F0Y2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50KnAKClN0cmVhbUtpbmQSGwoXU1RSRUFNX0tJTkRfVU5TUEVDSUZJRUQQABIWChJTVFJFQU1fS0lORF9DTElFTlQQARIWChJTVFJFQU1fS0lORF9TRVJWRVIQAhIVChFTVFJFQU1fS0lORF9BRE1JThADKokBCgxBcHBlbmRTdGF0dXMSHQoZQVBQRU5EX1NUQVRVU19VTlNQRUNJRklFRBAAEhQKEEFQUEVORF9TVEFUVVNfT0sQARIVChFBUFBFTkRfU1RBVFVTX0RVUBACEhUKEUFQUEVORF9TVEFUVVNfR0FQEAMSFgoSQVBQRU5EX1NUQVRVU19GT1JLEAQy0AIKDEF1ZGl0U2VydmljZRJRCgxBcHBlbmRFdmVudHMSHy5rb250ZXh0LnYxLkFwcGVuZEV2ZW50c1JlcXVlc3QaIC5rb250ZXh0LnYxLkFwcGVuZEV2ZW50c1Jlc3BvbnNlEk4KC0xpc3RTdHJlYW1zEh4ua29udGV4dC52MS5MaXN0U3RyZWFtc1JlcXVlc3QaHy5rb250ZXh0LnYxLkxpc3RTdHJlYW1zUmVzcG9uc2USSwoKUmVhZFN0cmVhbRIdLmtvbnRleHQudjEuUmVhZFN0cmVhbVJlcXVlc3QaHi5rb250ZXh0LnYxLlJlYWRTdHJlYW1SZXNwb25zZRJQCgtXYXRjaEV2ZW50cxIeLmtvbnRleHQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0Gh8ua29udGV4dC52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCL+AQoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQieQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMEhIKCmNoZWNrcG9pbnQYBCABKAkiTwoSTGlzdFN0cmVhbXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUwoTTGlzdFN0cmVhbXNSZXNwb25zZRIjCgdzdHJlYW1zGAEgAygLMhIua29udGV4dC52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRIQCghmcm9tX3NlcRgCIAEoAxIRCglwYWdlX3NpemUYAyABKAUiYQoSUmVhZFN0cmVhbVJlc3BvbnNlEiIKBnN0cmVhbRgBIAEoCzISLmtvbnRleHQudjEuU3RyZWFtEicKBmV2ZW50cxgCIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiPwoSV2F0Y2hFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFQoNc2luY2Vfc2Vjb25kcxgCIAEoBSI+ChNXYXRjaEV2ZW50c1Jlc3BvbnNlEicKBmV2ZW50cxgBIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiFgoUR2V0Q2hlY2twb2ludFJlcXVlc3QiOwoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEgwKBG5vdGUYASABKAkSFAoMdmVyaWZpZXJfa2V5GAIgASgJIjwKGkdldENvbnNpc3RlbmN5UHJvb2ZSZXF1ZXN0EhAKCG9sZF9zaXplGAEgASgDEgwKBHNpemUYAiABKAMiLAobR2V0Q29uc2lzdGVuY3lQcm9vZlJlc3BvbnNlEg0KBXByb29mGAEgAygMIloKGEdldEluY2x1c2lvblByb29mUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSCwoDc2VxGAIgASgDEhAKCGV2ZW50X2lkGAMgASgJEgwKBHNpemUYBCABKAMiXQoHU2VnbWVudBIRCglzdHJlYW1faWQYASABKAkSEQoJZmlyc3Rfc2VxGAIgASgDEhAKCGxhc3Rfc2VxGAMgASgDEgwKBHByZXYYBCABKAwSDAoEaGVhZBgFIAEoDCJxChlHZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlEiQKB3NlZ21lbnQYASABKAsyEy5rb250ZXh0LnYxLlNlZ21lbnQSEgoKbGVhZl9pbmRleBgCIAEoAxINCgVwcm9vZhgDIAMoDBILCgNzZXEYBCABKAMqcAoKU3RyZWFtS2luZBIbChdTVFJFQU1fS0lORF9VTlNQRUNJRklFRBAAEhYKElNUUkVBTV9LSU5EX0NMSUVOVBABEhYKElNUUkVBTV9LSU5EX1NFUlZFUhACEhUKEVNUUkVBTV9LSU5EX0FETUlOEAMqiQEKDEFwcGVuZFN0YXR1cxIdChlBUFBFTkRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFAoQQVBQRU5EX1NUQVRVU19PSxABEhUKEUFQUEVORF9TVEFUVVNfRFVQEAISFQoRQVBQRU5EX1NUQVRVU19HQVAQAxIWChJBUFBFTkRfU1RBVFVTX0ZPUksQBDLwBAoMQXVkaXRTZXJ2aWNlElEKDEFwcGVuZEV2ZW50cxIfLmtvbnRleHQudjEuQXBwZW5kRXZlbnRzUmVxdWVzdBogLmtvbnRleHQudjEuQXBwZW5kRXZlbnRzUmVzcG9uc2USTgoLTGlzdFN0cmVhbXMSHi5rb250ZXh0LnYxLkxpc3RTdHJlYW1zUmVxdWVzdBofLmtvbnRleHQudjEuTGlzdFN0cmVhbXNSZXNwb25zZRJLCgpSZWFkU3RyZWFtEh0ua29udGV4dC52MS5SZWFkU3RyZWFtUmVxdWVzdBoeLmtvbnRleHQudjEuUmVhZFN0cmVhbVJlc3BvbnNlElAKC1dhdGNoRXZlbnRzEh4ua29udGV4dC52MS5XYXRjaEV2ZW50c1JlcXVlc3QaHy5rb250ZXh0LnYxLldhdGNoRXZlbnRzUmVzcG9uc2UwARJUCg1HZXRDaGVja3BvaW50EiAua29udGV4dC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBohLmtvbnRleHQudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlEmYKE0dldENvbnNpc3RlbmN5UHJvb2YSJi5rb250ZXh0LnYxLkdldENvbnNpc3RlbmN5UHJvb2ZSZXF1ZXN0Gicua29udGV4dC52MS5HZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USYAoRR2V0SW5jbHVzaW9uUHJvb2YSJC5rb250ZXh0LnYxLkdldEluY2x1c2lvblByb29mUmVxdWVzdBolLmtvbnRleHQudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.AuditEvent
@@ -408,6 +408,13 @@ export type AppendEventsResponse = Message<"kontext.v1.AppendEventsResponse"> & 
    * @generated from field: bytes head_hash = 3;
    */
   headHash: Uint8Array;
+
+  /**
+   * Newest signed checkpoint that was at hand, a C2SP signed note; empty when there is none. GetCheckpoint gives the newest.
+   *
+   * @generated from field: string checkpoint = 4;
+   */
+  checkpoint: string;
 };
 
 /**
@@ -428,6 +435,13 @@ export type AppendEventsResponseJson = {
    * @generated from field: bytes head_hash = 3;
    */
   headHash?: string;
+
+  /**
+   * Newest signed checkpoint that was at hand, a C2SP signed note; empty when there is none. GetCheckpoint gives the newest.
+   *
+   * @generated from field: string checkpoint = 4;
+   */
+  checkpoint?: string;
 };
 
 /**
@@ -690,6 +704,343 @@ export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse, {jsonTyp
   messageDesc(file_kontext_v1_audit, 10);
 
 /**
+ * @generated from message kontext.v1.GetCheckpointRequest
+ */
+export type GetCheckpointRequest = Message<"kontext.v1.GetCheckpointRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.GetCheckpointRequest
+ */
+export type GetCheckpointRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.GetCheckpointRequest.
+ * Use `create(GetCheckpointRequestSchema)` to create a new message.
+ */
+export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest, {jsonType: GetCheckpointRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 11);
+
+/**
+ * @generated from message kontext.v1.GetCheckpointResponse
+ */
+export type GetCheckpointResponse = Message<"kontext.v1.GetCheckpointResponse"> & {
+  /**
+   * C2SP signed note of a tlog checkpoint; empty before the first.
+   *
+   * @generated from field: string note = 1;
+   */
+  note: string;
+
+  /**
+   * C2SP verifier key, to be compared with the pinned one; empty before the log has a key.
+   *
+   * @generated from field: string verifier_key = 2;
+   */
+  verifierKey: string;
+};
+
+/**
+ * @generated from message kontext.v1.GetCheckpointResponse
+ */
+export type GetCheckpointResponseJson = {
+  /**
+   * C2SP signed note of a tlog checkpoint; empty before the first.
+   *
+   * @generated from field: string note = 1;
+   */
+  note?: string;
+
+  /**
+   * C2SP verifier key, to be compared with the pinned one; empty before the log has a key.
+   *
+   * @generated from field: string verifier_key = 2;
+   */
+  verifierKey?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetCheckpointResponse.
+ * Use `create(GetCheckpointResponseSchema)` to create a new message.
+ */
+export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse, {jsonType: GetCheckpointResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 12);
+
+/**
+ * @generated from message kontext.v1.GetConsistencyProofRequest
+ */
+export type GetConsistencyProofRequest = Message<"kontext.v1.GetConsistencyProofRequest"> & {
+  /**
+   * @generated from field: int64 old_size = 1;
+   */
+  oldSize: bigint;
+
+  /**
+   * @generated from field: int64 size = 2;
+   */
+  size: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.GetConsistencyProofRequest
+ */
+export type GetConsistencyProofRequestJson = {
+  /**
+   * @generated from field: int64 old_size = 1;
+   */
+  oldSize?: string;
+
+  /**
+   * @generated from field: int64 size = 2;
+   */
+  size?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetConsistencyProofRequest.
+ * Use `create(GetConsistencyProofRequestSchema)` to create a new message.
+ */
+export const GetConsistencyProofRequestSchema: GenMessage<GetConsistencyProofRequest, {jsonType: GetConsistencyProofRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 13);
+
+/**
+ * @generated from message kontext.v1.GetConsistencyProofResponse
+ */
+export type GetConsistencyProofResponse = Message<"kontext.v1.GetConsistencyProofResponse"> & {
+  /**
+   * 32 bytes each.
+   *
+   * @generated from field: repeated bytes proof = 1;
+   */
+  proof: Uint8Array[];
+};
+
+/**
+ * @generated from message kontext.v1.GetConsistencyProofResponse
+ */
+export type GetConsistencyProofResponseJson = {
+  /**
+   * 32 bytes each.
+   *
+   * @generated from field: repeated bytes proof = 1;
+   */
+  proof?: string[];
+};
+
+/**
+ * Describes the message kontext.v1.GetConsistencyProofResponse.
+ * Use `create(GetConsistencyProofResponseSchema)` to create a new message.
+ */
+export const GetConsistencyProofResponseSchema: GenMessage<GetConsistencyProofResponse, {jsonType: GetConsistencyProofResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 14);
+
+/**
+ * @generated from message kontext.v1.GetInclusionProofRequest
+ */
+export type GetInclusionProofRequest = Message<"kontext.v1.GetInclusionProofRequest"> & {
+  /**
+   * The event by its stream and seq, or by its id.
+   *
+   * @generated from field: string stream_id = 1;
+   */
+  streamId: string;
+
+  /**
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+
+  /**
+   * @generated from field: string event_id = 3;
+   */
+  eventId: string;
+
+  /**
+   * Size of the checkpoint it is proven against.
+   *
+   * @generated from field: int64 size = 4;
+   */
+  size: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.GetInclusionProofRequest
+ */
+export type GetInclusionProofRequestJson = {
+  /**
+   * The event by its stream and seq, or by its id.
+   *
+   * @generated from field: string stream_id = 1;
+   */
+  streamId?: string;
+
+  /**
+   * @generated from field: int64 seq = 2;
+   */
+  seq?: string;
+
+  /**
+   * @generated from field: string event_id = 3;
+   */
+  eventId?: string;
+
+  /**
+   * Size of the checkpoint it is proven against.
+   *
+   * @generated from field: int64 size = 4;
+   */
+  size?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetInclusionProofRequest.
+ * Use `create(GetInclusionProofRequestSchema)` to create a new message.
+ */
+export const GetInclusionProofRequestSchema: GenMessage<GetInclusionProofRequest, {jsonType: GetInclusionProofRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 15);
+
+/**
+ * A leaf of the log: events of one stream that were accepted at once.
+ *
+ * @generated from message kontext.v1.Segment
+ */
+export type Segment = Message<"kontext.v1.Segment"> & {
+  /**
+   * @generated from field: string stream_id = 1;
+   */
+  streamId: string;
+
+  /**
+   * @generated from field: int64 first_seq = 2;
+   */
+  firstSeq: bigint;
+
+  /**
+   * @generated from field: int64 last_seq = 3;
+   */
+  lastSeq: bigint;
+
+  /**
+   * Chain value before the first event and of the last one; 32 bytes each.
+   *
+   * @generated from field: bytes prev = 4;
+   */
+  prev: Uint8Array;
+
+  /**
+   * @generated from field: bytes head = 5;
+   */
+  head: Uint8Array;
+};
+
+/**
+ * A leaf of the log: events of one stream that were accepted at once.
+ *
+ * @generated from message kontext.v1.Segment
+ */
+export type SegmentJson = {
+  /**
+   * @generated from field: string stream_id = 1;
+   */
+  streamId?: string;
+
+  /**
+   * @generated from field: int64 first_seq = 2;
+   */
+  firstSeq?: string;
+
+  /**
+   * @generated from field: int64 last_seq = 3;
+   */
+  lastSeq?: string;
+
+  /**
+   * Chain value before the first event and of the last one; 32 bytes each.
+   *
+   * @generated from field: bytes prev = 4;
+   */
+  prev?: string;
+
+  /**
+   * @generated from field: bytes head = 5;
+   */
+  head?: string;
+};
+
+/**
+ * Describes the message kontext.v1.Segment.
+ * Use `create(SegmentSchema)` to create a new message.
+ */
+export const SegmentSchema: GenMessage<Segment, {jsonType: SegmentJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 16);
+
+/**
+ * @generated from message kontext.v1.GetInclusionProofResponse
+ */
+export type GetInclusionProofResponse = Message<"kontext.v1.GetInclusionProofResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Segment segment = 1;
+   */
+  segment?: Segment | undefined;
+
+  /**
+   * @generated from field: int64 leaf_index = 2;
+   */
+  leafIndex: bigint;
+
+  /**
+   * 32 bytes each, from the leaf upwards.
+   *
+   * @generated from field: repeated bytes proof = 3;
+   */
+  proof: Uint8Array[];
+
+  /**
+   * Of the event that was asked for.
+   *
+   * @generated from field: int64 seq = 4;
+   */
+  seq: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.GetInclusionProofResponse
+ */
+export type GetInclusionProofResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Segment segment = 1;
+   */
+  segment?: SegmentJson;
+
+  /**
+   * @generated from field: int64 leaf_index = 2;
+   */
+  leafIndex?: string;
+
+  /**
+   * 32 bytes each, from the leaf upwards.
+   *
+   * @generated from field: repeated bytes proof = 3;
+   */
+  proof?: string[];
+
+  /**
+   * Of the event that was asked for.
+   *
+   * @generated from field: int64 seq = 4;
+   */
+  seq?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetInclusionProofResponse.
+ * Use `create(GetInclusionProofResponseSchema)` to create a new message.
+ */
+export const GetInclusionProofResponseSchema: GenMessage<GetInclusionProofResponse, {jsonType: GetInclusionProofResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 17);
+
+/**
  * @generated from enum kontext.v1.StreamKind
  */
 export enum StreamKind {
@@ -823,6 +1174,36 @@ export const AuditService: GenService<{
     methodKind: "server_streaming";
     input: typeof WatchEventsRequestSchema;
     output: typeof WatchEventsResponseSchema;
+  },
+  /**
+   * GetCheckpoint returns the newest signed checkpoint of the organisation's log.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetCheckpoint
+   */
+  getCheckpoint: {
+    methodKind: "unary";
+    input: typeof GetCheckpointRequestSchema;
+    output: typeof GetCheckpointResponseSchema;
+  },
+  /**
+   * GetConsistencyProof proves that the log of one size begins with that of a smaller one (RFC 6962 §2.1.2).
+   *
+   * @generated from rpc kontext.v1.AuditService.GetConsistencyProof
+   */
+  getConsistencyProof: {
+    methodKind: "unary";
+    input: typeof GetConsistencyProofRequestSchema;
+    output: typeof GetConsistencyProofResponseSchema;
+  },
+  /**
+   * GetInclusionProof proves that the log holds the segment of an event (RFC 6962 §2.1.1). KX_TEMPORARY: not yet.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetInclusionProof
+   */
+  getInclusionProof: {
+    methodKind: "unary";
+    input: typeof GetInclusionProofRequestSchema;
+    output: typeof GetInclusionProofResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_audit, 0);
