@@ -50,6 +50,8 @@ export interface HookServerOptions {
   readonly maxConnections?: number;
   /** Time between hold frames while a handler works, default 500 ms; each holds for four times that. */
   readonly holdEveryMs?: number;
+  /** Time the client is told to wait as soon as its request is here, for a handler that may block; default none. */
+  readonly firstHoldMs?: number;
 }
 
 /** A listening hook server. */
@@ -193,7 +195,8 @@ function makeRoom(connections: Map<Socket, ConnectionState>): boolean {
 type Answering = HookServerOptions & Pick<Desk, 'waits'>;
 
 async function answerRequest(socket: Socket, request: HookRequest, options: Answering): Promise<void> {
-  const { holdEveryMs = 500 } = options;
+  const { holdEveryMs = 500, firstHoldMs = 0 } = options;
+  if (firstHoldMs > 0 && socket.writable) socket.write(encodeHold(firstHoldMs));
   const hold = setInterval(() => {
     if (socket.writable) socket.write(encodeHold(4 * holdEveryMs));
   }, holdEveryMs);

@@ -56,6 +56,8 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   await loadEngines();
   const server = await createHookServer({
     runtimeDir,
+    // A session that is being opened takes the process for longer than a client waits by itself.
+    firstHoldMs: 10_000,
     async handleHook(request) {
       lastAtMs = performance.now();
       return isReplaced() ? handOver(request) : sessions.handle(findConversation(request), request);

@@ -93,6 +93,7 @@ describe.skipIf(!claude.available)(`the plain Claude Code after \`kontext setup\
     await expect.poll(() => decided().length, { timeout: 20_000 }).toBe(2);
 
     expect(run.stdout.trim()).toBe('done');
+    expect(run.textOf('toolu_touch')).not.toContain('kontext');
     expect(made('made.txt')).toBe(true);
     expect(run.textOf('toolu_env')).toContain('kontext: denied by rule');
     expect(decided()).toEqual(['toolu_touch allow', 'toolu_env deny']);
