@@ -2,7 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createCallReader, maxParts } from './call-reader.ts';
+import { createCallReader } from './call-reader.ts';
+import { maxParts } from './call-world.ts';
 import { plainWorld, readAction, readBash, singleQuoted } from './shell/test-reader.ts';
 
 describe('commands of a text', () => {

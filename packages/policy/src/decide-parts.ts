@@ -1,5 +1,5 @@
 import type { AuthorizationAnswer } from '@cedar-policy/cedar-wasm/web';
-import { maxParts } from './call-reader.ts';
+import { maxParts } from './call-world.ts';
 import { cedarRequests } from './cedar-request.ts';
 import { basePermitId } from './cedar-schema.ts';
 import { describePart, oneLine } from './describe-part.ts';

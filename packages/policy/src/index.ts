@@ -1,12 +1,7 @@
 /** Policy: Cedar loaded once, `decide` pure and total, the same answer everywhere. */
-export {
-  type CallAction,
-  type CallReader,
-  type CallReading,
-  type CallWorld,
-  createCallReader,
-} from './call-reader.ts';
+export { type CallReader, createCallReader } from './call-reader.ts';
 export { callShape } from './call-shape.ts';
+export type { CallAction, CallReading, CallWorld } from './call-world.ts';
 export { describePart } from './describe-part.ts';
 export type { Finding, FindingCheck } from './finding.ts';
 export { hashPolicies } from './hash-policies.ts';

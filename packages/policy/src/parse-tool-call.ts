@@ -4,7 +4,7 @@
  * What was recorded came from a developer's machine: every member is checked, none is trusted, and what is not exactly
  * the shape of {@link ToolCall} is not decided at all.
  */
-import { maxParts } from './call-reader.ts';
+import { maxParts } from './call-world.ts';
 import type { CallPart, OpaqueCause, Repository, ToolCall } from './tool-call.ts';
 
 /** A call, or why there is none: one of a few sentences, so that they can be counted. */

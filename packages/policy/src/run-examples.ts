@@ -1,4 +1,5 @@
-import type { CallAction, CallReader } from './call-reader.ts';
+import type { CallReader } from './call-reader.ts';
+import type { CallAction } from './call-world.ts';
 import type { LoadedPolicy } from './loaded-policy.ts';
 import { type ExampleCall, type PolicyExample, parseExamples } from './parse-examples.ts';
 import type { SourceFile } from './parse-sources.ts';

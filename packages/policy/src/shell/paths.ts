@@ -1,4 +1,4 @@
-import type { CallWorld } from '../call-reader.ts';
+import type { CallWorld } from '../call-world.ts';
 import { unknownText } from './words.ts';
 
 /** A path and what is known of it. */

@@ -1,4 +1,4 @@
-import type { CallWorld } from '../call-reader.ts';
+import type { CallWorld } from '../call-world.ts';
 import type { CommandPart, FilePart, HostPart, OpaqueCause } from '../tool-call.ts';
 import { flagsOf, keepArgs, subcommandOf } from './describe-command.ts';
 import { fileArguments, isPlainDevice } from './file-arguments.ts';

@@ -1,4 +1,4 @@
-import type { CallWorld } from '../call-reader.ts';
+import type { CallWorld } from '../call-world.ts';
 import { joinLexically } from './paths.ts';
 import { assigningBuiltins } from './programs.ts';
 import { type ShellNode, type ShellTree, textOf } from './syntax-tree.ts';

@@ -1,4 +1,5 @@
-import { type CallAction, type CallWorld, createCallReader } from '../call-reader.ts';
+import { createCallReader } from '../call-reader.ts';
+import type { CallAction, CallWorld } from '../call-world.ts';
 import type { CommandPart, FilePart, HostPart } from '../tool-call.ts';
 
 const reader = await createCallReader();
