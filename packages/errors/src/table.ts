@@ -303,6 +303,12 @@ export const errorTable = {
     'name a file that `kontext start --local` wrote',
   ),
   KX_AUDIT_FORK: spec(11, 'aborted', 'a stored event came again with other bytes', 'see the report'),
+  KX_AUDIT_SIGNATURE: spec(
+    12,
+    'failed_precondition',
+    'a checkpoint of the audit log is not signed by the pinned key',
+    'tell whoever runs the backend',
+  ),
   KX_AUDIT_TRUNCATED: spec(
     13,
     'failed_precondition',

@@ -188,7 +188,7 @@ describe('keys with Postgres', () => {
 
     expect(prepared[2]).toMatch(/copy it to every replica, then run `kontext-backend keys rotate`/);
     expect(table[0]).toMatch(/^KEY +PROVIDER +STATE +USES +SECRETS +ACTIVE FOR$/);
-    expect(table[1]).toMatch(new RegExp(`^${old} +local +active +\\d+ +1 +less than a day$`));
+    expect(table[1]).toMatch(new RegExp(`^${old} +local +active +\\d+ +2 +less than a day$`));
     expect(table[2]).toMatch(/^kek-[0-9a-f]{16} +local +prepared +0 +0 +-$/);
     expect(json).toMatchObject({
       complete: true,

@@ -49,7 +49,18 @@ describe('status', () => {
   it('has pinned keys', async () => {
     const status = JSON.parse((await kontext('status --json')).stdout);
     expect(Object.keys(status).sort()).toEqual([
-      ...['apiUrl', 'backend', 'error', 'issuer', 'live', 'loggedIn', 'login', 'loginStore', 'org'],
+      ...[
+        'apiUrl',
+        'auditTrouble',
+        'backend',
+        'error',
+        'issuer',
+        'live',
+        'loggedIn',
+        'login',
+        'loginStore',
+        'org',
+      ],
       ...['policyKeyPinned', 'role', 'session', 'spool', 'user'],
     ]);
     expect(Object.keys(status.login).sort()).toEqual([

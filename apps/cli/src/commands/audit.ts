@@ -3,9 +3,11 @@ import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
 import { followEvents } from '../rpc/follow-events.ts';
-import { withClients } from '../rpc/open-backend.ts';
+import { openBackend, withClients } from '../rpc/open-backend.ts';
 import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
+import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
+import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
 
 interface TailOptions {
   readonly session?: string;
@@ -13,7 +15,7 @@ interface TailOptions {
   readonly json?: boolean;
 }
 
-/** `kontext audit tail|verify` */
+/** `kontext audit tail|verify|checkpoint|proof` */
 export function define(command: Command, run: RunCommand): void {
   command
     .command('tail')
@@ -32,6 +34,23 @@ export function define(command: Command, run: RunCommand): void {
     .option('--json', 'as JSON')
     .action((what: string | undefined, options: { json?: boolean }) =>
       run({}, (context) => verify(context, what ?? '', options.json ?? false)),
+    );
+  command
+    .command('checkpoint')
+    .description(
+      "show the newest checkpoint of the organisation's log, verified against what was seen before",
+    )
+    .option('--json', 'as JSON')
+    .option('--forget', 'forget what was seen before, once trouble is explained')
+    .action(({ json = false, forget = false }: { json?: boolean; forget?: boolean }) =>
+      run({}, (context) => showCheckpoint(context, { json, forget })),
+    );
+  command
+    .command('proof <event>')
+    .description("prove that the organisation's log holds an event: evt_…, or str_…:<seq>")
+    .option('--json', 'as JSON')
+    .action((event: string, { json = false }: { json?: boolean }) =>
+      run({}, (context) => showProof(context, event, json)),
     );
 }
 
@@ -57,21 +76,72 @@ function parseSince(text: string): number {
 
 /** @param what A session (`ses_…`), a file, or empty for everything the caller may see. */
 async function verify(context: Context, what: string, json: boolean): Promise<number> {
-  const { terminal, config, signal } = context;
+  const { terminal, config } = context;
   const isFile = what !== '' && !what.startsWith('ses_');
-  const reports = isFile
-    ? await (await import('../session/verify-bundle.ts')).verifyBundle(what, config.cwd)
-    : await withClients(context, (clients) => verifyStreams(clients, what, signal));
+  const found: Found = isFile
+    ? {
+        reports: await (await import('../session/verify-bundle.ts')).verifyBundle(what, config.cwd),
+        log: null,
+      }
+    : await verifyOnline(context, what);
+  const { reports, log } = found;
   if (reports.length === 0) throw new KontextError('KX_NOT_FOUND', 'there is no audit stream to verify');
   const bad = reports.filter(({ ok }) => !ok);
-  if (json) terminal.json({ ok: bad.length === 0, streams: reports });
-  else for (const line of reports.flatMap(reportLines)) terminal.out(line);
+  const troubleCode = log instanceof KontextError ? log.spec.exitCode : 0;
+  if (json) {
+    const ok = bad.length === 0 && troubleCode === 0;
+    terminal.json({ ok, streams: reports, ...(isFile ? {} : { log: describeLog(log) }) });
+  } else for (const line of reports.flatMap(reportLines)) terminal.out(line);
   const events = reports.reduce((sum, report) => sum + report.events, 0);
   if (bad.length === 0)
     terminal.note(`${events} events in ${reports.length} streams verified: nothing is missing or changed`);
   else terminal.warn(`${bad.length} of ${reports.length} streams do not verify`);
-  return bad[0]?.exitCode ?? 0;
+  if (log instanceof KontextError) terminal.error(log);
+  else if (log !== null && bad.length === 0) terminal.note(logLine(log));
+  return bad[0]?.exitCode ?? (troubleCode === 0 ? (found.remembered ?? 0) : troubleCode);
 }
+
+interface Found {
+  readonly reports: readonly StreamReport[];
+  /** What the log says, or what is wrong with it; null when it was not asked. */
+  readonly log: LogReport | KontextError | null;
+  /** Exit code of trouble that was seen earlier; null when there was none. */
+  readonly remembered?: number | null;
+}
+
+/** The streams themselves, and that the organisation's log holds the end of each. */
+async function verifyOnline(context: Context, sessionId: string): Promise<Found> {
+  const { signal } = context;
+  const backend = await openBackend(context);
+  try {
+    const ends = new Map<string, StreamEnd>();
+    const clients = await backend.connect();
+    const reports = await verifyStreams(clients, sessionId, signal, (id, end) => ends.set(id, end));
+    const parts = { calls: backend.calls, witness: witnessOf(context, backend), signal };
+    const log = await verifyEnds(parts, reports, ends).catch((error: unknown) => {
+      if (error instanceof KontextError && error.code.startsWith('KX_AUDIT_')) return error;
+      throw error;
+    });
+    if (log instanceof KontextError) return { reports, log };
+    if (log.contact?.pinnedNow) sayPinned(context, log.contact);
+    return { reports: log.streams, log, remembered: sayTrouble(context, backend) };
+  } finally {
+    backend.close();
+  }
+}
+
+function describeLog(log: Found['log']) {
+  if (log instanceof KontextError) return { ok: false, code: log.code, message: log.message, why: log.why };
+  const checkpoint = log?.contact?.checkpoint;
+  if (!checkpoint) return null;
+  const { origin, size, root } = checkpoint;
+  return { ok: true, origin, size, root: Buffer.from(root).toString('base64') };
+}
+
+const logLine = ({ contact }: LogReport): string =>
+  contact?.checkpoint
+    ? `the log of ${contact.checkpoint.size} segments that ${contact.checkpoint.origin} has signed holds the end of each stream and goes on from what this machine saw before`
+    : 'the backend keeps no signed log of the organisation yet, so nothing vouches for the ends of the streams';
 
 function reportLines(report: StreamReport): string[] {
   const { kind, streamId, events, ok, findings, withheld, missing } = report;

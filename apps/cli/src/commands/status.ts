@@ -45,6 +45,9 @@ function describeAge(instant: string): string {
 const describeLive = ({ sessions, leases }: NonNullable<Status['live']>): string =>
   `${sessions >= 200 ? '200+' : sessions} session(s), ${leases >= 200 ? '200+' : leases} credential(s)`;
 
+const describeAuditTrouble = ({ auditTrouble }: Status): string | null =>
+  auditTrouble && `ERROR: ${auditTrouble.message}: ${auditTrouble.why} (${auditTrouble.code})`;
+
 function describeStatus(status: Status): string[] {
   const { user, org, backend, spool, error } = status;
   const account = user ? `${user.name}${status.role ? ` (${status.role})` : ''}` : 'nobody is logged in';
@@ -62,6 +65,7 @@ function describeStatus(status: Status): string[] {
       isSkewed(status) ? `off by ${Math.round((backend.clockSkewMs ?? 0) / 1000)} s; please set it` : null,
     ],
     ['policy key', status.policyKeyPinned === false ? 'differs from the one pinned at login' : null],
+    ['audit log', describeAuditTrouble(status)],
     ['session', status.session],
     ['live', status.live ? describeLive(status.live) : null],
     [

@@ -7,6 +7,8 @@ import { type Backend, openBackend } from '../rpc/open-backend.ts';
 import { request } from '../rpc/request.ts';
 import { maxSkewMs } from '../rpc/server-clock.ts';
 import { measureSpool, type SpoolSize } from '../session/measure-spool.ts';
+import { describeTrouble } from '../witness/witness.ts';
+import { readWitness } from '../witness/witness-state.ts';
 
 /** The state of this command on this machine. Key sets are pinned by a test: additive only. */
 export interface Status {
@@ -31,6 +33,8 @@ export interface Status {
   readonly live: { readonly sessions: number; readonly leases: number } | null;
   /** Audit events of ended or running sessions that wait to be sent. */
   readonly spool: SpoolSize;
+  /** What the backend's audit log was caught at, on this machine; null when nothing was. */
+  readonly auditTrouble: { readonly code: string; readonly message: string; readonly why: string } | null;
   /** The session we run inside. */
   readonly session: string | null;
   /** What is wrong, null when nothing is. */
@@ -63,17 +67,28 @@ export async function gatherStatus(context: Context): Promise<{ status: Status; 
   let backend: Backend | undefined;
   try {
     backend = await openBackend(context);
-    return { status: { ...base, ...(await askBackend(backend, context.signal)) }, exitCode: 0 };
+    const answered = await askBackend(backend, context.signal);
+    const trouble = troubleOf(context, backend.login.org);
+    const exitCode = trouble?.spec.exitCode ?? 0;
+    return { status: { ...base, ...answered, auditTrouble: toFailure(trouble) }, exitCode };
   } catch (error) {
     if (!(error instanceof KontextError)) throw error;
     const failure = { code: error.code, message: error.message, next: error.hint };
     const reachable = backend === undefined && (await isBackendThere(config.apiUrl));
-    const status = { ...base, ...describeOffline(backend, error, reachable), error: failure };
+    const auditTrouble = backend ? toFailure(troubleOf(context, backend.login.org)) : null;
+    const offline = describeOffline(backend, error, reachable);
+    const status = { ...base, ...offline, auditTrouble, error: failure };
     return { status, exitCode: error.spec.exitCode };
   } finally {
     backend?.close();
   }
 }
+
+const troubleOf = ({ config: { apiUrl, stateDir } }: Context, orgId: string): KontextError | null =>
+  describeTrouble(readWitness({ apiUrl, stateDir, orgId }).trouble);
+
+const toFailure = (error: KontextError | null): Status['auditTrouble'] =>
+  error && { code: error.code, message: error.message, why: error.why };
 
 async function askBackend(backend: Backend, signal: AbortSignal) {
   const clients = await backend.connect();

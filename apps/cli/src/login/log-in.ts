@@ -53,13 +53,21 @@ async function runFlow(
 /** What must not change by itself between two logins at one backend; null when nothing did. */
 function compareWithEarlier(earlier: Login, now: Login): KontextError | null {
   if (earlier.sub !== now.sub || earlier.org !== now.org) return otherAccount(earlier, now);
+  if (earlier.logKey !== undefined && earlier.logKey !== now.logKey) return otherLogKey(earlier, now);
   if (earlier.policyKey === now.policyKey) return null;
   return new KontextError('KX_SERVER_KEY_CHANGED', 'the backend signs policy with another key than before', {
     why: `pinned at the last login: ${earlier.policyKey}, now: ${now.policyKey}`,
   });
 }
 
-/** Asks the backend who logged in, and pins the key that signs its policy. */
+const maxLogKeyLength = 300;
+
+const otherLogKey = (earlier: Login, now: Login) =>
+  new KontextError('KX_SERVER_KEY_CHANGED', 'the backend signs its audit log with another key than before', {
+    why: `pinned at the last login: ${earlier.logKey}, now: ${now.logKey ?? 'none'}`,
+  });
+
+/** Asks the backend who logged in, and pins the keys that sign its policy and its audit log. */
 async function identify(
   { config, terminal, signal }: Context,
   login: Login,
@@ -71,7 +79,10 @@ async function identify(
     const clients = await backend.connect();
     const caller = await clients.organisation.getCaller({}, { signal });
     const { userId: sub, userName: name, orgId: org, policyKeyThumbprint: policyKey } = caller;
-    return { ...login, sub, name, org, policyKey };
+    const { auditLogKey: logKey } = caller;
+    // A host of such a name fills a keyring's item; then the first use pins the key.
+    const isPinned = logKey !== '' && logKey.length <= maxLogKeyLength;
+    return { ...login, sub, name, org, policyKey, ...(isPinned ? { logKey } : {}) };
   } finally {
     backend.close();
   }

@@ -16,6 +16,8 @@ export interface Login {
   readonly org: string;
   /** RFC 7638 thumbprint of the key that signs policy snapshots, pinned at login. */
   readonly policyKey: string;
+  /** C2SP verifier key of the organisation's audit log, pinned at login; left out when the log had none: pinned at first use. */
+  readonly logKey?: string;
 }
 
 /** Windows Credential Manager is the narrowest store: 2,560 bytes in UTF-16. */
@@ -38,6 +40,7 @@ export function encodeLogin(login: Login): string {
     name: login.name.slice(0, maxNameLength),
     org: login.org,
     policyKey: login.policyKey,
+    ...(login.logKey === undefined ? {} : { logKey: login.logKey }),
   });
   if (text.length >= maxItemLength) {
     throw new KontextError('KX_KEYRING_ITEM_INVALID', 'the login is too large for the keyring', {
@@ -70,6 +73,7 @@ export function parseLogin(text: string): Login {
     name: field('name'),
     org: field('org'),
     policyKey: field('policyKey'),
+    ...(item.logKey === undefined ? {} : { logKey: field('logKey') }),
   };
 }
 

@@ -13,12 +13,20 @@ import type {
   AttenuateCredentialResponseJson,
   EndSessionRequestJson,
   EndSessionResponseJson,
+  GetCheckpointRequestJson,
+  GetCheckpointResponseJson,
+  GetConsistencyProofRequestJson,
+  GetConsistencyProofResponseJson,
+  GetInclusionProofRequestJson,
+  GetInclusionProofResponseJson,
   GetPolicySnapshotRequestJson,
   GetPolicySnapshotResponseJson,
   HeartbeatSessionRequestJson,
   HeartbeatSessionResponseJson,
   OpenSessionRequestJson,
   OpenSessionResponseJson,
+  ReadStreamRequestJson,
+  ReadStreamResponseJson,
   RenewCredentialsRequestJson,
   RenewCredentialsResponseJson,
   RequestApprovalRequestJson,
@@ -54,6 +62,10 @@ export interface Calls {
   readonly attenuateCredential: Call<AttenuateCredentialRequestJson, AttenuateCredentialResponseJson>;
   readonly getPolicySnapshot: Call<GetPolicySnapshotRequestJson, GetPolicySnapshotResponseJson>;
   readonly appendEvents: Call<AppendEventsRequestJson, AppendEventsResponseJson>;
+  readonly getCheckpoint: Call<GetCheckpointRequestJson, GetCheckpointResponseJson>;
+  readonly getConsistencyProof: Call<GetConsistencyProofRequestJson, GetConsistencyProofResponseJson>;
+  readonly getInclusionProof: Call<GetInclusionProofRequestJson, GetInclusionProofResponseJson>;
+  readonly readStream: Call<ReadStreamRequestJson, ReadStreamResponseJson>;
   readonly requestApproval: Call<RequestApprovalRequestJson, RequestApprovalResponseJson>;
   readonly waitApproval: Call<WaitApprovalRequestJson, WaitApprovalResponseJson>;
 }
@@ -68,6 +80,10 @@ export const callPaths: Readonly<Record<keyof Calls, string>> = {
   attenuateCredential: 'kontext.v1.CredentialService/AttenuateCredential',
   getPolicySnapshot: 'kontext.v1.PolicyService/GetPolicySnapshot',
   appendEvents: 'kontext.v1.AuditService/AppendEvents',
+  getCheckpoint: 'kontext.v1.AuditService/GetCheckpoint',
+  getConsistencyProof: 'kontext.v1.AuditService/GetConsistencyProof',
+  getInclusionProof: 'kontext.v1.AuditService/GetInclusionProof',
+  readStream: 'kontext.v1.AuditService/ReadStream',
   requestApproval: 'kontext.v1.ApprovalService/RequestApproval',
   waitApproval: 'kontext.v1.ApprovalService/WaitApproval',
 };

@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import type { AppendStatusJson } from '@kontext/protocol';
 import type { Calls } from '../rpc/calls.ts';
 import type { AppendAnswer, AppendBatch } from '../spool/uploader.ts';
+import type { Witness } from '../witness/witness.ts';
 
 /** An upload never holds up the end of a session longer than this. */
 const appendTimeoutMs = 15_000;
@@ -29,7 +30,20 @@ export async function appendEvents(
     );
   }
   const headHash = Buffer.from(answer.headHash ?? '', 'base64');
-  return { status, headSeq: Number(answer.headSeq ?? 0), headHash };
+  const { checkpoint = '' } = answer;
+  return { status, headSeq: Number(answer.headSeq ?? 0), headHash, checkpoint };
+}
+
+/** As {@link appendEvents}, and a witness hears what was acknowledged. */
+export async function appendWitnessed(
+  calls: Pick<Calls, 'appendEvents'>,
+  witness: Pick<Witness, 'noteAck'>,
+  streamId: string,
+  batch: AppendBatch,
+): Promise<AppendAnswer> {
+  const answer = await appendEvents(calls, streamId, batch);
+  witness.noteAck(streamId, batch, answer);
+  return answer;
 }
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');

@@ -5,7 +5,9 @@ import type { SecretStore } from '../login/secret-store.ts';
 import { openBackend } from '../rpc/open-backend.ts';
 import { replayLeftovers } from '../spool/replay.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
-import { appendEvents } from './append-events.ts';
+import type { AppendBatch } from '../spool/uploader.ts';
+import { createWitness } from '../witness/witness.ts';
+import { appendWitnessed } from './append-events.ts';
 import { measureSpool } from './measure-spool.ts';
 
 /** Longest time for one session's events, and for finding out whether the backend is there. */
@@ -22,16 +24,21 @@ export async function flushSpool(context: Context, store: SecretStore, login: Lo
   const backend = await openBackend({ config, terminal, fresh: { login, store } });
   const announce = (path: string) => terminal.warn(`the key of the spool is kept in a plain file, ${path}`);
   const owner = { apiUrl: config.apiUrl, org: login.org, user: login.sub };
+  const witness = createWitness({
+    calls: backend.calls,
+    owner: { ...owner, orgId: login.org, logKey: login.logKey ?? '', stateDir: config.stateDir },
+  });
   try {
     const clients = await backend.connect();
     await clients.organisation.getCaller({}, { timeoutMs: deadlineMs });
     const key = await createSpoolKeyStore({ items: store, ...config, announce }).load();
-    const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
-      appendEvents(backend.calls, streamId, batch);
+    const append = (streamId: string, batch: AppendBatch) =>
+      appendWitnessed(backend.calls, witness, streamId, batch);
     await replayLeftovers({ root: join(config.stateDir, 'spool'), key, owner, append, deadlineMs });
   } catch {
     // Said by the number that remains.
   } finally {
+    witness.close();
     backend.close();
   }
   return measureSpool(config.stateDir).sessions;

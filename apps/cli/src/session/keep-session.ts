@@ -4,8 +4,10 @@ import { type SweepReport, sweepRuntime } from '../hooks/sweep-runtime.ts';
 import type { Calls } from '../rpc/calls.ts';
 import { type ReplayReport, replayLeftovers } from '../spool/replay.ts';
 import type { SpoolFacts } from '../spool/spool.ts';
+import type { AppendBatch } from '../spool/uploader.ts';
 import type { Terminal } from '../terminal.ts';
-import { appendEvents } from './append-events.ts';
+import type { Witness } from '../witness/witness.ts';
+import { appendWitnessed } from './append-events.ts';
 import { createPolicyKeeper } from './keep-policy.ts';
 import type { Heartbeat, OpenSession } from './open-session.ts';
 import type { Renewals } from './renew-credentials.ts';
@@ -16,6 +18,8 @@ import type { PolicyOwner } from './verify-policy.ts';
 export interface KeepSessionOptions {
   readonly session: OpenSession;
   readonly calls: Calls;
+  /** Hears of what is uploaded. */
+  readonly witness: Pick<Witness, 'noteAck'>;
   /** Opens the stream that tells of new publications. */
   readonly watchPolicy: (signal: AbortSignal) => AsyncIterable<{ readonly seq: bigint }>;
   readonly policy: ActivePolicy;
@@ -138,10 +142,9 @@ function warnOfPolicy(policy: ActivePolicy, startMode: Mode, { warn }: KeepSessi
 }
 
 /** What cannot be sent now stays; `kontext status` shows it. */
-function replay({ spool, calls }: KeepSessionOptions): Promise<ReplayReport | null> {
+function replay({ spool, calls, witness }: KeepSessionOptions): Promise<ReplayReport | null> {
   const { apiUrl, org, user } = spool.facts;
-  const append = (streamId: string, batch: Parameters<typeof appendEvents>[2]) =>
-    appendEvents(calls, streamId, batch);
+  const append = (streamId: string, batch: AppendBatch) => appendWitnessed(calls, witness, streamId, batch);
   const request = { root: spool.root, key: spool.key, owner: { apiUrl, org, user }, append };
   return replayLeftovers(request).catch(() => null);
 }

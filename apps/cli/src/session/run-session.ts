@@ -14,7 +14,8 @@ import type { AskPerson } from '../hooks/settle-ask.ts';
 import { loadLocalPolicies } from '../policy/local-policies.ts';
 import type { Backend } from '../rpc/open-backend.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
-import { appendEvents } from './append-events.ts';
+import { createWitness } from '../witness/witness.ts';
+import { appendWitnessed } from './append-events.ts';
 import { buildChildEnv } from './child-env.ts';
 import { closeSession } from './close-session.ts';
 import { hashHookConfig } from './hook-settings.ts';
@@ -124,7 +125,7 @@ async function runAgent(run: Run): Promise<void> {
   const opening = nextTurn().then(() => openHooks(run, redactor, held));
   const [opened, resolved] = await Promise.allSettled([opening, resolving]);
   if (opened.status === 'rejected') throw opened.reason;
-  const { hooks, policy, owner, spool, stopAsking } = opened.value;
+  const { hooks, policy, owner, spool, witness, stopAsking } = opened.value;
   if (resolved.status === 'rejected') {
     await hooks.close(0);
     throw resolved.reason;
@@ -148,7 +149,7 @@ async function runAgent(run: Run): Promise<void> {
     terminal.note(describeStart(credentials, policy.mode, session.id));
     const { calls } = backend;
     const kept = keepSession({
-      ...{ session, calls, policy, owner, hooks, spool, terminal },
+      ...{ session, calls, policy, owner, hooks, spool, witness, terminal },
       watchPolicy: (signal) => watchPolicy(backend, signal),
       ...{ renewals: held.renewals, forget: held.forget },
       runtimeDir: config.runtimeDir,
@@ -167,6 +168,8 @@ async function runAgent(run: Run): Promise<void> {
   } finally {
     stopAsking();
     await closeSession({ session, hooks, exitCode, startedAtMs, terminal });
+    const trouble = witness.close();
+    if (trouble !== null) terminal.error(trouble);
   }
 }
 
@@ -210,6 +213,10 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
   const ended = new AbortController();
   const maxWaitMs = config.hookTimeoutMs ?? defaultMaxWaitMs;
   const spool = { root: join(config.stateDir, 'spool'), key, facts: spoolFacts(run) };
+  const witness = createWitness({
+    calls: backend.calls,
+    owner: { ...owner, logKey: backend.login.logKey ?? '' },
+  });
   const hooks = await openSessionHooks({
     adapter,
     plan,
@@ -228,11 +235,14 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
     maxWaitMs,
     client: hookClientPath(),
     environment: config.environment,
-    sink: { spool, append: (batch) => appendEvents(backend.calls, session.clientStreamId, batch) },
+    sink: {
+      spool,
+      append: (batch) => appendWitnessed(backend.calls, witness, session.clientStreamId, batch),
+    },
     ...(run.attached ? { listen: run.attached.listen, isUnderWay: run.attached.isUnderWay } : {}),
     handleCredential: held.handle,
   });
-  return { hooks, policy, owner, spool, stopAsking: () => ended.abort() };
+  return { hooks, policy, owner, spool, witness, stopAsking: () => ended.abort() };
 }
 
 /** What a hook may still need for its answer when a person's time is up. */

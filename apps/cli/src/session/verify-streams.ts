@@ -24,17 +24,23 @@ const pageSize = 500;
  * Reads raw rows and heads over RPC and verifies them here: nothing the backend says about them is believed.
  *
  * @param sessionId Empty: every stream the caller may see.
+ * @param onEnd Told where each stream ends, as the backend lists it.
  * @returns One report per stream; the head is read first, so events that arrive meanwhile do not disturb.
  */
 export async function verifyStreams(
   clients: Clients,
   sessionId: string,
   signal: AbortSignal,
+  onEnd: (streamId: string, end: { readonly seq: number; readonly hash: Uint8Array }) => void = () =>
+    undefined,
 ): Promise<StreamReport[]> {
   const reports: StreamReport[] = [];
   for (let pageToken = ''; ; ) {
     const page = await clients.audit.listStreams({ sessionId, pageToken, pageSize: 100 }, { signal });
-    for (const stream of page.streams) reports.push(await verifyOne(clients, stream, signal));
+    for (const stream of page.streams) {
+      onEnd(stream.id, { seq: Number(stream.headSeq), hash: stream.headHash });
+      reports.push(await verifyOne(clients, stream, signal));
+    }
     pageToken = page.nextPageToken;
     if (pageToken === '') return reports;
   }

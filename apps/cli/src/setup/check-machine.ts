@@ -92,13 +92,22 @@ function checkBackend(status: Status): CheckResult[] {
           ),
         ]
       : [];
+  const log = status.auditTrouble
+    ? [
+        failed(
+          'audit log',
+          `${status.auditTrouble.message}: ${status.auditTrouble.why} (${status.auditTrouble.code})`,
+          'tell whoever runs the backend',
+        ),
+      ]
+    : [];
   const account = status.loggedIn
     ? passed(
         'login',
         `${user?.name ?? ''}${login?.absoluteExpiresAt ? `, until ${login.absoluteExpiresAt}` : ''}`,
       )
     : failed('login', error === null ? 'nobody is logged in' : `${error.message} (${error.code})`, next);
-  return [reached, ...clock, account, ...pinned];
+  return [reached, ...clock, account, ...pinned, ...log];
 }
 
 async function checkKeyring({ config }: Context): Promise<CheckResult> {

@@ -25,6 +25,8 @@ export interface AppendAnswer {
   readonly status: 'ok' | 'dup' | 'gap' | 'fork';
   readonly headSeq: number;
   readonly headHash: Uint8Array;
+  /** Signed note of the organisation's log that came with the answer; empty or left out when none did. */
+  readonly checkpoint?: string;
 }
 
 /** How the upload is doing; told once at each change. */

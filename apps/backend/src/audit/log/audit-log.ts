@@ -137,8 +137,17 @@ function createRecentNotes(
 
 const nodesOf =
   (tx: Tx, orgId: string): ReadNodes =>
-  (places) =>
-    readNodes(tx, orgId, places);
+  async (places) => {
+    try {
+      return await readNodes(tx, orgId, places);
+    } catch (cause) {
+      // Sizes are checked before, so every node is one that must be there.
+      if (!(cause instanceof TypeError)) throw cause;
+      throw new KontextError('KX_AUDIT_ALTERED', 'the audit log cannot prove what it holds', {
+        ...{ why: 'a node of it is missing from the database', cause },
+      });
+    }
+  };
 
 const noSuchSize = (): KontextError =>
   new KontextError('KX_REQUEST_INVALID', 'the audit log never had that size');
