@@ -14,6 +14,7 @@ import {
   startUpstream,
   type Upstream,
 } from '@kontext/testkit';
+import { addPeople, type Login, type Person } from './people.ts';
 import { copyPreparedData } from './prepared-data.ts';
 import { type BackendProcess, builtPrograms, type Programs, startBackend } from './programs.ts';
 import { type Recorder, startRecorder } from './recorder.ts';
@@ -33,6 +34,8 @@ export interface WorldOptions {
   readonly fresh?: boolean;
   /** Put a wire tap between command and backend; default false. */
   readonly recorded?: boolean;
+  /** People beside the owner; not for a `fresh` world. */
+  readonly people?: readonly Person[];
 }
 
 /** See {@link startWorld}. */
@@ -48,6 +51,8 @@ export interface World {
   backend: BackendProcess;
   readonly account: string;
   readonly passcode: string;
+  /** Logins of the people beside the owner, by name. */
+  readonly people: ReadonlyMap<string, Login>;
   /** Runs `kontext` to its end. */
   cli(args: readonly string[], options?: CliOptions): Promise<CommandResult>;
   /** Starts the backend again on the same database after it was stopped. */
@@ -83,6 +88,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const upstream = options.upstream === false ? null : await startUpstream();
   const isFresh = options.fresh ?? (options.databaseUrl !== undefined || options.programs !== undefined);
   const preparedPasscode = isFresh ? '' : await copyPreparedData(home.root);
+  const people = await addPeople(programs.backend, backendEnv, options.people ?? []);
   const backend = await startBackend(programs.backend, backendEnv);
   const world: World = {
     apiUrl,
@@ -94,6 +100,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     backend,
     account: 'owner',
     passcode: backend.passcode || preparedPasscode,
+    people,
     cli: (args, run = {}) => runKontext(programs.kontext, args, home.workDir, { ...env, ...run.env }, run),
     async restartBackend() {
       world.backend = await startBackend(programs.backend, backendEnv);

@@ -97,6 +97,7 @@ export async function startOrganisation({ revalidateSeconds }: OrganisationOptio
   await idp.putClient({ clientId: 'kontext', clientSecret, redirectUris: [redirectUri] });
   const world: World = {
     ...{ apiUrl, home, programs, env, upstream: null, recorder: null, account: '', passcode: '' },
+    people: new Map(),
     backend: await startBackend(programs.backend, backendEnv),
     cli: (args) => runProgram(programs.kontext, args, env),
     async restartBackend() {
