@@ -22,6 +22,11 @@ const rule = (id: string, condition: string, annotations = '', resource = 'resou
   id,
   text: `${annotations}forbid (principal, action == Action::"tool_call", ${resource}) when { ${condition} };`,
 });
+/** The condition that says what a head says. */
+const looksAt = (text: string): string => {
+  const head = /\((.*?)\) when/.exec(text)?.[1]?.split(', ')[2] ?? 'resource';
+  return head === 'resource' ? 'resource == resource' : head;
+};
 const tool: CallPart = { kind: 'tool', name: 'Bash' };
 const mcp: CallPart = { kind: 'mcp', server: 'github', tool: 'create_issue' };
 
@@ -310,6 +315,45 @@ describe('precedence', () => {
           const decision = engine.decide(loaded, call, 'enforce');
 
           expect(decision).toMatchObject(expected(ids.filter((id) => programs.includes(id))));
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('is what asking every rule about every part would give', () => {
+    const heads = [
+      'resource',
+      'resource is Command',
+      'resource == Command::"a"',
+      'resource is File',
+      'resource is Tool',
+      'resource is Host',
+    ];
+    const conditions = ['true', 'context.programs.contains("b")', 'context.tool == "Bash"', 'context.opaque'];
+    const kinds: readonly CallPart[] = [
+      ...[tool, testCommand('a'), testCommand('b')],
+      ...[testFile('/etc/passwd'), testHost('example.com')],
+    ];
+    const anyRule = fc.tuple(fc.constantFrom(...heads), fc.constantFrom(...conditions));
+    fc.assert(
+      fc.property(
+        fc.array(anyRule, { maxLength: 5 }),
+        fc.array(fc.constantFrom(...kinds), { minLength: 1, maxLength: 5 }),
+        (rules, parts) => {
+          const policies = rules.map(([head, condition], index) => rule(`r${index}`, condition, '', head));
+          // A rule that names the resource once more cannot be told apart by its head.
+          const blurred = policies.map(({ id, text }) => ({
+            id,
+            text: text.replace(/resource[^)]*\)/, 'resource)').replace('{ ', `{ ${looksAt(text)} && `),
+          }));
+
+          const [fast, plain] = [policies, blurred].map((set) =>
+            engine.decide(unchecked(...set), testCall({ parts }), 'enforce'),
+          );
+
+          expect(fast?.failure).toBeNull();
+          expect(fast?.effect).toBe(plain?.effect);
         },
       ),
       { numRuns: 60 },

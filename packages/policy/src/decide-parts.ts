@@ -4,7 +4,7 @@ import { cedarRequests } from './cedar-request.ts';
 import { basePermitId } from './cedar-schema.ts';
 import { describePart, oneLine } from './describe-part.ts';
 import type { Cedar } from './load-cedar.ts';
-import { type LoadedPolicy, partSetOf, rulesOf } from './loaded-policy.ts';
+import { isWhole, type LoadedPolicy, rulesOf, setFor } from './loaded-policy.ts';
 import { rankOf } from './rule-rank.ts';
 import type { SessionRequest } from './session-request.ts';
 import type { Decision, ToolCall } from './tool-call.ts';
@@ -21,16 +21,19 @@ export function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall):
   // A call without parts would be allowed for want of a question; one with any number of them would take any time.
   if (call.parts.length === 0) return failed('the call has no parts');
   if (call.parts.length > maxParts) return failed(`the call has more than ${maxParts} parts`);
-  const partSet = partSetOf(loaded);
+  const [first] = call.parts;
+  const requests = cedarRequests(call, loaded.hash);
   let worst: Verdict = noObjection;
-  for (const [index, { part, request }] of cedarRequests(call, loaded.hash).entries()) {
-    if (index > 0 && partSet === null) break;
-    const preparsedPolicySetId = index === 0 || partSet === null ? loaded.hash : partSet;
+  // The rules about the whole call are asked with the first part that is asked about at all; at the latest with the first one.
+  let withWhole = true;
+  const asked = requests.filter(({ part }) => setFor(cedar, loaded, part.kind, false) !== null);
+  for (const { part, request } of asked.length > 0 ? asked : requests.slice(0, 1)) {
+    const preparsedPolicySetId = setFor(cedar, loaded, part.kind, withWhole);
+    withWhole = false;
+    if (preparsedPolicySetId === null) continue;
     const answer = cedar.statefulIsAuthorized({ ...request, preparsedPolicySetId });
-    worst = worseOf(
-      worst,
-      read(cedar, answer, loaded, () => describePart(part)),
-    );
+    const named = (id: string) => describePart(isWhole(loaded, id) && first ? first : part);
+    worst = worseOf(worst, read(cedar, answer, loaded, named));
     if (worst.effect === 'deny') break;
   }
   return worst;
@@ -79,7 +82,12 @@ function worseOf(before: Verdict, next: Verdict): Verdict {
 const rank = (verdict: Verdict): number =>
   verdict.failure !== null ? 9 : verdict.effect === 'allow' ? (verdict.sensitive ? 1 : 0) : rankOf(verdict);
 
-function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy, part: () => string): Verdict {
+function read(
+  cedar: Cedar,
+  answer: AuthorizationAnswer,
+  loaded: LoadedPolicy,
+  describe: (rule: string) => string,
+): Verdict {
   if (answer.type === 'failure') return failed(answer.errors[0]?.message ?? 'unknown');
   const { decision, diagnostics } = answer.response;
   const [error] = diagnostics.errors;
@@ -95,7 +103,7 @@ function read(cedar: Cedar, answer: AuthorizationAnswer, loaded: LoadedPolicy, p
     effect: rule.effect === 'sensitive' ? 'allow' : rule.effect,
     rule: rule.id,
     reason: rule.reason,
-    part: part(),
+    part: describe(rule.id),
     approver: rule.effect === 'ask' ? rule.approver : null,
     fourEyes: rule.effect === 'ask' && rule.fourEyes,
     sensitive: rules.some(({ effect }) => effect === 'sensitive'),

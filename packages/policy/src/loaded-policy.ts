@@ -8,8 +8,8 @@ import {
   type RuleAnnotations,
   validatePolicies,
 } from './parse-policies.ts';
-import { dependsOnResource } from './scan-policies.ts';
-import type { PolicySet, PolicyText } from './tool-call.ts';
+import { boundKind, dependsOnResource } from './scan-policies.ts';
+import type { CallPart, PolicySet, PolicyText } from './tool-call.ts';
 
 /** Policies ready to decide with. Made by {@link PolicyEngine.load}; valid in the process that made it. */
 export interface LoadedPolicy {
@@ -20,13 +20,16 @@ export interface LoadedPolicy {
   readonly texts: ReadonlyMap<string, string>;
 }
 
+type PartKind = CallPart['kind'];
+
 /** What is remembered of a loaded set, beside what its user sees. */
 interface Prepared {
-  /**
-   * Name of the set for every part but the first: rules that do not look at the part say the same of each, so that asking
-   * them once is enough. Null when no rule looks at the part.
-   */
-  readonly partSet: string | null;
+  /** Rules that say the same of every part of a call: asking them once is enough. */
+  readonly whole: readonly PolicyText[];
+  /** Rules that look at the part, with the only kind of part they can match; null: any. */
+  readonly looking: readonly (PolicyText & { readonly kind: PartKind | 'none' | null })[];
+  /** Names of the sets Cedar was given so far, by {@link setFor}'s question; null: there is nothing to ask. */
+  readonly sets: Map<string, string | null>;
   /** Place of each rule in the set. */
   readonly order: ReadonlyMap<string, number>;
   /** Annotations read so far: most rules never decide. */
@@ -50,32 +53,64 @@ export function loadPolicies(
     throw invalid('the policy', '', answer.errors[0]);
   }
   const loaded = { version, hash, texts: new Map(policies.map(({ id, text }) => [id, text])) };
-  preparedSets.set(loaded, prepare(loaded, preparePartSet(cedar, hash, policies)));
+  preparedSets.set(loaded, prepare(loaded));
   return loaded;
 }
 
-function preparePartSet(cedar: Cedar, hash: string, policies: readonly PolicyText[]): string | null {
-  const looking = policies.filter(({ text }) => dependsOnResource(text));
-  if (looking.length === policies.length) return hash;
-  if (looking.length === 0) return null;
-  const answer = cedar.preparsePolicySet(`${hash}.parts`, { staticPolicies: policyMap(looking) });
-  return answer.type === 'success' ? `${hash}.parts` : hash;
+function prepare({ texts }: LoadedPolicy): Prepared {
+  const policies = [...texts].map(([id, text]) => ({ id, text }));
+  return {
+    whole: policies.filter(({ text }) => !dependsOnResource(text)),
+    looking: policies
+      .filter(({ text }) => dependsOnResource(text))
+      .map((policy) => ({ ...policy, kind: boundKind(policy.text) })),
+    sets: new Map(),
+    order: new Map(policies.map(({ id }, index) => [id, index])),
+    annotations: new Map(),
+  };
 }
 
-function prepare(loaded: LoadedPolicy, partSet: string | null): Prepared {
-  const order = new Map([...loaded.texts.keys()].map((id, index) => [id, index]));
-  return { partSet, order, annotations: new Map() };
-}
-
-/** Name of the set to ask about every part but the first; null when there is nothing left to ask. */
-export function partSetOf(loaded: LoadedPolicy): string | null {
+/**
+ * Name of the set of rules to ask about one kind of part; null when there is none to ask. A rule whose head is about another
+ * kind cannot match, and every evaluation costs as much as it has rules: so each kind has a set of its own, made when it is
+ * first needed.
+ *
+ * @param withWhole Also the rules that say the same of every part.
+ */
+export function setFor(
+  cedar: Cedar,
+  loaded: LoadedPolicy,
+  kind: PartKind,
+  withWhole: boolean,
+): string | null {
   const prepared = preparedSets.get(loaded);
-  return prepared ? prepared.partSet : loaded.hash;
+  // Of a set that was not made here nothing is known: Cedar is asked, and does not know it either.
+  if (prepared === undefined) return loaded.hash;
+  const { sets, looking, whole } = prepared;
+  const name = `${loaded.hash}.${kind}${withWhole ? '.whole' : ''}`;
+  const known = sets.get(name);
+  if (known !== undefined) return known;
+  const own = looking.filter((rule) => rule.kind === null || rule.kind === kind);
+  const rules = withWhole ? [...whole, ...own] : own;
+  const made = rules.length === 0 ? null : prepareSet(cedar, loaded, name, rules);
+  sets.set(name, made);
+  return made;
 }
+
+/** Where Cedar refuses a part of a set that it took as a whole, the whole is asked. */
+function prepareSet(cedar: Cedar, loaded: LoadedPolicy, name: string, rules: readonly PolicyText[]): string {
+  if (rules.length === loaded.texts.size) return loaded.hash;
+  const answer = cedar.preparsePolicySet(name, { staticPolicies: policyMap(rules) });
+  return answer.type === 'success' ? name : loaded.hash;
+}
+
+/** Whether a rule says the same of every part. */
+export const isWhole = (loaded: LoadedPolicy, id: string): boolean =>
+  preparedSets.get(loaded)?.whole.some((rule) => rule.id === id) ?? false;
 
 /** The rules of some ids, in the order of the set, with what they say beside their condition. */
 export function rulesOf(cedar: Cedar, loaded: LoadedPolicy, ids: readonly string[]) {
-  const prepared = preparedSets.get(loaded) ?? prepare(loaded, null);
+  const prepared = preparedSets.get(loaded) ?? prepare(loaded);
   return ids
     .map((id) => ({ id, place: prepared.order.get(id) ?? -1 }))
     .filter(({ place }) => place >= 0)

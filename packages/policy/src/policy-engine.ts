@@ -11,7 +11,7 @@ import {
   type SessionStart,
   sessionStartRequest,
 } from './session-request.ts';
-import type { Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
+import type { CallPart, Decision, Mode, PolicySet, PolicyText, ToolCall } from './tool-call.ts';
 
 /** How much of a set to check when it is loaded. */
 export interface LoadOptions {
@@ -104,6 +104,12 @@ export async function createPolicyEngine(
   };
 }
 
+/** Most calls run commands: their rules are taken out of the set now. */
+const warmUpCommand: CallPart = {
+  ...{ kind: 'command', program: 'true', path: 'true', args: [], subcommand: '', flags: [], assigns: [] },
+  ...{ via: [], pipedFrom: '', dynamic: false },
+};
+
 const warmUpCall: ToolCall = {
   schema: 2,
   agent: 'none',
@@ -114,7 +120,7 @@ const warmUpCall: ToolCall = {
   command: 'true',
   cwd: '/',
   permissionMode: 'default',
-  parts: [{ kind: 'tool', name: 'none' }],
+  parts: [{ kind: 'tool', name: 'none' }, warmUpCommand],
   subagent: null,
   opaque: [],
   repository: null,

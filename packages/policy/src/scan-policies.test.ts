@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { dependsOnResource, depthOf, splitPolicies } from './scan-policies.ts';
+import { boundKind, dependsOnResource, depthOf, splitPolicies } from './scan-policies.ts';
 
 describe('splitPolicies', () => {
   it('gives pieces that stand where they say, and loses no sign but space and comments', () => {
@@ -38,6 +38,31 @@ describe('dependsOnResource', () => {
     [true, 'no policy at all'],
   ])('is %s for %s', (expected, text) => {
     expect(dependsOnResource(text)).toBe(expected);
+  });
+});
+
+describe('boundKind', () => {
+  const rule = (head: string, before = '') =>
+    `${before}forbid (principal, action == Action::"tool_call", ${head}) when { true };`;
+
+  it.each([
+    ['command', rule('resource is Command')],
+    ['command', rule('resource == Command::"git"')],
+    ['command', rule('resource // the program\n is Command,')],
+    ['mcp', rule('resource in McpServer::"github"')],
+    ['mcp', rule('resource is McpTool')],
+    ['host', rule('resource is Host', '@id("a") @reason("forbid (resource is File)")\n')],
+    ['file', rule('resource is File', '@forbid("x") ')],
+    ['none', rule('resource is Provider')],
+    [null, rule('resource')],
+    [null, rule('resource is Command in Command::"git"')],
+    [null, rule('resource is Other::Command')],
+    [null, rule('resource in [Command::"git", File::"/x"]')],
+    [null, rule('resource is Unheard')],
+    [null, 'no policy at all'],
+    [null, 'forbid ('],
+  ])('is %s for %s', (expected, text) => {
+    expect(boundKind(text)).toBe(expected);
   });
 });
 

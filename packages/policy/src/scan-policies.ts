@@ -6,6 +6,8 @@
  * and when that overflows, which a few hundred `||` achieve, it never works again in this process.
  */
 
+import type { CallPart } from './tool-call.ts';
+
 /** One policy of a file. */
 export interface PolicyPiece {
   /** From its first annotation or keyword to its `;`, or all of the rest when that is missing. */
@@ -48,6 +50,57 @@ export function dependsOnResource(policy: string): boolean {
   let next = at + word.length;
   while (' \t\r\n'.includes(policy[next] ?? '.')) next += 1;
   return policy[next] !== ')' && policy[next] !== ',';
+}
+
+/** Entity types that a head can bind the resource to, and the kind of part that is one. */
+const kindOfType: Readonly<Record<string, CallPart['kind'] | 'none'>> = {
+  Tool: 'tool',
+  McpTool: 'mcp',
+  McpServer: 'mcp',
+  Command: 'command',
+  File: 'file',
+  Host: 'host',
+  Provider: 'none',
+  Agent: 'none',
+};
+
+/**
+ * The kind of part that the head of a policy binds the resource to: `resource is Command`, `== Command::"git"`, `in …`.
+ *
+ * @returns `none` for a resource that is no part of a call; null when the head leaves it open, or is not understood.
+ */
+export function boundKind(policy: string): CallPart['kind'] | 'none' | null {
+  const tokens = headTokens(policy);
+  const at = tokens.lastIndexOf('resource');
+  if (at < 0 || tokens.indexOf('resource') !== at) return null;
+  const [operator, ...rest] = tokens.slice(at + 1);
+  const type =
+    operator === '=' && rest[0] === '=' ? rest[1] : operator === 'is' || operator === 'in' ? rest[0] : '';
+  const after = rest[operator === '=' ? 2 : 1];
+  // A type with a name space, or more than a type after "is".
+  const isPlain = operator === 'is' ? after === undefined || after === ',' : after === ':';
+  if (type === undefined || !isPlain || !Object.hasOwn(kindOfType, type)) return null;
+  return kindOfType[type] ?? null;
+}
+
+/** The tokens between the brackets after `forbid` or `permit`; empty when it does not look like that. */
+function headTokens(policy: string): readonly string[] {
+  const tokens: string[] = [];
+  let opened = false;
+  let keyword = '';
+  for (let at = pastSpace(policy, 0); at < policy.length; ) {
+    const end = pastToken(policy, at);
+    const token = policy.slice(at, end);
+    if (opened) {
+      if (token === '(') return [];
+      if (token === ')') return tokens;
+      tokens.push(token);
+    } else if (token === '(' && (keyword === 'forbid' || keyword === 'permit')) opened = true;
+    // The name of an annotation is no keyword.
+    else keyword = keyword === '@' ? '' : token;
+    at = pastSpace(policy, end);
+  }
+  return [];
 }
 
 /** Deepest policy that is given to Cedar, in units of {@link depthOf}: about half of what its stack takes. */
