@@ -1,4 +1,5 @@
 import {
+  createId,
   hashSegment,
   type Id,
   openNote,
@@ -17,6 +18,8 @@ import { lockServerStream } from '../../store/queries/audit-streams.ts';
 import type { Store } from '../../store/store.ts';
 import { type TestStore, testStores } from '../../store/test-stores.ts';
 import { appendServerEvent } from '../append-server-event.ts';
+import { createAuditService } from '../audit-service.ts';
+import { openTestSession } from '../test-client.ts';
 import { type AuditLog, createAuditLog } from './audit-log.ts';
 import { createLogKeys, type LogKeys } from './log-key.ts';
 import { sequenceLogs } from './sequence-log.ts';
@@ -141,6 +144,65 @@ describe.each(testStores())('the log of an organisation on $kind', ({ open }) =>
     expect(await log.checkpoint(org.orgId)).toBeNull();
     await sequence();
     expect((await openCheckpoint()).size).toBeGreaterThanOrEqual(2);
+  });
+
+  test('of one organisation is not held up by that of another whose key cannot be used', async () => {
+    await start();
+    await append(2);
+    const broken = org.orgId;
+    org = await createTestOrganisation(store, now);
+    await append(2);
+    const failing: LogKeys = {
+      ...keys,
+      signerOf: (orgId) =>
+        orgId === broken ? Promise.reject(new Error('the key service is down')) : keys.signerOf(orgId),
+    };
+    await expect(sequenceLogs({ store, keys: failing, nowMs: () => now.getTime() })).rejects.toThrow('down');
+    expect((await openCheckpoint()).size).toBeGreaterThanOrEqual(2);
+    expect(await log.checkpoint(broken)).toBeNull();
+  });
+
+  test('goes out under the name of now when the backend has another public URL than before', async () => {
+    await start();
+    await sequence();
+    const before = await openCheckpoint();
+    const moved = createLogKeys({ store, kms, host: 'moved.test', nowMs: () => now.getTime() });
+    const { note, verifierKey } = (await createAuditLog({ store, keys: moved }).checkpoint(org.orgId))!;
+    const opened = openNote(note, [parseVerifierKey(verifierKey)!])!;
+    expect(opened.signedBy).toHaveLength(1);
+    expect(parseCheckpoint(opened.text)).toEqual({ ...before, origin: `moved.test/${org.orgId}` });
+  });
+
+  test('tells a recent note without making anybody wait', async () => {
+    await start();
+    await sequence();
+    const none = log.recentNote(org.orgId);
+    await expect.poll(() => log.recentNote(org.orgId)).toBe((await log.checkpoint(org.orgId))!.note);
+    expect(none).toBe('');
+  });
+
+  test('proves events by stream and seq or by id, and to nobody who may not see them', async () => {
+    await start();
+    const member = await org.addUser('member');
+    const auditor = await org.addUser('auditor');
+    const client = await openTestSession(store, org.owner, now);
+    const audit = createAuditService({ store, nowMs: () => now.getTime() });
+    const events = [client.write(), client.write()];
+    await audit.append(org.owner, client.batch(events));
+    await sequence();
+    const { size } = await openCheckpoint();
+    const { clientStreamId: streamId } = client.opened;
+    const byId = { streamId: '', seq: 0, eventId: events[1]!.id, size };
+    const byPlace = { streamId, seq: 2, eventId: '', size };
+
+    expect(await log.prove(org.owner, byId)).toEqual(await log.prove(org.owner, byPlace));
+    expect(await log.prove(auditor, byId)).toMatchObject({ seq: 2, segment: { firstSeq: 1, lastSeq: 2 } });
+    for (const query of [byId, byPlace, { ...byId, eventId: createId('evt') }]) {
+      await expect(log.prove(member, query)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
+    }
+    await expect(log.prove(org.owner, { ...byId, eventId: "x' OR 1=1" })).rejects.toMatchObject({
+      code: 'KX_REQUEST_INVALID',
+    });
   });
 
   test('proves nothing that it does not hold', async () => {
