@@ -73,7 +73,8 @@ describe.each(testStores())('a witness of a log on $kind', ({ open }) => {
       },
       /** Sends events as the uploader does, and lets a witness hear of the answer. */
       send: async (count: number, heard: Witness = witness, writer: TestClient = client) => {
-        const batch = writer.batch(Array.from({ length: count }, () => writer.write()));
+        const events = Array.from({ length: count }, () => writer.write());
+        const batch = { ...writer.batch(events), events };
         const answer = await audit.append(org.owner, batch);
         heard.noteAck(client.opened.clientStreamId, batch, answer);
         return answer;
@@ -334,7 +335,8 @@ describe.each(testStores())('a witness of a log on $kind', ({ open }) => {
     await room.send(1);
     await room.sequence();
     const newest = await room.heard.contact();
-    const batch = room.client.batch([room.client.write()]);
+    const events = [room.client.write()];
+    const batch = { ...room.client.batch(events), events };
     const witness = room.witness();
     witness.noteAck('str_x', { ...batch, events: [] }, { status: 'ok', headSeq: 0, headHash: Buffer.of() });
     witness.noteAck(room.client.opened.clientStreamId, batch, {
