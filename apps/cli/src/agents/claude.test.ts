@@ -376,6 +376,7 @@ describe('claude in a terminal', () => {
     [['fix it']],
     [['--model', 'x', '-c']],
     [['--permission-mode', 'acceptEdits']],
+    [['--permission-mode=auto']],
     [['--permission-mode=plan']],
     [['--', '-p']],
   ])('can ask its user when started with %j', (args) => {
@@ -402,7 +403,7 @@ describe('claude in a terminal', () => {
 
   it('asks about no call in a mode that asks nobody, or that nobody knows', () => {
     const modes = ['default', 'acceptEdits', 'plan', 'bypassPermissions', 'dontAsk', 'auto', null];
-    expect(modes.filter((mode) => claude.asksIn(mode))).toEqual(['default', 'acceptEdits', 'plan']);
+    expect(modes.filter((mode) => claude.asksIn(mode))).toEqual(['default', 'acceptEdits', 'plan', 'auto']);
   });
 });
 

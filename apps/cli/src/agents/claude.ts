@@ -84,8 +84,11 @@ export const claude: AgentAdapter = {
   encodeAnswer,
 };
 
-/** Permission modes in which a hook's `ask` becomes a prompt; in the others it is refused, or nobody knows. */
-const askingModes: readonly string[] = ['default', 'acceptEdits', 'plan'];
+/**
+ * Permission modes in which a hook's `ask` becomes a prompt; in the others it is refused, or nobody knows. In `auto`, which
+ * 2.1.330 starts in at a terminal, a classifier stands in for the user, but not where a hook asks.
+ */
+const askingModes: readonly string[] = ['default', 'acceptEdits', 'plan', 'auto'];
 
 /** A prompt needs a terminal to be read and answered in, and a run that is not to print and end. */
 function isInteractive(
