@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { OrganisationService } from '@kontext/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startTestBackend, type TestBackend } from '../rpc/test-backend.ts';
 import { createTestContext, type TestContext, type TestContextOptions } from '../test-context.ts';
@@ -135,6 +136,36 @@ describe('login', () => {
     expect(backend.oauth.revoked).toHaveLength(1);
     const [file] = readdirSync(join(first.config.configDir, 'secrets'));
     expect(readFileSync(join(first.config.configDir, 'secrets', file!), 'utf8')).toContain('usr_1');
+  });
+
+  it('pins the key of the audit log, and stops when a later login is told another one', async () => {
+    let auditLogKey = 'kontext.test/org_1+00000000+AQ==';
+    await backend.close();
+    backend = await startTestBackend((router) =>
+      router.rpc(OrganisationService.method.getCaller, () => ({
+        ...{ userId: 'usr_1', userName: 'usr_1', orgId: 'org_1', policyKeyThumbprint: 'thumbprint' },
+        auditLogKey,
+      })),
+    );
+    const first = makeContext();
+    await login(first);
+    const store = openSecretStore(first.config, first.terminal);
+    expect((await loadLogin(first.config, store)).logKey).toBe(auditLogKey);
+
+    auditLogKey = 'kontext.test/org_1+11111111+AQ==';
+    await expect(login(makeContext({ home: first.home }))).rejects.toMatchObject({
+      code: 'KX_SERVER_KEY_CHANGED',
+      message: expect.stringContaining('audit log'),
+      why: expect.stringContaining('00000000'),
+    });
+    expect((await loadLogin(first.config, store)).logKey).toContain('00000000');
+
+    auditLogKey = `${'x'.repeat(300)}/org_1+00000000+AQ==`;
+    const other = makeContext();
+    await login(other);
+    expect(await loadLogin(other.config, openSecretStore(other.config, other.terminal))).not.toHaveProperty(
+      'logKey',
+    );
   });
 
   it('stops when the backend signs policy with another key than at the last login, and keeps the pinned one', async () => {
