@@ -188,6 +188,73 @@ describe.skipIf(!part.available)(`an audit log that ${part.reason}`, () => {
     });
   });
 
+  describe('is held by a signed log that', () => {
+    it('shows its newest checkpoint and proves any event, by id and by seq', async () => {
+      const [event = ''] = await query(
+        `SELECT event_id FROM audit_events WHERE stream_id = '${streamId}' AND seq = 3`,
+      );
+      const checkpoint = await world.cli(['audit', 'checkpoint', '--json']);
+      const proof = await world.cli(['audit', 'proof', event]);
+      const bySeq = await world.cli(['audit', 'proof', `${streamId}:3`, '--json']);
+      const verified = await world.cli(['audit', 'verify', sessionId]);
+
+      expect(checkpoint.exitCode).toBe(0);
+      const shown = JSON.parse(checkpoint.stdout) as { origin: string; size: number; note: string };
+      expect(shown.note.startsWith(`${shown.origin}\n${shown.size}\n`)).toBe(true);
+      expect(proof).toMatchObject({ exitCode: 0 });
+      expect(proof.stdout).toContain(`is event 3 of ${streamId}`);
+      expect(JSON.parse(bySeq.stdout)).toMatchObject({ event, seq: 3, segment: { stream: streamId } });
+      expect(verified.exitCode).toBe(0);
+      expect(verified.stderr).toMatch(/the log of \d+ segments .* holds the end of each stream/);
+    });
+
+    it('proves no event that is not there, and refuses what names none', async () => {
+      const unknown = await world.cli(['audit', 'proof', `${streamId}:99999`]);
+      const nonsense = await world.cli(['audit', 'proof', 'the last one']);
+      expect(unknown).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('KX_NOT_FOUND') });
+      expect(nonsense.exitCode).toBe(64);
+    });
+
+    it('is cut off: this machine has seen more, and says so until it is told to forget', async () => {
+      await world.cli(['audit', 'checkpoint']);
+      await sql(
+        url(),
+        'DELETE FROM audit_checkpoints WHERE size = (SELECT max(size) FROM audit_checkpoints)',
+      );
+
+      const verified = await world.cli(['audit', 'verify', sessionId, '--json']);
+      const status = await world.cli(['status']);
+      const puppet = await startPuppet(world);
+      const end = await puppet.end();
+      const inSession = await world.cli(['audit', 'checkpoint', '--forget'], {
+        env: { KONTEXT_SESSION_ID: puppet.sessionId },
+      });
+      const forgotten = await world.cli(['audit', 'checkpoint', '--forget']);
+      const anew = await world.cli(['audit', 'checkpoint']);
+
+      expect(verified.exitCode).toBe(13);
+      expect(JSON.parse(verified.stdout)).toMatchObject({ ok: false, log: { code: 'KX_AUDIT_TRUNCATED' } });
+      expect(verified.stderr).toMatch(/error: the audit log of the organisation was cut off/);
+      expect(status.exitCode).toBe(13);
+      expect(status.stdout).toMatch(/audit log +ERROR: .*KX_AUDIT_TRUNCATED/);
+      expect(end.stderr).toMatch(/error: the audit log of the organisation was cut off/);
+      expect(inSession.exitCode).toBe(77);
+      expect(forgotten.exitCode).toBe(0);
+      expect(anew.exitCode).toBe(0);
+      expect((await world.cli(['status'])).exitCode).toBe(0);
+    });
+
+    it('bears the signature of another key, and is not believed then', async () => {
+      await sql(url(), "UPDATE audit_checkpoints SET note = replace(note, '— ', '— other.')");
+      const result = await world.cli(['audit', 'verify', sessionId]);
+      await sql(url(), "UPDATE audit_checkpoints SET note = replace(note, '— other.', '— ')");
+      await world.cli(['audit', 'checkpoint', '--forget']);
+
+      expect(result.exitCode).toBe(12);
+      expect(result.stderr).toContain('KX_AUDIT_SIGNATURE');
+    });
+  });
+
   describe('was rewritten in step, chain and head included,', () => {
     it('refuses what the session sends next as a fork, and records that', async () => {
       const puppet = await startPuppet(world);
