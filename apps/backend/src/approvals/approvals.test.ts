@@ -21,6 +21,11 @@ import {
 
 const minuteMs = 60_000;
 const signal = new AbortController().signal;
+/** The rule that asks the user themselves, as a later version has it. */
+const strictSelf = {
+  id: 'acme.self',
+  text: '@id("acme.self")\n@effect("ask")\n@approver("payments")\n@four_eyes("yes")\nforbid (principal, action, resource);',
+};
 
 describe.each(testStores())('approvals on $kind', ({ open }) => {
   let opened: TestStore;
@@ -82,8 +87,11 @@ describe.each(testStores())('approvals on $kind', ({ open }) => {
         ...{ user: ann.userId, tool: 'Bash', toolUse: 'toolu_1', rule: 'acme.self', decision: 'ask' },
         lineage: { approval: approval.id },
       });
-      expect(event?.facts).toMatchObject({ part: 'command npm publish', callHash: approval.callHash });
+      expect(event?.facts).toMatchObject({ part: 'command npm publish' });
       expect(JSON.stringify(event?.facts)).not.toContain('/home/dev/shop');
+      // Whoever knew the hashes could have a harmless text approved for another call.
+      const { callHash, shapeHash } = approval;
+      for (const hash of [callHash, shapeHash]) expect(JSON.stringify(event?.facts)).not.toContain(hash);
     });
 
     it('finds the open question of the same call, also when many ask at once', async () => {
@@ -140,6 +148,24 @@ describe.each(testStores())('approvals on $kind', ({ open }) => {
       const later = await room.openSession(ann);
       const stale = ask({ policyVersion: testVersion }, ann, later);
       await expect(stale).rejects.toMatchObject({ code: 'KX_APPROVAL_RULE' });
+    });
+
+    it('takes no version that was replaced long ago, also in a session that is older', async () => {
+      await room.publish(3, testRules);
+      room.advance(14 * minuteMs);
+      expect((await ask({ policyVersion: testVersion })).approval.policyVersion).toBe(testVersion);
+      room.advance(2 * minuteMs);
+      const lax = ask({ policyVersion: testVersion });
+      await expect(lax).rejects.toMatchObject({ code: 'KX_APPROVAL_RULE' });
+    });
+
+    it('takes of a member of a group only what held for the group', async () => {
+      await room.publish(3, testRules, 'platform');
+      await room.regroup(ann, ['platform']);
+      room.advance(16 * minuteMs);
+      const lax = ask({ policyVersion: testVersion });
+      await expect(lax).rejects.toMatchObject({ code: 'KX_APPROVAL_RULE' });
+      expect((await ask({ policyVersion: 3 })).approval.policyVersion).toBe(3);
     });
 
     it('asks for no session but a live one of the caller', async () => {
@@ -232,6 +258,24 @@ describe.each(testStores())('approvals on $kind', ({ open }) => {
       await endSession(store, ann, session, { exitCode: 0, reason: '' }, new Date(room.nowMs()));
       const again = await room.openSession(ann);
       expect((await ask({}, ann, again)).usable).toBe(false);
+    });
+
+    it('covers nothing any more when the rule wants somebody else by now', async () => {
+      await approved('hour');
+      await approved('session', { command: 'b' });
+      await room.publish(3, [strictSelf]);
+      expect((await ask({ policyVersion: 3 })).approval).toMatchObject({
+        ...{ state: 'pending', approver: 'payments', fourEyes: true },
+      });
+      expect((await ask({ policyVersion: 3, command: 'c' })).usable).toBe(false);
+    });
+
+    it('for a session settles no question that somebody else has to decide', async () => {
+      const lax = await ask({ command: 'b' });
+      await room.publish(3, [strictSelf]);
+      const strict = await ask({ policyVersion: 3 });
+      await decide(ann, lax.approval.id, 'session');
+      expect(await use(strict.approval.id)).toMatchObject({ usable: false, approval: { state: 'pending' } });
     });
 
     it('a denial stands for fifteen minutes without asking anew, with its reason', async () => {

@@ -56,10 +56,15 @@ function decisionOf(kind: ApprovalEventKind, { state }: ApprovalRow): 'allow' | 
   return state === 'denied' ? 'deny' : 'allow';
 }
 
-/** What a question was, as its event says it: who was to decide, about what, and a hash of the very text they were shown. */
+/**
+ * What a question was, as its event says it: who was to decide, about what, and a hash of the very text they were shown.
+ *
+ * Not the keyed hashes of the call: they are what an approval is found by, and whoever has the user's login reads this event. They
+ * could ask about a harmless text under the hash of another call.
+ */
 export const questionFacts = (row: ApprovalRow) => ({
   ...{ part: clippedPart(row.part), reason: row.reason, approver: row.approver, fourEyes: row.fourEyes },
-  ...{ callHash: row.callHash, shapeHash: row.shapeHash, callClipped: row.callClipped },
+  callClipped: row.callClipped,
   shown: createHash('sha256').update(row.call).digest('hex'),
   expiresAt: row.expiresAt.toISOString(),
 });

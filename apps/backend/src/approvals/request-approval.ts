@@ -59,20 +59,24 @@ export async function requestApproval(
   wanted: ApprovalWanted,
 ): Promise<ApprovalAnswer> {
   const shown = checkWanted(wanted);
-  const known = await inSession(deps, caller, wanted, (tx, session, now) =>
-    findKnown(tx, session, wanted, now),
+  const read = await deps.loadRuleReader();
+  const readRule = async (tx: Tx, now: Date) => {
+    const member = await findMember(tx, caller.userId);
+    if (member === null) throw notYours();
+    const asker = { orgId: caller.orgId, groups: member.groups };
+    return { member, rule: await findAskingRule(tx, read, asker, wanted, now) };
+  };
+  const known = await inSession(deps, caller, wanted, async (tx, session, now) =>
+    findKnown(tx, session, wanted, (await readRule(tx, now)).rule, now),
   );
   if (known !== null) return known;
-  const read = await deps.loadRuleReader();
   refuseBeyond(await deps.limiter.count(askedInSession, wanted.sessionId), 'this session asked too often');
   refuseBeyond(await deps.limiter.count(askedByUser, caller.userId), 'too many approvals were asked for');
   return inSession(deps, caller, wanted, async (tx, session, now) => {
+    const { member, rule } = await readRule(tx, now);
     // Somebody may have asked the same in between.
-    const found = await findKnown(tx, session, wanted, now);
+    const found = await findKnown(tx, session, wanted, rule, now);
     if (found !== null) return found;
-    const member = await findMember(tx, caller.userId);
-    if (member === null) throw notYours();
-    const rule = await findAskingRule(tx, read, session, member, wanted);
     const row = makeRow(session, wanted, shown, rule, now);
     await insertApproval(tx, row);
     await recordApprovals(tx, 'approval.requested', [row], questionFacts, now);
@@ -106,9 +110,10 @@ async function findKnown(
   tx: Tx,
   { id: sessionId, orgId }: SessionRow,
   wanted: ApprovalWanted,
+  { approver, fourEyes }: AskingRule,
   now: Date,
 ): Promise<ApprovalAnswer | null> {
-  const asked = { sessionId, rule: wanted.rule, ...hashesOf(wanted) };
+  const asked = { sessionId, rule: wanted.rule, approver, fourEyes, ...hashesOf(wanted) };
   const used = await useApprovalFor(tx, asked, now);
   if (used !== null) {
     await recordApprovals(tx, 'approval.used', [used], () => useFacts(wanted.toolUseId), now);

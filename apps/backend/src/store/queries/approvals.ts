@@ -1,7 +1,23 @@
 /** Approvals of tool calls; role `app`, unless said otherwise. */
-import { and, asc, desc, eq, exists, gt, inArray, isNull, lt, lte, ne, or, type SQL, sql } from 'drizzle-orm';
+import {
+  and,
+  asc,
+  desc,
+  eq,
+  exists,
+  gt,
+  inArray,
+  isNull,
+  lt,
+  lte,
+  ne,
+  notExists,
+  or,
+  type SQL,
+  sql,
+} from 'drizzle-orm';
 import { alias } from 'drizzle-orm/pg-core';
-import { approvals, policyPublications, policyVersions, sessions, users } from '../schema.ts';
+import { approvals, policyPublications, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
 /** An approval as stored. */
@@ -29,8 +45,25 @@ export type ApprovalDecision = Pick<
   'state' | 'lifetime' | 'decidedBy' | 'decisionReason' | 'acr' | 'expiresAt'
 >;
 
-/** Which call of which session. */
-export type AskedCall = Pick<ApprovalRow, 'sessionId' | 'callHash' | 'shapeHash' | 'rule'>;
+/** Which call of which session, and who decides about it by now. */
+export interface AskedCall extends SameDecider, Pick<ApprovalRow, 'callHash'> {}
+
+/** Calls of a shape that a rule asks the same people about. */
+type SameDecider = Pick<ApprovalRow, 'sessionId' | 'shapeHash' | 'rule' | 'approver' | 'fourEyes'>;
+
+/** The same rule of another policy version may want somebody else: what was said there does not count here. */
+const sameDecider = ({
+  sessionId,
+  rule,
+  approver,
+  fourEyes,
+}: Omit<SameDecider, 'shapeHash'>): SQL | undefined =>
+  and(
+    eq(approvals.sessionId, sessionId),
+    eq(approvals.rule, rule),
+    approver === null ? isNull(approvals.approver) : eq(approvals.approver, approver),
+    eq(approvals.fourEyes, fourEyes),
+  );
 
 /** Stores a question. */
 export async function insertApproval(tx: Tx, row: ApprovalRow): Promise<void> {
@@ -48,15 +81,14 @@ export async function findApproval(tx: Tx, orgId: string, id: string): Promise<N
 /** What was said about this very call and still stands: the open question, or a refusal within its time. */
 export async function findStandingApproval(
   tx: Tx,
-  { sessionId, callHash, rule }: AskedCall,
+  asked: AskedCall,
   now: Date,
 ): Promise<NamedApproval | null> {
   const [row] = await named(tx)
     .where(
       and(
-        eq(approvals.sessionId, sessionId),
-        eq(approvals.callHash, callHash),
-        eq(approvals.rule, rule),
+        sameDecider(asked),
+        eq(approvals.callHash, asked.callHash),
         inArray(approvals.state, ['pending', 'denied']),
         gt(approvals.expiresAt, now),
       ),
@@ -71,18 +103,14 @@ export async function findStandingApproval(
  *
  * @returns The row as it is then (`used`, where it held once); null when none covers it.
  */
-export async function useApprovalFor(
-  tx: Tx,
-  { sessionId, callHash, shapeHash, rule }: AskedCall,
-  now: Date,
-): Promise<ApprovalRow | null> {
+export async function useApprovalFor(tx: Tx, asked: AskedCall, now: Date): Promise<ApprovalRow | null> {
+  const { callHash, shapeHash } = asked;
   const covering = tx
     .select({ id: approvals.id })
     .from(approvals)
     .where(
       and(
-        eq(approvals.sessionId, sessionId),
-        eq(approvals.rule, rule),
+        sameDecider(asked),
         holds(now),
         or(
           and(inArray(approvals.lifetime, ['once', 'hour']), eq(approvals.callHash, callHash)),
@@ -141,10 +169,10 @@ export async function decideApproval(
   return row ?? null;
 }
 
-/** Decides every other question of a session that waits for the same rule about calls of the same shape. */
+/** Decides every other question of a session that waits for the same people and rule about calls of the same shape. */
 export async function decideSameShape(
   tx: Tx,
-  { sessionId, shapeHash, rule }: Pick<ApprovalRow, 'sessionId' | 'shapeHash' | 'rule'>,
+  asked: SameDecider,
   decision: ApprovalDecision,
   now: Date,
 ): Promise<ApprovalRow[]> {
@@ -153,9 +181,8 @@ export async function decideSameShape(
     .set({ ...decision, decidedAt: now })
     .where(
       and(
-        eq(approvals.sessionId, sessionId),
-        eq(approvals.shapeHash, shapeHash),
-        eq(approvals.rule, rule),
+        sameDecider(asked),
+        eq(approvals.shapeHash, asked.shapeHash),
         eq(approvals.state, 'pending'),
         gt(approvals.expiresAt, now),
       ),
@@ -260,17 +287,19 @@ export async function expireApprovals(
     .returning();
 }
 
-/**
- * Policies of a version that held for somebody of these groups, or for everybody, at some time since an instant.
- *
- * @returns JSON text of `{ id, text }[]`; null when there is no such version, or it held for none of them.
- */
-export async function findPoliciesInForce(
+/** A publication, with what decides whether it holds. */
+export type PublicationInForce = Pick<
+  typeof policyPublications.$inferSelect,
+  'seq' | 'groupName' | 'version' | 'withdrawn' | 'createdAt'
+>;
+
+/** Publications for everybody and for these groups, but those that were replaced before an instant; in order. */
+export async function listPublicationsInForce(
   tx: Tx,
-  version: number,
+  orgId: string,
   groups: readonly string[],
   since: Date,
-): Promise<string | null> {
+): Promise<PublicationInForce[]> {
   const newer = alias(policyPublications, 'newer');
   const replacedBefore = tx
     .select({ seq: newer.seq })
@@ -283,26 +312,18 @@ export async function findPoliciesInForce(
         lt(newer.createdAt, since),
       ),
     );
-  const [row] = await tx
-    .select({ policies: policyVersions.policies })
-    .from(policyVersions)
-    .innerJoin(
-      policyPublications,
-      and(
-        eq(policyPublications.orgId, policyVersions.orgId),
-        eq(policyPublications.version, policyVersions.version),
-      ),
-    )
+  const { seq, groupName, version, withdrawn, createdAt } = policyPublications;
+  return tx
+    .select({ seq, groupName, version, withdrawn, createdAt })
+    .from(policyPublications)
     .where(
       and(
-        eq(policyVersions.version, version),
-        eq(policyPublications.withdrawn, false),
+        eq(policyPublications.orgId, orgId),
         inArray(policyPublications.groupName, ['', ...groups]),
-        sql`NOT EXISTS (${replacedBefore})`,
+        notExists(replacedBefore),
       ),
     )
-    .limit(1);
-  return row?.policies ?? null;
+    .orderBy(asc(seq));
 }
 
 function named(tx: Tx) {
