@@ -23,6 +23,7 @@ function setUp() {
       throw new Error('not read');
     },
     sync: async () => undefined,
+    canRelease: () => false,
     release: () => undefined,
     close: () => undefined,
   };

@@ -112,6 +112,22 @@ describe('replay', () => {
     expect(stream.events).toHaveLength(20);
   });
 
+  it('goes on although not every acknowledgement was written down', async () => {
+    const stream = createTestStream(spools.facts);
+    const spool = spools.open({ segmentBytes: 2048 });
+    for (let index = 0; index < 40; index += 1) spool.intend(decided)?.('{}');
+    await spool.settle();
+    // All within a second, one by one, over many segments.
+    for (let seq = 1; seq <= 30; seq += 1) {
+      const events = spool.source.take(1, 1e6);
+      stream.append({ prev: events[0]!.prev, events });
+      spool.source.acknowledge(seq);
+    }
+    await spool.close();
+    expect(await replay(stream)).toMatchObject({ kept: [] });
+    expect(stream.events).toHaveLength(40);
+  });
+
   it('sends again what was stored but not marked, as a duplicate', async () => {
     const stream = createTestStream(spools.facts);
     await leave((spool) => {

@@ -40,6 +40,8 @@ export interface Segments {
   read(place: LinePlace): SpoolEntry;
   /** Makes what was appended before the call durable. */
   sync(): Promise<void>;
+  /** Whether {@link Segments.release} would delete anything. */
+  canRelease(seq: number): boolean;
   /** Deletes the segments whose every event is at most `seq`, but for the one being written. */
   release(seq: number): void;
   close(): void;
@@ -60,6 +62,8 @@ export function createSegments(options: {
 }): Segments {
   const { directory, sessionId, key, facts, segmentBytes = 4_194_304 } = options;
   const files = new Map<number, SegmentFile>();
+  const releasable = (seq: number): readonly SegmentFile[] =>
+    [...files.values()].filter((file) => file !== current && file.lastSeq <= seq);
   const append = (file: SegmentFile, entry: SpoolEntry, seq: number): LinePlace => {
     const before = file.tail;
     const sealed = sealSpoolLine(key, before, entry);
@@ -105,9 +109,9 @@ export function createSegments(options: {
       // A segment that was left since the last sync holds lines that count, too.
       await Promise.all([...files.values()].slice(-2).map((file) => dataSync(file.descriptor)));
     },
+    canRelease: (seq) => releasable(seq).length > 0,
     release(seq) {
-      for (const file of files.values()) {
-        if (file === current || file.lastSeq > seq) continue;
+      for (const file of releasable(seq)) {
         files.delete(file.number);
         closeSync(file.descriptor);
         rmSync(join(directory, segmentName(file.number)), { force: true });

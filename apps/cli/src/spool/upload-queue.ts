@@ -32,6 +32,9 @@ export interface UploadQueue extends UploadSource {
 /** Written events kept in memory, so that the usual upload reads nothing back. */
 const maxCachedBytes = 4_194_304;
 
+/** The side file is written no more often. */
+const writeEveryMs = 1000;
+
 interface Waiting {
   readonly seq: number;
   readonly chain: Buffer;
@@ -47,6 +50,15 @@ export function createUploadQueue(segments: Segments, directory: string): Upload
   let taken = 0;
   let syncedSeq = 0;
   let cachedBytes = 0;
+  let writtenAtMs = Number.NEGATIVE_INFINITY;
+  const writeState = (): void => {
+    writtenAtMs = performance.now();
+    try {
+      writeAcknowledged(directory, acknowledged);
+    } catch {
+      // A full disk: the next run sends these again, which is answered as a duplicate.
+    }
+  };
   const queue: UploadQueue = {
     take(maxEvents, maxBytes) {
       const batch: ChainedEvent[] = [];
@@ -71,12 +83,10 @@ export function createUploadQueue(segments: Segments, directory: string): Upload
       if (last === undefined) return;
       taken = Math.max(0, taken - done.length);
       acknowledged = { seq: last.seq, chain: last.chain };
+      // Hooks wait while a file is renamed. An old state costs no more than sending again, unless what it leads to is deleted.
+      const isDue = performance.now() - writtenAtMs >= writeEveryMs;
+      if (isDue || segments.canRelease(last.seq)) writeState();
       segments.release(last.seq);
-      try {
-        writeAcknowledged(directory, acknowledged);
-      } catch {
-        // A full disk: the next run sends these again, which is answered as a duplicate.
-      }
     },
     resendFrom(seq, chain) {
       const ours = seq === acknowledged.seq ? acknowledged : waiting.find((item) => item.seq === seq);

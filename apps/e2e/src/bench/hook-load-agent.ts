@@ -1,15 +1,21 @@
 /**
  * Plays an agent with forty sub-agents that make fifty tool calls each, all at once, for `hook/40x50`: every call runs the
- * hook client of the settings before and after it, as Claude Code does. Then it asks the hook server how long its answers
- * waited. What it learned goes to `BENCH_RESULT`.
+ * hook client of the settings before and after it, as Claude Code does, and a model thinks for half a second to one and a
+ * half between two calls. Then it asks the hook server how long its answers waited. What it learned goes to `BENCH_RESULT`.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { hookFrame } from './hook-frame.ts';
 
 const subAgents = 40;
 const callsEach = 50;
+
+interface Thinking {
+  readonly leastMs: number;
+  readonly mostMs: number;
+}
 
 interface Hook {
   readonly command: string;
@@ -39,7 +45,7 @@ function runHook(event: string, input: object): Promise<number> {
   });
 }
 
-async function runSubAgent(number: number): Promise<readonly number[]> {
+async function runSubAgent(number: number, thinks: Thinking): Promise<readonly number[]> {
   const who = {
     agent_id: `sub-${number}`,
     agent_type: 'worker',
@@ -49,6 +55,7 @@ async function runSubAgent(number: number): Promise<readonly number[]> {
   const waits: number[] = [];
   await runHook('SubagentStart', who);
   for (let call = 0; call < callsEach; call += 1) {
+    await delay(thinks.leastMs + Math.random() * (thinks.mostMs - thinks.leastMs));
     const input = { command: `npm run task-${number} -- --step ${call}`, description: 'a step' };
     const use = { ...who, tool_name: 'Bash', tool_use_id: `toolu_${number}_${call}`, tool_input: input };
     waits.push(await runHook('PreToolUse', use));
@@ -77,8 +84,10 @@ function askServer(): Promise<unknown> {
 
 await runHook('SessionStart', { source: 'startup', cwd: process.cwd() });
 // The first decision loads the engine; that is no matter of load.
-await runSubAgent(subAgents);
-const waits = await Promise.all(Array.from({ length: subAgents }, (_, number) => runSubAgent(number)));
+await runSubAgent(subAgents, { leastMs: 0, mostMs: 0 });
+const waits = await Promise.all(
+  Array.from({ length: subAgents }, (_, number) => runSubAgent(number, { leastMs: 500, mostMs: 1500 })),
+);
 writeFileSync(
   process.env.BENCH_RESULT ?? '',
   JSON.stringify({ wallMs: waits.flat(), server: await askServer() }),
