@@ -127,6 +127,21 @@ describe('a local audit file', () => {
     expect(await codeOf([...lines.slice(0, -1), '{"new":"kind of line"}', lines.at(-1) ?? ''])).toBe(0);
   });
 
+  it('does not forget what it found when the stream begins anew, and takes no event of another stream', async () => {
+    const file = open();
+    record(file, 3);
+    await file.close();
+    const lines = text().trimEnd().split('\n');
+    const changed = lines.map((line) => line.replace('{\\"n\\":1}', '{\\"n\\":7}'));
+    put(`${[...changed, ...lines.slice(1)].join('\n')}\n`);
+    expect(await verify()).toMatchObject({ ok: false, exitCode: 15 });
+    put(`${[...lines, ...lines.slice(1)].join('\n')}\n`);
+    expect(await verify()).toMatchObject({ ok: false });
+    const foreign = lines.find((line) => line.startsWith('{"event"'))?.replace(/str_[^"]+/, createId('str'));
+    put(`${[...lines, foreign].join('\n')}\n`);
+    expect(await verify()).toMatchObject({ ok: false, exitCode: 15 });
+  });
+
   it('takes no more than its limit, and says how much was lost', async () => {
     const file = open({ limits: { maxBytes: 1 << 20, maxEvents: 3 } });
     record(file, 5);

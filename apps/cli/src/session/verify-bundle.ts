@@ -24,15 +24,14 @@ import type { StreamReport } from './verify-streams.ts';
  */
 export async function verifyBundle(path: string, cwd: string): Promise<StreamReport[]> {
   const streams = new Map<string, OpenStream>();
-  const end: EndOfFile = { torn: false, unreadable: [] };
+  const end: EndOfFile = { torn: false, wrong: [] };
   let number = 0;
   for await (const { text, whole } of readLines(resolve(cwd, path), path)) {
     number += 1;
     const line = parseLine(text);
     if (number === 1) checkFirst(line, path);
     else if (!whole) end.torn = true;
-    else if (line === null) end.unreadable.push(number);
-    else takeLine(streams, line);
+    else if (line === null || !takeLine(streams, line)) end.wrong.push(number);
   }
   if (number === 0) throw noBundle(path, 'it is empty');
   return [...streams].map(([id, stream]) => report(id, stream, end));
@@ -42,8 +41,8 @@ export async function verifyBundle(path: string, cwd: string): Promise<StreamRep
 interface EndOfFile {
   /** The last line has no line break: it was not written whole. */
   torn: boolean;
-  /** Numbers of lines that are no JSON objects. */
-  readonly unreadable: number[];
+  /** Numbers of lines that are no JSON objects, or cannot stand there. */
+  readonly wrong: number[];
 }
 
 type Line = Readonly<Record<string, unknown>>;
@@ -62,20 +61,30 @@ function checkFirst(line: Line | null, path: string): void {
     throw noBundle(path, `it has version ${String(line.v)}, and this program reads version 1`);
 }
 
-/** A line of an unknown kind is left out. */
-function takeLine(streams: Map<string, OpenStream>, line: Line): void {
-  if (isObject(line.stream)) openStream(streams, line.stream);
+/**
+ * A line of an unknown kind is left out.
+ *
+ * @returns False for a line that cannot stand there: a stream that is there already, what belongs to none of the file's.
+ */
+function takeLine(streams: Map<string, OpenStream>, line: Line): boolean {
+  if (isObject(line.stream)) {
+    if (streams.has(String(line.stream.id))) return false;
+    openStream(streams, line.stream);
+  }
   const only = [...streams.values()].at(-1);
   if (isObject(line.intent) && only !== undefined) only.intents.add(Number(line.intent.seq));
   if (isObject(line.event)) {
     const stream = streams.get(String(line.event.stream));
-    if (stream !== undefined) addEvent(stream, line.event);
+    if (stream === undefined) return false;
+    addEvent(stream, line.event);
   }
   if (isObject(line.end)) {
     const stream = streams.get(String(line.end.stream));
     const seq = Number(line.end.seq);
-    if (stream !== undefined && Number.isSafeInteger(seq)) stream.end = { seq, hash: bytes(line.end.hash) };
+    if (stream === undefined || !Number.isSafeInteger(seq)) return false;
+    stream.end = { seq, hash: bytes(line.end.hash) };
   }
+  return true;
 }
 
 function openStream(streams: Map<string, OpenStream>, facts: Line): void {
@@ -116,11 +125,11 @@ function columnsOf(header: string) {
   }
 }
 
-function report(streamId: string, stream: OpenStream, { torn, unreadable }: EndOfFile): StreamReport {
+function report(streamId: string, stream: OpenStream, { torn, wrong }: EndOfFile): StreamReport {
   const { verifier, end, last, intents } = stream;
   const found = verifier.finish(end ?? last);
   const late: Finding[] = [
-    ...unreadable.slice(0, maxFindings).map((line) => badLine(line, last.seq)),
+    ...wrong.slice(0, maxFindings).map((line) => badLine(line, last.seq)),
     ...(end !== null && !torn ? [] : [cutOff(last.seq, intents.size)]),
   ];
   const findings = [...found.findings, ...late];
@@ -141,7 +150,7 @@ const maxFindings = 100;
 const badLine = (line: number, lastSeq: number): Finding => ({
   code: 'KX_AUDIT_ALTERED',
   seq: lastSeq,
-  sentence: `line ${line} of the file cannot be read`,
+  sentence: `line ${line} of the file cannot be read, or does not belong there`,
 });
 
 const cutOff = (lastSeq: number, open: number): Finding => ({
