@@ -38,6 +38,13 @@ describe('threads that evaluate policies', () => {
     return workers;
   };
 
+  test('a replay whose thread cannot be started leaves room for the next one', async () => {
+    const pool = createPolicyWorkers();
+    for (let n = 0; n < 2; n += 1) {
+      await expect(pool.openReplay('org_a', harmless)).rejects.toMatchObject({ code: 'KX_INTERNAL' });
+    }
+  });
+
   test('a policy that takes too long is ended, and the next one is decided', async () => {
     const pool = open({ deadlineMs: 1_000 });
     const slow = { version: 1, policies: rules(2000, hostile) };

@@ -66,6 +66,14 @@ export function createPolicyWorkers(options: PolicyWorkerOptions = {}): PolicyWo
     all.add(thread);
     return thread;
   };
+  const takeOr = (leave: () => void): Thread => {
+    try {
+      return take();
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  };
   const giveBack = (thread: Thread): void => {
     if (!thread.busy && !thread.ended && thread.sets < maxSets && idle.length < threads) idle.push(thread);
     else {
@@ -96,7 +104,7 @@ export function createPolicyWorkers(options: PolicyWorkerOptions = {}): PolicyWo
       }),
     openReplay: async (orgId, set) => {
       const leave = await replays.enter(orgId);
-      const thread = take();
+      const thread = takeOr(leave);
       let open = true;
       const close = () => {
         if (!open) return;
