@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import type { PolicySource } from '@kontext/protocol';
@@ -67,10 +67,11 @@ function readIfPresent(path: string): string | null {
   }
 }
 
-/** A link of that name is replaced, not followed. */
+/** A link of that name is replaced, not followed; so is one that was put where the new text is written first. */
 function writeFile(directory: string, { name, text }: PolicySource): void {
   const temporary = join(directory, `.${name}.${process.pid}.tmp`);
-  writeFileSync(temporary, text);
+  rmSync(temporary, { force: true });
+  writeFileSync(temporary, text, { flag: 'wx' });
   renameSync(temporary, join(directory, name));
 }
 

@@ -141,6 +141,8 @@ describe('policy pull', () => {
     write('elsewhere', 'untouched');
     mkdirSync(join(context.home, 'policies'));
     symlinkSync(join(context.home, 'elsewhere'), join(context.home, 'policies', 'a.cedar'));
+    const temporary = `.a.cedar.${process.pid}.tmp`;
+    symlinkSync(join(context.home, 'elsewhere'), join(context.home, 'policies', temporary));
     await pull(context, clients, 'policies', { force: true });
     expect([read('elsewhere'), read('policies/a.cedar')]).toEqual(['untouched', rule('a')]);
   });
