@@ -44,6 +44,8 @@ export interface ClippedInput {
 /** Event name that asks whether the way to the server works; it is answered and not recorded. */
 const selfTestEvent = 'self-test';
 const firstDeadlineMs = 1500;
+/** The daemon opens sessions beside others, which may keep it from saying that it works on it. */
+export const daemonDeadlineMs = 5000;
 const chunkBytes = 65_536;
 
 /**
@@ -125,7 +127,7 @@ export function readKeyFile(socketPath: string): Buffer {
 /**
  * Sends one request and waits for the reply.
  *
- * The first answer must begin within 1.5 s; each hold frame moves that deadline, never beyond `maxWaitMs`.
+ * The first answer must begin within `firstMs`, default 1.5 s; each hold frame moves that deadline, never beyond `maxWaitMs`.
  *
  * @param done Called once, with the reply, or with the reason there is none.
  */
@@ -134,6 +136,7 @@ export function askServer(
   request: Buffer,
   maxWaitMs: number,
   done: (reply: HookReply | null, reason: string) => void,
+  firstMs = firstDeadlineMs,
 ): void {
   const startedAt = performance.now();
   const decoder = createServerFrameDecoder();
@@ -153,7 +156,7 @@ export function askServer(
     const leftMs = maxWaitMs - (performance.now() - startedAt);
     timer = setTimeout(() => finish(null, 'no answer in time'), Math.max(0, Math.min(ms, leftMs)));
   };
-  waitFor(firstDeadlineMs);
+  waitFor(firstMs);
   socket.on('data', (bytes) => {
     try {
       for (const frame of decoder.push(bytes)) {
@@ -187,15 +190,16 @@ export function runHookClient(args: readonly string[]): void {
   const fail = (reason: string): void => answerFailure(args, reason);
   process.on('uncaughtException', (error) => fail(error.message));
   try {
-    const { agent, event, socketPath, maxWaitMs } = parseHookArguments(args);
+    const { agent, event, socketPath, serverPid, maxWaitMs } = parseHookArguments(args);
     checkSocketOwner(socketPath);
     const key = readKeyFile(socketPath);
     const kind = event === selfTestEvent ? 'selfTest' : 'hook';
     const request = encodeRequest({ kind, key, agent, event, ...readClipped(0) });
-    askServer(socketPath, request, maxWaitMs, (reply, reason) => {
+    const done = (reply: HookReply | null, reason: string): void => {
       if (reply === null) fail(reason);
       else answer(reply.exitCode, reply.stdout, reply.stderr);
-    });
+    };
+    askServer(socketPath, request, maxWaitMs, done, serverPid === 0 ? daemonDeadlineMs : firstDeadlineMs);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     fail(code === undefined ? message : code);

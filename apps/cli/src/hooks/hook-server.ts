@@ -50,7 +50,7 @@ export interface HookServerOptions {
   readonly maxConnections?: number;
   /** Time between hold frames while a handler works, default 500 ms; each holds for four times that. */
   readonly holdEveryMs?: number;
-  /** Time the client is told to wait as soon as its request is here, for a handler that may block; default none. */
+  /** Time each hold frame holds at least, the first as soon as the request is here, for a handler that may block; default none. */
   readonly firstHoldMs?: number;
 }
 
@@ -198,11 +198,11 @@ async function answerRequest(socket: Socket, request: HookRequest, options: Answ
   const { holdEveryMs = 500, firstHoldMs = 0 } = options;
   if (firstHoldMs > 0 && socket.writable) socket.write(encodeHold(firstHoldMs));
   const hold = setInterval(() => {
-    if (socket.writable) socket.write(encodeHold(4 * holdEveryMs));
+    if (socket.writable) socket.write(encodeHold(Math.max(4 * holdEveryMs, firstHoldMs)));
   }, holdEveryMs);
   // What is not answered within this turn may load the engine next, which lets no timer run on a busy machine.
   const early = setImmediate(() => {
-    if (socket.writable) socket.write(encodeHold(coldHoldMs));
+    if (socket.writable) socket.write(encodeHold(Math.max(coldHoldMs, firstHoldMs)));
   });
   try {
     const reply = await answers[request.kind](request, options).catch((error: unknown) =>

@@ -101,6 +101,26 @@ describe('conversations of agents without kontext start', () => {
     expect(story.slice(4)).toEqual(['open a2', 'a2 PreToolUse']);
   });
 
+  it('are not opened again by what comes after their last event, until they are resumed', async () => {
+    const { sessions, story, pass } = makeSessions({ stragglerMs: 1000 });
+    const late = { ...at('a'), isUnderWay: true };
+    await sessions.handle(at('a'), request('SessionStart'));
+    await sessions.handle(late, request('SessionEnd'));
+    await expect.poll(() => story.at(-1)).toBe('end a1');
+
+    expect(await sessions.handle(late, request('SubagentStop'))).toEqual(silent);
+    expect(sessions.state).toMatchObject({ sessions: 0, unrecorded: 1 });
+    await sessions.handle(at('a'), request('SessionStart'));
+    await expect.poll(() => story.at(-1)).toBe('a2 SessionStart');
+    await sessions.handle(late, request('SessionEnd'));
+    await expect.poll(() => story.at(-1)).toBe('end a2');
+    pass(1001);
+    sessions.expire();
+    await sessions.handle(late, request('UserPromptSubmit'));
+
+    await expect.poll(() => story.at(-1)).toBe('a3 UserPromptSubmit');
+  });
+
   it('end when they have rested too long, and all with the daemon', async () => {
     const { sessions, story, pass } = makeSessions({ idleMs: 1000 });
     await sessions.handle(at('a'), request('PreToolUse'));

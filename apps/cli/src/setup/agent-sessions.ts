@@ -4,6 +4,8 @@
  * - A conversation is known by the agent's own id, which every event carries. The first event of an unknown one opens its
  *   session, whichever event it is: after a crash or an upgrade of the daemon it goes on in a new one.
  * - A conversation that a `kontext start` hears is left to it: no answer of ours, no record.
+ * - What an ended conversation still says, such as a hook that ran beside its last one, opens nothing and is counted; its
+ *   first event (it was resumed) or a call does.
  * - Events that cannot be blocked are answered at once and handled in their order, so that the agent does not wait for a
  *   session that is being opened. A call waits, because it is decided.
  * - Without a session: hooks that were set up to observe are silent and the event is counted; those that enforce deny, and
@@ -29,6 +31,8 @@ export interface AgentSessionsOptions {
   readonly retryMs?: number;
   /** Time without an event after which a session is ended; default 4 hours. */
   readonly idleMs?: number;
+  /** Time for which stragglers of an ended conversation are known; default 1 minute. */
+  readonly stragglerMs?: number;
   /** Default 64. */
   readonly maxSessions?: number;
   /** Milliseconds on a clock that only goes forward. */
@@ -71,9 +75,11 @@ interface Known {
 /** Makes an empty set of sessions. */
 export function createAgentSessions(options: AgentSessionsOptions): AgentSessions {
   const { adapter, mode, retryMs = 5_000, idleMs = 4 * 3_600_000, maxSessions = 64 } = options;
+  const { stragglerMs = 60_000 } = options;
   const nowMs = options.nowMs ?? (() => performance.now());
   const conversations = new Map<string, Known>();
   const ending = new Set<Promise<void>>();
+  const endedAtMs = new Map<string, number>();
   let unrecorded = 0;
   let trouble: KontextError | null = null;
 
@@ -116,6 +122,9 @@ export function createAgentSessions(options: AgentSessionsOptions): AgentSession
     ending.add(ended);
     void ended.finally(() => ending.delete(ended));
   };
+  /** Whether the event comes after its conversation's last, and is no reason to take that up again. */
+  const isStraggler = ({ id, isUnderWay }: Conversation, event: string): boolean =>
+    isUnderWay && endedAtMs.has(id) && !conversations.has(id) && !waits(adapter, event);
   const refuse = (request: HookRequest, error: KontextError): HookReply => {
     unrecorded += 1;
     const blocks = mode === 'enforce' && waits(adapter, request.event);
@@ -134,15 +143,22 @@ export function createAgentSessions(options: AgentSessionsOptions): AgentSession
   return {
     async handle(conversation, request) {
       if (conversation === null) return refuse(request, unnamed());
+      if (isStraggler(conversation, request.event)) {
+        unrecorded += 1;
+        return adapter.encodeAnswer(request.event, { kind: 'silent' });
+      }
       const handled = find(conversation).opened.then((opened) => answer(request, opened));
       if (waits(adapter, request.event)) return handled;
       void handled.finally(() => {
-        if (request.event === options.endEvent) end(conversation.id);
+        if (request.event !== options.endEvent) return;
+        end(conversation.id);
+        endedAtMs.set(conversation.id, nowMs());
       });
       return adapter.encodeAnswer(request.event, { kind: 'silent' });
     },
     expire() {
       for (const [id, { lastAtMs }] of conversations) if (nowMs() - lastAtMs > idleMs) end(id);
+      for (const [id, atMs] of endedAtMs) if (nowMs() - atMs > stragglerMs) endedAtMs.delete(id);
     },
     async close() {
       for (const id of [...conversations.keys()]) end(id);

@@ -1,4 +1,4 @@
-import { askServer, checkSocketOwner, readKeyFile } from '../hooks/client.ts';
+import { askServer, checkSocketOwner, daemonDeadlineMs, readKeyFile } from '../hooks/client.ts';
 import { encodeRequest, type HookReply, type HookRequest } from '../hooks/frames.ts';
 
 /**
@@ -14,9 +14,9 @@ export function sendRequest(
   return new Promise((resolve, reject) => {
     checkSocketOwner(socketPath);
     const key = readKeyFile(socketPath);
-    askServer(socketPath, encodeRequest({ ...request, key }), maxWaitMs, (reply, reason) =>
-      reply === null ? reject(new Error(reason)) : resolve(reply),
-    );
+    const done = (reply: HookReply | null, reason: string): void =>
+      reply === null ? reject(new Error(reason)) : resolve(reply);
+    askServer(socketPath, encodeRequest({ ...request, key }), maxWaitMs, done, daemonDeadlineMs);
   });
 }
 

@@ -8,7 +8,7 @@
  * - It keeps no secret on disk but the key of its socket, and hands out no credentials.
  */
 import { statSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { findAdapter, findStandingHooks } from '../agents/agents.ts';
 import type { Context } from '../context.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
@@ -54,13 +54,16 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   const successor = { runtimeDir, mode, program, environment: config.environment };
   const handOver = createHandOver(successor, config.hookTimeoutMs ?? defaultMaxWaitMs);
   await loadEngines();
+  const answering = new Set<Promise<HookReply>>();
   const server = await createHookServer({
     runtimeDir,
     // A session that is being opened takes the process for longer than a client waits by itself.
     firstHoldMs: 10_000,
     async handleHook(request) {
       lastAtMs = performance.now();
-      return isReplaced() ? handOver(request) : sessions.handle(findConversation(request), request);
+      const answer = isReplaced() ? handOver(request) : sessions.handle(findConversation(request), request);
+      answering.add(answer);
+      return answer.finally(() => answering.delete(answer));
     },
     onFailure: ({ event }) => {
       const blocks = mode === 'enforce';
@@ -82,18 +85,21 @@ export async function runDaemon(context: Context, options: DaemonOptions): Promi
   }
   leavePlace(runtimeDir, directory);
   await sessions.close();
+  // The successor may still be asked what was handed over.
+  await Promise.allSettled(answering);
+  await nextTurn();
   await server.close();
   return 0;
 }
 
 /**
- * Compiles what decides, before anybody can ask: it holds the process up for longer than a hook waits for its first answer.
+ * Compiles what decides and what speaks to the backend, before anybody can ask: it holds the process up for longer than a hook waits for its first answer.
  *
  * What cannot be loaded is met again, and said, by every decision.
  */
 async function loadEngines(): Promise<void> {
   const { createCallReader, createPolicyEngine } = await import('@kontext/policy');
-  await Promise.allSettled([createPolicyEngine(), createCallReader()]);
+  await Promise.allSettled([createPolicyEngine(), createCallReader(), import('../rpc/connect-clients.ts')]);
 }
 
 /** Where the event belongs; searched for in the first bytes where the input cannot be read whole. */
