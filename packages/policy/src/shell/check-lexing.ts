@@ -39,6 +39,8 @@ export function checkLexing(tree: ShellTree): Lexing {
     if (!startsAsInBash(tree, node) || keywordClings(node)) differs = true;
     if (node.type === 'heredoc_redirect' && !endsAsInBash(tree, node)) unsound = true;
     if (node.type === 'concatenation' && hasGaps(node)) differs = true;
+    if (hereRedirects.has(node.type) && /[\d}]/.test(tree.text.charAt(node.start - 1))) differs = true;
+    if (node.type === 'expansion' && quotesCommand(tree, node)) differs = true;
     const checked = !textual.has(node.type) && node.children.length > 0;
     let from = node.start;
     for (const child of node.children) {
@@ -52,6 +54,9 @@ export function checkLexing(tree: ShellTree): Lexing {
   const joins = continuations.length > 0 && !unsound;
   return { differs: differs || unsound, joined: joins ? removeAt(tree.text, continuations) : null };
 }
+
+// A descriptor in front of one is taken for a word.
+const hereRedirects = new Set(['herestring_redirect', 'heredoc_redirect']);
 
 /** Nodes that bash sees only where a word may begin, or only with an end of their own. */
 function startsAsInBash(tree: ShellTree, { type, start, end }: ShellNode): boolean {
@@ -124,6 +129,14 @@ function hidesCommand(tree: ShellTree, node: ShellNode): boolean {
   const text = tree.text.slice(node.start, node.end);
   return (node.type === 'string_content' ? openingInQuotes : opening).test(text);
 }
+
+/** Within double quotes single ones are text, so that `"${x:-'$(rm)'}"` runs `rm`; the grammar sees a quoted text. */
+const quotesCommand = (tree: ShellTree, { children }: ShellNode): boolean =>
+  children.some(
+    (child) =>
+      (child.type === 'raw_string' && opening.test(tree.text.slice(child.start, child.end))) ||
+      (child.type === 'concatenation' && quotesCommand(tree, child)),
+  );
 
 /** A here document ends at the first line that is its delimiter; unquoted, a backslash joins that line to the one before. */
 function endsAsInBash(tree: ShellTree, node: ShellNode): boolean {

@@ -2,7 +2,8 @@ import { readArgv } from './read-command.ts';
 import { readList, readPipeline } from './read-list.ts';
 import { readRedirections } from './read-redirections.ts';
 import { readSubstitution, readSubstitutions } from './read-substitution.ts';
-import { noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
+import { inside, noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
+import { readGivenText } from './run-shell.ts';
 import { assignVariable, copyScope, unite, valuesOf } from './scope.ts';
 import { type ShellNode, type ShellTree, textOf } from './syntax-tree.ts';
 import { type Field, plainField, readText, readWord } from './words.ts';
@@ -83,7 +84,12 @@ function readFunction(reading: Reading, tree: ShellTree, node: ShellNode, place:
   for (const child of node.children) {
     if (child.children.length === 0) continue;
     if (child === body) reading.readNode(tree, child, own);
-    else readRedirections(reading, tree, [child], own, () => noOutcome);
+    else
+      readRedirections(reading, tree, [child], own, (_words, { stdin }) => {
+        // The body was read without what each call of it is given.
+        if (stdin.kind === 'text' || stdin.kind === 'unknown') reading.causes.add('dynamic');
+        return noOutcome;
+      });
   }
   if (name !== undefined && body !== undefined) {
     place.scope.functions.set(plainField(textOf(tree, name)).text, { tree, node: body });
@@ -123,7 +129,11 @@ function assignmentOf(
   const name = left === undefined ? '' : textOf(tree, left);
   // The grammar takes `--x="y"` for one; bash runs a program of that name.
   if (!/^[A-Za-z_]\w*(?:\[|$)/.test(name)) reading.causes.add('unparsed');
-  return { name, value: readText(tree, value, valuesOf(place.scope)) };
+  const text = readText(tree, value, valuesOf(place.scope));
+  // Runs before each prompt.
+  if (/^PROMPT_COMMAND\b/.test(name))
+    readGivenText(reading, plainField(text), inside(place, 'PROMPT_COMMAND'));
+  return { name, value: text };
 }
 
 /** A command with its redirections, or any statement with some. */

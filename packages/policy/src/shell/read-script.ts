@@ -1,4 +1,5 @@
 import { checkLexing } from './check-lexing.ts';
+import { evaluatesLate } from './late-evaluation.ts';
 import { limitText, maskHolds, maxScriptLength } from './limit-text.ts';
 import type { ShellGrammar } from './load-grammar.ts';
 import { readNode } from './read-node.ts';
@@ -18,6 +19,7 @@ export function createReading(grammar: ShellGrammar): Reading {
   const causes: Reading['causes'] = new Set();
   const reading: Reading = {
     ...{ commands: [], files: [], hosts: [], causes },
+    late: { holds: false, evaluates: false },
     readText: (text, place) => {
       spent.length += Math.min(text.length, maxScriptLength);
       spent.texts += 1;
@@ -49,6 +51,7 @@ const maxNesting = 500;
 function readText(reading: Reading, grammar: ShellGrammar, whole: string, place: Place): Outcome {
   const tree = parseChecked(reading, grammar, soundText(whole));
   if (tree === null) return noOutcome;
+  if (evaluatesLate(tree, reading.late)) reading.causes.add('dynamic');
   const { world, directories, aliases } = place.scope;
   const scope = createScope(tree, world, directories, aliases);
   const own = place.via.length === 0;

@@ -3,6 +3,7 @@ import type { CommandPart, FilePart, HostPart, OpaqueCause } from '../tool-call.
 import { flagsOf, keepArgs, subcommandOf } from './describe-command.ts';
 import { fileArguments, isPlainDevice } from './file-arguments.ts';
 import { hostArguments, type NamedHost } from './hosts.ts';
+import type { LateEvaluation } from './late-evaluation.ts';
 import { type ResolvedPath, resolvePath } from './paths.ts';
 import type { Scope } from './scope.ts';
 import type { ShellNode, ShellTree } from './syntax-tree.ts';
@@ -48,6 +49,8 @@ export interface Reading {
   readonly files: FilePart[];
   readonly hosts: HostPart[];
   readonly causes: Set<OpaqueCause>;
+  /** Over all texts: a value set in one may be evaluated in another. */
+  readonly late: LateEvaluation;
   /** Reads a text of its own at a place. */
   readonly readText: (text: string, place: Place) => Outcome;
   /** Reads a node of a tree at a place. */

@@ -11,7 +11,11 @@ export interface Inner {
   readonly run: () => Outcome;
 }
 
-const stdinNames = new Set(['/dev/stdin', '/dev/fd/0', '/proc/self/fd/0', '-']);
+/** `-`, `/dev/stdin`, `/proc/self/fd/0`, in any spelling. */
+export const namesInput = (text: string): boolean => text === '-' || /\/(?:stdin|fd\/+0*)$/.test(text);
+
+/** Another descriptor, which something of the same call was given to. */
+export const namesDescriptor = (text: string): boolean => /\/fd\/+0*[1-9]\d*$/.test(text);
 
 /** Reads `sh …`: the text of `-c`, the input, or the name of a script. */
 export function readShellProgram(
@@ -27,9 +31,9 @@ export function readShellProgram(
     if (args.slice(0, at).some((arg) => arg.dynamic)) reading.causes.add('dynamic');
     if (text)
       return operand === undefined ? noOutcome : readGivenText(reading, operand, inside(place, program));
-    if (fromInput || operand === undefined || stdinNames.has(operand.text))
+    if (fromInput || operand === undefined || namesInput(operand.text))
       return feedShell(reading, program, place);
-    if (operand.dynamic) reading.causes.add('dynamic');
+    if (operand.dynamic || namesDescriptor(operand.text)) reading.causes.add('dynamic');
     return noOutcome;
   };
   return { ownArgs, run };

@@ -1,5 +1,5 @@
 import { elsewhere, inside, noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
-import { feedShell, type Inner, readGivenText } from './run-shell.ts';
+import { feedShell, type Inner, namesDescriptor, namesInput, readGivenText } from './run-shell.ts';
 import { copyScope } from './scope.ts';
 import { type Field, plainField, unknownField, unknownText } from './words.ts';
 import { findWrapped, type WrappedPlace, type WrapperSpec, wrappers } from './wrappers.ts';
@@ -38,6 +38,11 @@ function readWrapped(outer: OuterCommand, spec: WrapperSpec): Inner {
   const ownArgs = texts(args.slice(0, found.start));
   const argv = args.slice(found.start);
   const run = (): Outcome => {
+    // Another shell takes a function out of such a variable.
+    if (found.assigns.some((name) => name.startsWith('BASH_FUNC_'))) reading.causes.add('dynamic');
+    // What the shell and all it starts reads from now on.
+    if (program === 'exec' && argv.length === 0 && place.stdin.kind !== 'terminal')
+      reading.causes.add('dynamic');
     const next = inside(place, program, { scope: scopeOf(place, program, found), straight: false });
     const given = textGiven(program, found, argv);
     if (given !== null) return readGivenText(reading, given, next);
@@ -71,7 +76,9 @@ function textGiven(program: string, { options }: WrappedPlace, argv: readonly Fi
   if (program === 'env') {
     const text = options.get('S') ?? options.get('--split-string');
     const rest = texts(argv).map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
-    return text === undefined ? null : plainField([text, ...rest].join(' '));
+    if (text === undefined) return null;
+    // It has escapes and variables of its own.
+    return { text: [text, ...rest].join(' '), dynamic: /[\\$]/.test(text) || text.includes(unknownText) };
   }
   if (program !== 'flock' && program !== 'runuser') return null;
   if (argv[0]?.text === '-c' || argv[0]?.text === '--command') return argv[1] ?? null;
@@ -89,8 +96,7 @@ function readXargs(outer: OuterCommand): Inner | null {
   if (xargsSpec === undefined) return null;
   const { reading, program, args, place } = outer;
   const { start, options } = findWrapped(texts(args), xargsSpec);
-  const mark =
-    options.get('I') ?? options.get('J') ?? options.get('--replace') ?? (options.has('i') ? '{}' : undefined);
+  const mark = options.get('I') ?? options.get('J') ?? options.get('--replace') ?? options.get('i');
   const words = args.slice(start);
   const argv =
     mark === undefined
@@ -175,9 +181,9 @@ const readSource: Reader = ({ reading, program, args, place }) => ({
   ownArgs: texts(args),
   run: () => {
     const file = args[0]?.text === '--' ? args[1] : args[0];
-    if (file?.dynamic) reading.causes.add('dynamic');
+    if (file?.dynamic || namesDescriptor(file?.text ?? '')) reading.causes.add('dynamic');
     place.scope.variables.clear();
-    const fromInput = file !== undefined && /^\/(?:dev\/(?:stdin|fd\/0)|proc\/self\/fd\/0)$/.test(file.text);
+    const fromInput = file !== undefined && file.text !== '-' && namesInput(file.text);
     return fromInput ? feedShell(reading, program, place) : noOutcome;
   },
 });
@@ -190,8 +196,32 @@ const readAlias: Reader = ({ reading, program, args, place }) => ({
       const [, name, value] = /^([^=/\s-][^=/\s]*)=([\s\S]*)$/.exec(text) ?? [];
       if (name === undefined || value === undefined) continue;
       place.scope.aliases.set(name, value);
+      // The word behind it is then looked up as well.
+      if (/\s$/.test(value)) reading.causes.add('dynamic');
       reading.readText(value, inside(place, program, { straight: false }));
     }
+    return noOutcome;
+  },
+});
+
+/** `mapfile -C text`, `compgen -C text`: a text that is run. */
+const readCallback: Reader = ({ reading, program, args, place }) => {
+  const { options } = findWrapped(texts(args), { ...joinedSpec('CcdnOsuAFGPSWXo', 0) });
+  const text = options.get('C');
+  return {
+    ownArgs: texts(args),
+    run: () => {
+      if (text !== undefined) readGivenText(reading, plainField(text), inside(place, program));
+      return noOutcome;
+    },
+  };
+};
+
+/** `hash -p path name`: the name runs another program from then on. */
+const readHash: Reader = ({ reading, args }) => ({
+  ownArgs: texts(args),
+  run: () => {
+    if (args.some(({ text }) => /^-[a-z]*p/.test(text))) reading.causes.add('dynamic');
     return noOutcome;
   },
 });
@@ -218,7 +248,7 @@ const joinedSpec = (shortValues: string, operands: number): WrapperSpec => ({
     shortValues,
     longValues: new Set(['--interval', '--jobs', '--arg-file', '--joblog', '--colsep', '--sshlogin']),
   },
-  ...{ operands, assignments: false, inert: '' },
+  ...{ gluedValues: '', operands, assignments: false, inert: '', needs: '' },
 });
 
 const readWatch: Reader = (outer) => {
@@ -265,24 +295,32 @@ function commandLength(words: readonly Field[]): number {
 
 /** `su -c text`, `script -c text`; without one, a shell that reads its input. */
 const readTextOption: Reader = ({ reading, program, args, place }) => {
-  const at = args.findIndex(({ text }) => /^(?:-[A-Za-z]*c|--command)$/.test(text));
-  const attached = args.find(({ text }) => /^--command=/.test(text));
-  const given = at >= 0 ? args[at + 1] : attached && plainField(attached.text.slice('--command='.length));
-  const scope =
-    program === 'su' ? { ...copyScope(place.scope), directories: [null] } : copyScope(place.scope);
+  const at = args.findIndex(({ text }) => /^(?:-[A-Za-z]*c|--c[a-z]*)$/.test(text));
+  const [, attached] =
+    args.map(({ text }) => /^(?:--c[a-z]*=|-[a-z]*?c)([\s\S]+)$/.exec(text)).find(Boolean) ?? [];
+  const given = at >= 0 ? args[at + 1] : attached === undefined ? undefined : plainField(attached);
+  const changesUser = program === 'su' || program === 'runuser';
+  const scope = changesUser ? { ...copyScope(place.scope), directories: [null] } : copyScope(place.scope);
   return {
     ownArgs: texts(args.filter((arg) => arg !== given)),
     run: () => {
       if (given !== undefined) return readGivenText(reading, given, inside(place, program, { scope }));
-      return program === 'su' ? feedShell(reading, program, place) : noOutcome;
+      return changesUser ? feedShell(reading, program, place) : noOutcome;
     },
   };
+};
+
+/** `runuser -u name command …`, or all that `su` takes. */
+const readRunuser: Reader = (outer) => {
+  const spec = wrappers.get('runuser');
+  const asUser = outer.args.some(({ text }) => /^(?:-u|--u)/.test(text));
+  return asUser && spec !== undefined ? readWrapped(outer, spec) : readTextOption(outer);
 };
 
 /** BSD's `script file command …` runs the words behind the file. */
 const readScript: Reader = (outer) => {
   const plain = readTextOption(outer);
-  if (outer.args.some(({ text }) => /^(?:-[A-Za-z]*c|--command.*)$/.test(text))) return plain;
+  if (outer.args.some(({ text }) => /^(?:-[a-z]*c|--c)/.test(text))) return plain;
   const operand = outer.args.findIndex(({ text }) => !text.startsWith('-'));
   const argv = operand < 0 ? [] : outer.args.slice(operand + 1);
   const run = (): Outcome =>
@@ -313,12 +351,40 @@ const readContainer: Reader = (outer) => {
   return { ownArgs: words.slice(0, start), run };
 };
 
+/** Project tools that run the words behind a subcommand. */
+const runners: ReadonlyMap<string, string> = new Map([
+  ...['uv', 'poetry', 'pipenv', 'pdm', 'hatch', 'rye'].map((name) => [name, 'run'] as const),
+  ...['npm', 'pnpm', 'yarn', 'bundle', 'mise', 'asdf', 'direnv'].map((name) => [name, 'exec'] as const),
+]);
+
+const runnerValues = 'with python package project env-file directory extra group workspace filter'.split(' ');
+
+/** `uv run rm x`, `bundle exec rm x`, `npm exec -c 'rm x'`. */
+const readRunner: Reader = (outer) => {
+  const { reading, program, args, place } = outer;
+  const at = args.findIndex(({ text }) => text === runners.get(program));
+  if (at < 0 || args.slice(0, at).some(({ text }) => !text.startsWith('-'))) return null;
+  const longValues = new Set(['call', ...runnerValues].map((name) => `--${name}`));
+  const spec = { ...joinedSpec('pcC', program === 'direnv' ? 1 : 0), longValues };
+  const { start, options } = findWrapped(texts(args.slice(at + 1)), spec);
+  const argv = args.slice(at + 1 + start);
+  const text = program === 'npm' ? (options.get('c') ?? options.get('--call')) : undefined;
+  const next = inside(place, program, { straight: false });
+  const run = (): Outcome => {
+    if (text !== undefined) readGivenText(reading, plainField(text), next);
+    return outer.readArgv(reading, argv, [], next);
+  };
+  return { ownArgs: texts(args.slice(0, at + 1 + start)), run };
+};
+
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['eval', readEval],
   ['trap', readTrap],
   ['source', readSource],
   ['.', readSource],
   ['alias', readAlias],
+  ['hash', readHash],
+  ...['mapfile', 'readarray', 'compgen', 'complete'].map((name) => [name, readCallback] as const),
   ['xargs', readXargs],
   ['find', readFind],
   ['gfind', readFind],
@@ -328,6 +394,8 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['ssh', readSsh],
   ['parallel', readParallel],
   ['su', readTextOption],
+  ['runuser', readRunuser],
   ['script', readScript],
+  ...[...runners.keys()].map((name) => [name, readRunner] as const),
   ...['docker', 'podman', 'nerdctl', 'kubectl', 'oc'].map((name) => [name, readContainer] as const),
 ]);

@@ -2,6 +2,8 @@
 export interface WrapperSpec {
   /** Short options that take a value: `-u root`. */
   readonly shortValues: string;
+  /** Those whose value stands in the same word, or is left out: `-i{}`. */
+  readonly gluedValues: string;
   /** Long ones that take the next argument. */
   readonly longValues: ReadonlySet<string>;
   /** Operands in front of the command: the duration of `timeout`, the root of `chroot`. */
@@ -10,14 +12,18 @@ export interface WrapperSpec {
   readonly assignments: boolean;
   /** Options with which nothing runs, such as `command -v`. */
   readonly inert: string;
+  /** Option without which nothing runs, such as `jobs -x`; empty: none is needed. */
+  readonly needs: string;
 }
 
 const spec = (shortValues = '', longValues = '', more: Partial<WrapperSpec> = {}): WrapperSpec => ({
   shortValues,
   longValues: new Set(longValues === '' ? [] : longValues.split(' ').map((name) => `--${name}`)),
+  gluedValues: '',
   operands: 0,
   assignments: false,
   inert: '',
+  needs: '',
   ...more,
 });
 
@@ -51,16 +57,16 @@ export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
   ['builtin', spec()],
   ['exec', spec('a')],
   ['coproc', spec()],
+  ['jobs', spec('', '', { needs: 'x' })],
   ['noglob', spec()],
   ['nocorrect', spec()],
   ['busybox', spec()],
   ['toybox', spec()],
   [
     'xargs',
-    spec(
-      'InPLdEsaJRS',
-      'replace-str max-args max-procs max-lines delimiter max-chars arg-file process-slot-var',
-    ),
+    spec('InPLdEsaJRS', 'max-args max-procs delimiter max-chars arg-file process-slot-var', {
+      gluedValues: 'eil',
+    }),
   ],
   [
     'strace',
@@ -90,6 +96,14 @@ export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
   ['dbus-run-session', spec()],
   ['firejail', spec()],
   ['valgrind', spec()],
+  ['setarch', spec()],
+  ...['linux32', 'linux64', 'i386', 'x86_64', 'uname26'].map((name) => [name, spec()] as const),
+  ['prlimit', spec('p', 'pid output')],
+  ['choom', spec('np', 'adjust pid')],
+  ['numactl', spec('iNCmpP', 'interleave membind cpunodebind physcpubind preferred')],
+  ['ssh-agent', spec('aEtOP')],
+  ['rlwrap', spec('abcDfghHlMopPqsStwz')],
+  ['bwrap', spec()],
 ]);
 
 /** Where the command begins among a wrapper's arguments. */
@@ -102,10 +116,13 @@ export interface WrappedPlace {
   readonly assigns: readonly string[];
 }
 
+/** Flags that look like the beginning of an option with a value. */
+const wholeFlags = new Set(['--login']);
+
 /** Finds the command a wrapper runs. */
 export function findWrapped(
   args: readonly string[],
-  { shortValues, longValues, ...rest }: WrapperSpec,
+  { shortValues, gluedValues, longValues, ...rest }: WrapperSpec,
 ): WrappedPlace {
   const options = new Map<string, string>();
   let at = 0;
@@ -119,20 +136,24 @@ export function findWrapped(
     if (arg.startsWith('--')) {
       const equals = arg.indexOf('=');
       const name = equals < 0 ? arg : arg.slice(0, equals);
-      const takesNext = equals < 0 && longValues.has(name);
+      // A long name may be shortened.
+      const takesNext =
+        equals < 0 && !wholeFlags.has(name) && [...longValues].some((long) => long.startsWith(name));
       options.set(name, takesNext ? (args[at + 1] ?? '') : equals < 0 ? '' : arg.slice(equals + 1));
       if (takesNext) at += 1;
       continue;
     }
-    if (readCluster(arg, args[at + 1], shortValues, options)) at += 1;
+    if (readCluster(arg, args[at + 1], { shortValues, gluedValues }, options)) at += 1;
   }
   const assigns: string[] = [];
   for (; rest.assignments && at < args.length; at += 1) {
-    const match = /^([A-Za-z_]\w*)=/.exec(args[at] ?? '');
+    // `env` and `sudo` ask for no more of a name than a `=` behind it.
+    const match = /^([^=]*)=/.exec(args[at] ?? '');
     if (match?.[1] === undefined) break;
     assigns.push(match[1]);
   }
-  const inert = [...rest.inert].some((letter) => options.has(letter));
+  const inert =
+    [...rest.inert].some((letter) => options.has(letter)) || (rest.needs !== '' && !options.has(rest.needs));
   return { start: inert ? args.length : Math.min(args.length, at + rest.operands), options, assigns };
 }
 
@@ -140,11 +161,15 @@ export function findWrapped(
 function readCluster(
   arg: string,
   next: string | undefined,
-  shortValues: string,
+  { shortValues, gluedValues }: Pick<WrapperSpec, 'shortValues' | 'gluedValues'>,
   options: Map<string, string>,
 ): boolean {
   for (let at = 1; at < arg.length; at += 1) {
     const letter = arg.charAt(at);
+    if (gluedValues.includes(letter)) {
+      options.set(letter, arg.slice(at + 1));
+      return false;
+    }
     if (!shortValues.includes(letter)) {
       options.set(letter, '');
       continue;
