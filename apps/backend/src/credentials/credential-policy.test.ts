@@ -122,6 +122,15 @@ describe.each(testStores())('policy about credentials on $kind', ({ open }) => {
     expect(narrowed.outcome).toMatchObject({ ok: false, refusal: { code: 'KX_POLICY_DENIED' } });
   });
 
+  test('a rule sees what the credential can do, also when nobody asked for it', async () => {
+    await publish([rule('acme.no-write', 'context.scopes.contains("write")')], { mode: 'enforce' });
+    const sessionId = await room.openSession(owner);
+    for (const scopes of [[], ['read'], ['write']]) {
+      const refusal = await refusalOf(owner, sessionId, { scopes } as never);
+      expect(refusal).toMatchObject({ code: 'KX_POLICY_DENIED' });
+    }
+  });
+
   test('a rule sees scopes, target, kind, agent, role and groups', async () => {
     const facts =
       'context.scopes.contains("read") && context.target == "default" && resource.kind == "oauth" && context.agent == "claude" && principal.role == "owner" && principal in Group::"payments"';

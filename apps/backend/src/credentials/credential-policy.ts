@@ -16,6 +16,8 @@ export interface CredentialAsker {
     readonly mode: 'observe' | 'enforce';
   } | null;
   readonly nowMs: number;
+  /** What a credential could do if it were handed out, whether that was asked for or not. */
+  readonly scopesOf: (wanted: WantedCredential, provider: ProviderFact) => readonly string[];
 }
 
 /** How long the event loop is held before others have their turn. */
@@ -32,7 +34,7 @@ export async function decideCredentials(
   policy: UsePolicy,
   wanted: readonly WantedCredential[],
   providers: ReadonlyMap<string, ProviderFact>,
-  { session, nowMs }: CredentialAsker,
+  { session, nowMs, scopesOf }: CredentialAsker,
 ): Promise<CredentialDecisions> {
   const mode = session?.mode === 'enforce' ? 'enforce' : (policy.holding?.mode ?? 'observe');
   const decided = new Map<string, Decision>();
@@ -41,7 +43,8 @@ export async function decideCredentials(
   for (const one of wanted) {
     const found = providers.get(one.provider);
     if (!found?.attached) continue;
-    const { provider, resource: target, scopes } = one;
+    const { provider, resource: target } = one;
+    const scopes = [...new Set([...one.scopes, ...scopesOf(one, found)])];
     const asked = {
       ...{ provider, providerKind: kindOf(found.provider.kind), target, scopes, atMs: nowMs },
       ...{ agent: session?.agent ?? '', session: session?.id ?? '' },

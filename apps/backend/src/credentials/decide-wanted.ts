@@ -98,6 +98,25 @@ export function decideWanted(
   return { ok: true, provider: found.provider, connection, granted: decision, scopes, mint };
 }
 
+/**
+ * What a credential can do beyond the scopes that were named: a granted token has all scopes of its connection, and where none
+ * are named, what is made has all that its target allows.
+ *
+ * @param candidates Connections of the provider.
+ */
+export function scopesUnasked(
+  wanted: WantedCredential,
+  found: ProviderFact,
+  candidates: readonly ConnectionRow[],
+  minters: MintersByKind,
+): readonly string[] {
+  if (found.provider.kind !== 'oauth2' && wanted.scopes.length > 0) return [];
+  const mint = findMint(found, wanted, minters);
+  if (mint !== null) return 'target' in mint ? (mint.target.scopes ?? []) : [];
+  const choice = chooseConnection(candidates, wanted.resource);
+  return choice.kind === 'one' ? choice.connection.scopes : [];
+}
+
 /** How a credential of a provider is made; null when it is not made but fetched. */
 function findMint(
   { provider }: ProviderFact,

@@ -17,7 +17,13 @@ import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
 import { askApprovals, loadApprovals } from './approvals.ts';
 import { asksUser, decideCredentials } from './credential-policy.ts';
-import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint } from './decide-wanted.ts';
+import {
+  type BatchFacts,
+  decideWanted,
+  type GrantedCredential,
+  type MeantMint,
+  scopesUnasked,
+} from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest, ExchangeSource } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
 import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
@@ -233,7 +239,11 @@ async function toFacts(
   const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
   const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
   const session = agent.session === null ? null : { ...agent.session, agent: agent.name };
-  const policy = await decideCredentials(asked, wanted, providers, { session, nowMs: now.getTime() });
+  const policy = await decideCredentials(asked, wanted, providers, {
+    ...{ session, nowMs: now.getTime() },
+    scopesOf: (one, found) =>
+      scopesUnasked(one, found, connections.get(found.provider.id) ?? [], deps.minters),
+  });
   const asking = new Set(
     wanted.filter((one) => asksUser(policy.get(keyOf(one)))).map(({ provider }) => provider),
   );
