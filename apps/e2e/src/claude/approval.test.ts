@@ -18,6 +18,7 @@ import {
   type StartOptions,
   setClaudeStage,
 } from './stage.ts';
+import { startAtTerminal, type TerminalAgent } from './terminal.ts';
 
 const claude = partState('claude');
 
@@ -85,6 +86,7 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
     const { header } = await stage.tail.waitFor(
       ({ kind, header: text }) =>
         kind === 'approval.requested' && text.includes(`"${toolUse}"`) && approvalOf(JSON.parse(text)) !== '',
+      40_000,
     );
     const id = approvalOf(JSON.parse(header));
     return { id, url: `${stage.world.apiUrl}/approvals/${id}` };
@@ -234,6 +236,67 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
     expect(storyOf(events, 'tool_call.decided')).toEqual(
       Array(3).fill(['tool_call.decided', 'allow', question.id]),
     );
+  });
+
+  describe('with the screen of Claude Code up', () => {
+    const askedBy = { asked: 'the user, by the agent', reason: 'touching wants a look' };
+
+    /** The client's own question is the only thing that shows the rule; then it listens to keys. */
+    const seen = async ({ screen }: TerminalAgent): Promise<void> => {
+      await screen.waitFor(/local\.ask-touch/);
+      await sleep(500);
+    };
+
+    it.each([
+      ['as it starts', []],
+      ['in default mode', ['--permission-mode', 'default']],
+    ])('the client asks its user itself, %s: yes lets the call run', async (_name, args) => {
+      project = stage.makeProject();
+      const script = [bash('toolu_yes', 'touch made.txt'), { text: 'ALL-DONE' }];
+      const agent = await startAtTerminal(stage, project, script, args);
+      await seen(agent);
+      const madeThen = made('made.txt');
+      agent.screen.type('\r');
+      await agent.screen.waitFor(/ALL-DONE/);
+      const run = await agent.leave();
+
+      const events = await stage.eventsOf(run);
+      expect([madeThen, made('made.txt')]).toEqual([false, true]);
+      expect(storyOf(events, 'tool_call.')).toEqual([
+        ['tool_call.decided', 'ask', ''],
+        ['tool_call.completed', '', ''],
+      ]);
+      expect(events.find(({ kind }) => kind === 'tool_call.decided')?.payload).toMatchObject(askedBy);
+    });
+
+    it('no keeps it from running, and nobody is asked at a browser', async () => {
+      project = stage.makeProject();
+      const agent = await startAtTerminal(stage, project, [bash('toolu_no', 'touch made.txt')]);
+      await seen(agent);
+      agent.screen.type('\u001b');
+      await agent.screen.waitFor(/Interrupted|rejected|declined/);
+      const run = await agent.leave();
+
+      const events = await stage.eventsOf(run);
+      expect(made('made.txt')).toBe(false);
+      expect(storyOf(events, 'tool_call.')).toEqual([['tool_call.decided', 'ask', '']]);
+      expect(storyOf(events, 'approval.').filter(([, , approval]) => approval !== '')).toEqual([]);
+    });
+
+    it('a rule that names an approver is for the browser all the same', async () => {
+      project = stage.makeProject();
+      const script = [bash('toolu_named', 'mkdir release'), { text: 'ALL-DONE' }];
+      const agent = await startAtTerminal(stage, project, script);
+      const question = await questionAbout('toolu_named');
+      await decide(question, 'ann');
+      await agent.screen.waitFor(/ALL-DONE/);
+      const run = await agent.leave();
+
+      const events = await stage.eventsOf(run);
+      expect(made('release')).toBe(true);
+      expect(run.stdout).not.toContain('acme.release');
+      expect(storyOf(events, 'tool_call.decided')).toEqual([['tool_call.decided', 'allow', question.id]]);
+    });
   });
 
   it('in observe nothing waits, and the record says what would have been asked', async () => {
