@@ -99,7 +99,7 @@ export function createAuditLog({ store, keys, nowMs = Date.now }: AuditLogDeps):
         const proof = await proveInclusion(leafIndex, size, nodesOf(tx, orgId));
         return { segment, leafIndex, size, proof };
       }),
-    prove: (caller, query) => proveEvent(store, log, caller, query),
+    prove: (caller, query) => proveEvent(store, log.inclusion, caller, query),
   };
   return log;
 }

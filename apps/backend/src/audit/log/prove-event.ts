@@ -4,7 +4,6 @@ import { type Caller, seesOrganisation } from '../../caller.ts';
 import { findEventPlace } from '../../store/queries/audit-events.ts';
 import { findStream } from '../../store/queries/audit-streams.ts';
 import type { Store } from '../../store/store.ts';
-import type { AuditLog, EventProof } from './audit-log.ts';
 
 /** Which event to prove: by stream and seq, or with an empty stream by its id. */
 export interface EventQuery {
@@ -19,20 +18,21 @@ export interface EventQuery {
 /**
  * Proves that the log holds an event the caller may see.
  *
+ * @param inclusion `AuditLog.inclusion`.
  * @throws KontextError `KX_NOT_FOUND` when there is no such event, or the caller may not see it; and as `AuditLog.inclusion`.
  */
-export async function proveEvent(
+export async function proveEvent<Proof extends object>(
   store: Store,
-  log: Pick<AuditLog, 'inclusion'>,
+  inclusion: (orgId: string, streamId: string, seq: number, size: number) => Promise<Proof>,
   caller: Caller,
   { streamId, seq, eventId, size }: EventQuery,
-): Promise<EventProof & { readonly seq: number }> {
+): Promise<Proof & { readonly seq: number }> {
   const { orgId } = caller;
   const place = streamId === '' ? await findPlace(store, orgId, eventId) : { streamId, seq };
   const stream = await store.transaction({ role: 'read', orgId }, (tx) => findStream(tx, place.streamId));
   const visible = stream !== null && (seesOrganisation(caller) || stream.userId === caller.userId);
   if (!visible) throw notFound();
-  return { ...(await log.inclusion(orgId, place.streamId, place.seq, size)), seq: place.seq };
+  return { ...(await inclusion(orgId, place.streamId, place.seq, size)), seq: place.seq };
 }
 
 const minuteMs = 60_000;
