@@ -812,7 +812,9 @@ when {
       ([Command::"node", Command::"bun", Command::"deno"].contains(resource) && resource.line like "*kontext*")
     ) &&
     (
-      resource.args.containsAny(["approve", "deny", "trust", "login", "logout", "connect", "setup", "uninstall", "serve"]) ||
+      resource.args.containsAny(["approve", "deny", "trust", "login", "logout", "connect", "setup", "uninstall", "serve", "daemon"]) ||
+      // What the hooks of \`kontext setup\` run; an agent that runs it chooses what the daemon is told.
+      (resource.args.contains("hook") && resource.flags.contains("--ensure")) ||
       (resource.args.containsAny(["policy", "secrets", "providers", "members", "invitations", "connections", "leases", "sessions", "agents",
         "webhooks", "idp", "requests"]) &&
       resource.args.containsAny(["push", "publish", "restore", "rollout", "withdraw", "put", "add", "rm", "remove", "role", "suspend",
@@ -834,6 +836,11 @@ when {
     [Command::"pkill", Command::"killall", Command::"kill", Command::"skill", Command::"xkill", Command::"systemctl", Command::"launchctl",
       Command::"service", Command::"gdb", Command::"lldb", Command::"strace", Command::"ptrace", Command::"renice"].contains(resource) &&
     resource.line like "*kontext*"
+  ) ||
+  // Its daemon, by the rest of its command line.
+  (
+    [Command::"pkill", Command::"killall"].contains(resource) &&
+    (resource.args.contains("daemon") || resource.line like "*daemon --runtime-dir*")
   ) ||
   // It runs on node.
   ([Command::"pkill", Command::"killall"].contains(resource) && resource.args.containsAny(["node", "nodejs", "node.*"])) ||
@@ -882,6 +889,9 @@ when {
     resource.path like "*/.local/state/kontext" || resource.path like "*/.local/state/kontext/*" ||
     resource.path like "*/.cache/kontext" || resource.path like "*/.cache/kontext/*" ||
     resource.path like "/run/user/*/kontext" || resource.path like "/run/user/*/kontext/*" ||
+    // Where managed settings put it on macOS, and the daemon's place below any other runtime directory.
+    resource.path like "/var/tmp/kontext-*" || resource.path like "/private/var/tmp/kontext-*" ||
+    (!resource.inProject && (resource.path like "*/kontext/d" || resource.path like "*/kontext/d/*")) ||
     (resource.name == ".kontext.json" && resource.access != "read" &&
       !["cat", "jq", "git", "grep", "rg", "head"].contains(resource.program))
   )
