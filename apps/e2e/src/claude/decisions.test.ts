@@ -24,6 +24,11 @@ const rules = `
 forbid (principal, action == Action::"tool_call", resource is McpTool)
 when { resource.server == "my desk" && resource.tool == "elicitation" };
 
+@id("shelf-burns-nothing")
+@reason("the shelf burns nothing")
+forbid (principal, action == Action::"tool_call", resource is McpTool in McpServer::"shelf")
+when { resource.input like "*burn*" };
+
 @id("no-helper-touches")
 @reason("helpers touch nothing")
 forbid (principal, action == Action::"tool_call", resource is Command)
@@ -64,6 +69,34 @@ describe.skipIf(!claude.available)(`decisions about the real Claude Code ${claud
     expect(resultOf(run, 'toolu_desk')).toMatchObject({ isError: true });
     expect(resultOf(run, 'toolu_desk')?.text).toContain('kontext: denied by rule starter.');
     expect(toolStory(events)).toEqual(['tool_call.decided toolu_desk deny']);
+  });
+
+  it("calls of the project's own MCP server are decided by server and input, and recorded with both", async () => {
+    project = stage.makeProject();
+    const shelf = { command: process.execPath, args: [desk] };
+    project.write('.mcp.json', { mcpServers: { shelf } });
+    project.write('.claude/settings.local.json', { enableAllProjectMcpServers: true });
+    const use = (id: string, command: string): ModelTurn => ({
+      toolUses: [{ id, name: 'mcp__shelf__run', input: { command } }],
+    });
+
+    const run = await stage.start({
+      ...{ project, env, args: bypass },
+      model: [use('toolu_ls', 'ls'), use('toolu_burn', 'burn a.txt')],
+    });
+
+    const events = await stage.eventsOf(run);
+    const calls = toolStory(events.filter(({ tool }) => tool !== 'Elicitation'));
+    expect(resultOf(run, 'toolu_ls')?.text).toContain('answered: ');
+    expect(resultOf(run, 'toolu_burn')?.text).toContain('local.shelf-burns-nothing: the shelf burns nothing');
+    expect(calls).toEqual([
+      'tool_call.decided toolu_ls allow',
+      'tool_call.completed toolu_ls',
+      'tool_call.decided toolu_burn deny',
+    ]);
+    expect(events.find(({ kind }) => kind === 'tool_call.decided')?.payload).toMatchObject({
+      call: { parts: expect.arrayContaining([{ kind: 'mcp', server: 'shelf', tool: 'run' }]) },
+    });
   });
 
   it('a question of an MCP server that a rule forbids is declined, and the agent goes on', async () => {
