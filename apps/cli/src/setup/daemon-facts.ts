@@ -15,8 +15,13 @@ export interface DaemonFacts {
   readonly trouble: string | null;
 }
 
-/** Asks the daemon; null when none answers. */
-export async function readDaemonFacts(runtimeDir: string, maxWaitMs?: number): Promise<DaemonFacts | null> {
+/**
+ * Asks the daemon; null when none answers.
+ *
+ * @param maxWaitMs Default 5,000: one that opens a session may be busy, and must not be taken for one that is gone, which
+ *   is known at once.
+ */
+export async function readDaemonFacts(runtimeDir: string, maxWaitMs = 5_000): Promise<DaemonFacts | null> {
   const said = (await askSelf(daemonSocketPath(runtimeDir), maxWaitMs))?.daemon;
   if (typeof said !== 'object' || said === null) return null;
   const { version, pid, mode, sessions, unrecorded, trouble } = said as Readonly<Record<string, unknown>>;

@@ -81,6 +81,14 @@ describe('the daemon', () => {
     expect((await ensure(newer)).pid).toBe(found[0]?.pid);
   });
 
+  it('that is busy for a while is not taken for one that is gone', async () => {
+    const { pid } = await ensure(newer);
+    process.kill(pid, 'SIGSTOP');
+    setTimeout(() => process.kill(pid, 'SIGCONT'), 1_500);
+
+    expect((await ensure(newer)).pid).toBe(pid);
+  });
+
   it('without a login denies in enforce with the next step, and keeps no secret but its key', async () => {
     await ensure(newer, 'enforce');
 
