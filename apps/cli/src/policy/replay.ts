@@ -71,8 +71,8 @@ function showReport(terminal: Context['terminal'], report: ReplayReport, audienc
     ]),
   );
   terminal.note(
-    `${calls} calls of ${audience}: ${newlyDenied} newly denied, ${newlyAsked} newly asked, ${newlyAllowed} newly allowed, ` +
-      `for ${people} people in ${sessions} sessions`,
+    `${calls} calls of ${audience} (${people} people in ${sessions} sessions): ${newlyDenied} newly denied, ` +
+      `${newlyAsked} newly asked, ${newlyAllowed} newly allowed`,
   );
   for (const { cause, calls: count } of report.notReproducible) {
     terminal.note(`${count} calls cannot be decided exactly again: ${cause}`);

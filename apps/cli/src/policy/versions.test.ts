@@ -291,7 +291,9 @@ describe('policy replay', () => {
     expect(await replay(context, clients, ['p'], { since: '7d', group: 'platform' })).toBe(0);
     expect(asked).toEqual([{ files: ['a.cedar'], version: 0n, sinceSeconds: 604_800, group: 'platform' }]);
     expect(lines()[0]?.split('\t')).toEqual(['2', 'allow', 'deny', 'a', 'Bash: git push', 'ada', 'evt_1']);
-    expect(context.stderr()).toContain('20 calls of group platform: 2 newly denied, 1 newly asked');
+    expect(context.stderr()).toContain(
+      '20 calls of group platform (2 people in 3 sessions): 2 newly denied, 1 newly asked',
+    );
     expect(context.stderr()).toContain('4 calls cannot be decided exactly again: recorded by an older');
     expect(context.stderr()).toContain('choose a shorter --since');
   });

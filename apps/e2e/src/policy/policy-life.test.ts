@@ -131,7 +131,7 @@ describe('a policy', () => {
     }
     expect(JSON.parse(files)).toEqual(drafted);
     expect(words.stdout).toMatch(/^1\tallow\tdeny\tacme\.no-deploy\tBash: make\towner\tevt_/m);
-    expect(words.stderr).toContain('3 calls of everybody: 2 newly denied');
+    expect(words.stderr).toContain('3 calls of everybody (2 people in 2 sessions): 2 newly denied');
   });
 
   it('published in observe, reaches sessions that run already, which record it and let the call run', async () => {
