@@ -269,6 +269,18 @@ describe('several rules that ask', () => {
     expect(decide(loaded, 'a', 'a')).toMatchObject({ effect: 'ask', approver: 'security' });
   });
 
+  it('deny where two rules about one part need different approvers, and not where another one denies', () => {
+    const both = [rule('a', 'true', approved), rule('o', 'true', other)];
+
+    expect(decide(load(...both), 'x')).toMatchObject({
+      ...{ effect: 'deny', rule: 'a', approver: null, fourEyes: false, failure: null },
+      reason: 'rules a and o need different approvers (security, payments); no one of them can approve it',
+    });
+    expect(decide(load(rule('f', 'true', fourEyes), rule('o', 'true', other)), 'x').effect).toBe('deny');
+    expect(decide(load(...both, rule('d', 'true')), 'x')).toMatchObject({ effect: 'deny', rule: 'd' });
+    expect(decide(load(...both, rule('p', 'true', plain)), 'x').effect).toBe('deny');
+  });
+
   it('leave a call sensitive that is sensitive too', () => {
     const loaded = load(on('p', plain), on('s', sensitive));
 

@@ -15,7 +15,7 @@ export type Verdict = Omit<Decision, 'policyVersion' | 'mode'>;
 /**
  * Judges the parts in order; the worst verdict is that of the call. Nothing outdoes the first deny.
  *
- * A part that wants another approver than one before it denies: one person's approval must not stand for another's.
+ * Two approvers wanted for one call, by two parts or two rules, deny: one person's approval must not stand for another's.
  */
 export function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall): Verdict {
   // A call without parts would be allowed for want of a question; one with any number of them would take any time.
@@ -99,14 +99,22 @@ function read(
   const rule = rules.find((candidate) => rankOf(candidate) === worst);
   // A deny that no rule made means that the base permit did not apply, which cannot be.
   if (!rule) return failed(`${basePermitId} did not apply`);
-  return {
+  const asks = rule.effect === 'ask';
+  const verdict: Verdict = {
     effect: rule.effect === 'sensitive' ? 'allow' : rule.effect,
     rule: rule.id,
     reason: rule.reason,
     part: describe(rule.id),
-    approver: rule.effect === 'ask' ? rule.approver : null,
-    fourEyes: rule.effect === 'ask' && rule.fourEyes,
+    approver: asks ? rule.approver : null,
+    fourEyes: asks && rule.fourEyes,
     sensitive: rules.some(({ effect }) => effect === 'sensitive'),
     failure: null,
   };
+  const other = rules.find(
+    ({ effect, approver }) => effect === 'ask' && approver && approver !== rule.approver,
+  );
+  if (!asks || other === undefined) return verdict;
+  const approvers = `${rule.approver}, ${other.approver}`;
+  const reason = `rules ${rule.id} and ${other.id} need different approvers (${approvers}); no one of them can approve it`;
+  return { ...verdict, effect: 'deny', reason, approver: null, fourEyes: false };
 }

@@ -56,6 +56,18 @@ it.each([
   'bundle exec rm y',
   "npm exec -c 'rm y'",
   'direnv exec . rm y',
+  // Options and variables that hold a command.
+  "tar xf t --to-command='rm y'",
+  "tar cf t f --checkpoint=1 --checkpoint-action=exec='rm y'",
+  "tar -I 'rm y' -cf t f",
+  "git -c alias.x='!rm y' x",
+  "git -c core.pager='rm y' -p log",
+  "git rebase -x 'rm y' main",
+  "git submodule foreach --recursive 'rm y'",
+  'git bisect run rm y',
+  "git clone 'ext::rm y' z",
+  "GIT_EDITOR='rm y' git commit",
+  "export GIT_SSH_COMMAND='rm y'",
 ])('lists or marks what %s runs', (text) => {
   const { commands, opaque } = readBash(text);
   const runs = commands.some(
@@ -75,6 +87,8 @@ it.each([
   'exec 3>log; exec 2>&1',
   'mapfile -t lines < f; echo "${#lines[@]}"',
   'jobs -l',
+  'GIT_EDITOR=true git rebase --continue',
+  'git -c user.name="$n" commit -m x',
 ])('reads %s whole', (text) => {
   expect(readBash(text).opaque).toEqual([]);
 });

@@ -1,3 +1,4 @@
+import { isCommandVariable } from './option-texts.ts';
 import { readArgv } from './read-command.ts';
 import { readList, readPipeline } from './read-list.ts';
 import { readRedirections } from './read-redirections.ts';
@@ -130,9 +131,8 @@ function assignmentOf(
   // The grammar takes `--x="y"` for one; bash runs a program of that name.
   if (!/^[A-Za-z_]\w*(?:\[|$)/.test(name)) reading.causes.add('unparsed');
   const text = readText(tree, value, valuesOf(place.scope));
-  // Runs before each prompt.
-  if (/^PROMPT_COMMAND\b/.test(name))
-    readGivenText(reading, plainField(text), inside(place, 'PROMPT_COMMAND'));
+  if (isCommandVariable(name))
+    readGivenText(reading, plainField(text), inside(place, name.split('[')[0] ?? name));
   return { name, value: text };
 }
 

@@ -1,3 +1,4 @@
+import { optionTexts } from './option-texts.ts';
 import { elsewhere, inside, noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
 import { feedShell, type Inner, namesDescriptor, namesInput, readGivenText } from './run-shell.ts';
 import { copyScope } from './scope.ts';
@@ -377,6 +378,17 @@ const readRunner: Reader = (outer) => {
   return { ownArgs: texts(args.slice(0, at + 1 + start)), run };
 };
 
+const readOptionTexts: Reader = ({ reading, program, args, place }) => ({
+  ownArgs: texts(args),
+  run: () => {
+    for (const text of optionTexts(program, texts(args))) {
+      const scope = { ...copyScope(place.scope), directories: [null] };
+      readGivenText(reading, plainField(text), inside(place, program, { scope }));
+    }
+    return noOutcome;
+  },
+});
+
 const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['eval', readEval],
   ['trap', readTrap],
@@ -384,6 +396,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['.', readSource],
   ['alias', readAlias],
   ['hash', readHash],
+  ...['git', 'tar', 'gtar'].map((name) => [name, readOptionTexts] as const),
   ...['mapfile', 'readarray', 'compgen', 'complete'].map((name) => [name, readCallback] as const),
   ['xargs', readXargs],
   ['find', readFind],
