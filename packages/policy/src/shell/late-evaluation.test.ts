@@ -87,6 +87,7 @@ it.each([
   'exec 3>log; exec 2>&1',
   'mapfile -t lines < f; echo "${#lines[@]}"',
   'jobs -l',
+  "python3 - <<'E'\nimport json\nE",
   'GIT_EDITOR=true git rebase --continue',
   'git -c user.name="$n" commit -m x',
 ])('reads %s whole', (text) => {
