@@ -5,8 +5,14 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { approveInBrowser, type CallApproval, partState, toolResults } from '@kontext/testkit';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  approveInBrowser,
+  type CallApproval,
+  type ModelScript,
+  partState,
+  toolResults,
+} from '@kontext/testkit';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { runConfirmed } from '../run-confirmed.ts';
 import {
   bash,
@@ -241,6 +247,16 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
   describe('with the screen of Claude Code up', () => {
     const askedBy = { asked: 'the user, by the agent', reason: 'touching wants a look' };
 
+    const agents: TerminalAgent[] = [];
+    // One that a failed test left behind would wait for keys for ever.
+    afterEach(() => {
+      for (const { screen } of agents.splice(0)) screen.kill('SIGTERM');
+    });
+    const sitDown = async (script: ModelScript, args: readonly string[] = []): Promise<TerminalAgent> => {
+      const agent = await startAtTerminal(stage, project, script, args);
+      agents.push(agent);
+      return agent;
+    };
     /** The client's own question is the only thing that shows the rule; then it listens to keys. */
     const seen = async ({ screen }: TerminalAgent): Promise<void> => {
       await screen.waitFor(/local\.ask-touch/);
@@ -253,7 +269,7 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
     ])('the client asks its user itself, %s: yes lets the call run', async (_name, args) => {
       project = stage.makeProject();
       const script = [bash('toolu_yes', 'touch made.txt'), { text: 'ALL-DONE' }];
-      const agent = await startAtTerminal(stage, project, script, args);
+      const agent = await sitDown(script, args);
       await seen(agent);
       const madeThen = made('made.txt');
       agent.screen.type('\r');
@@ -271,7 +287,7 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
 
     it('no keeps it from running, and nobody is asked at a browser', async () => {
       project = stage.makeProject();
-      const agent = await startAtTerminal(stage, project, [bash('toolu_no', 'touch made.txt')]);
+      const agent = await sitDown([bash('toolu_no', 'touch made.txt')]);
       await seen(agent);
       agent.screen.type('\u001b');
       await agent.screen.waitFor(/Interrupted|rejected|declined/);
@@ -286,7 +302,7 @@ describe.skipIf(!claude.available)(`a person decides a call of the real Claude C
     it('a rule that names an approver is for the browser all the same', async () => {
       project = stage.makeProject();
       const script = [bash('toolu_named', 'mkdir release'), { text: 'ALL-DONE' }];
-      const agent = await startAtTerminal(stage, project, script);
+      const agent = await sitDown(script);
       const question = await questionAbout('toolu_named');
       await decide(question, 'ann');
       await agent.screen.waitFor(/ALL-DONE/);
