@@ -842,6 +842,11 @@ when {
     [Command::"pkill", Command::"killall"].contains(resource) &&
     (resource.args.contains("daemon") || resource.line like "*daemon --runtime-dir*")
   ) ||
+  // The process around the agent's shell, and those a session names.
+  (
+    resource == Command::"kill" && resource.dynamic &&
+    (context.command like "*$PPID*" || context.command like "*\${PPID*" || context.command like "*$KONTEXT_*")
+  ) ||
   // It runs on node.
   ([Command::"pkill", Command::"killall"].contains(resource) && resource.args.containsAny(["node", "nodejs", "node.*"])) ||
   // Finding its process in a call that also stops one: kill $(pgrep kontext).
