@@ -101,6 +101,7 @@ describe('the command line', () => {
 describe('status', () => {
   const keys = [
     'apiUrl',
+    'auditTrouble',
     'backend',
     'error',
     'issuer',

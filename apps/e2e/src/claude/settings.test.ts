@@ -100,26 +100,39 @@ describe.skipIf(!claude.available)(`settings of the real Claude Code ${claude.re
     },
   );
 
-  it('disableAllHooks written by the agent in mid-session does not matter', async () => {
+  it('disableAllHooks written by the agent in mid-session is denied', async () => {
     project = stage.makeProject();
-    const off = JSON.stringify({ disableAllHooks: true });
+
+    const run = await stage.start({
+      project,
+      args: bypass,
+      model: [bash('toolu_off', 'mkdir -p .claude && echo {} > .claude/settings.local.json')],
+    });
+
+    expect(existsSync(inProject('.claude/settings.local.json'))).toBe(false);
+    expect(toolStory(await stage.eventsOf(run))).toEqual(['tool_call.decided toolu_off deny']);
+  });
+
+  it('disableAllHooks written by another program in mid-session does not matter', async () => {
+    project = stage.makeProject();
+    const off = { disableAllHooks: true };
 
     const run = await stage.start({
       project,
       args: bypass,
       model: [
-        bash(
-          'toolu_off',
-          `mkdir -p .claude && printf '%s' '${off}' > .claude/settings.local.json && sleep 1`,
-        ),
+        {
+          ...bash('toolu_wait', 'sleep 1'),
+          before: async () => void project.write('.claude/settings.local.json', off),
+        },
         bash('toolu_rm', 'rm -rf victim .git'),
       ],
     });
 
     const events = await stage.eventsOf(run);
-    expect(readFileSync(inProject('.claude/settings.local.json'), 'utf8')).toBe(off);
     expect(existsSync(project.victim)).toBe(true);
     expect(toolStory(events)).toContain('tool_call.decided toolu_rm deny');
+    expect(events.map(({ kind }) => kind)).toContain('tamper.config_changed');
   });
 
   it.each(['.claude/settings.json', '.claude/settings.local.json'])(
