@@ -24,9 +24,7 @@ describe.each(testStores())('the store on $kind', ({ open }) => {
     const rows = await opened.store.transaction({ role: 'app', orgId: 'org_a' }, (tx) =>
       tx.select().from(orgs),
     );
-    expect(rows).toEqual([
-      { id: 'org_a', slug: 'org_a', name: 'org_a', mode: 'observe', createdAt: instant },
-    ]);
+    expect(rows).toEqual([{ id: 'org_a', slug: 'org_a', name: 'org_a', createdAt: instant }]);
   });
 
   test.each(['app', 'ingest', 'read'] as const)(
