@@ -11,7 +11,11 @@ const program = fc.constantFrom('git', 'rm', 'kubectl', 'npx', 'psql');
 const styles: readonly ((text: string) => string)[] = [
   singleQuoted,
   (text) => `"${text.replaceAll(/[\\"$`]/g, '\\$&')}"`,
-  (text) => text.replaceAll(/[^a-z0-9]/g, (char) => (char === '\n' ? "'\n'" : `\\${char}`)),
+  // The grammar takes an escaped blank after a quote for a gap, which makes the call opaque.
+  (text) =>
+    text.includes('\n ')
+      ? singleQuoted(text)
+      : text.replaceAll(/[^a-z0-9]/g, (char) => (char === '\n' ? "'\n'" : `\\${char}`)),
   (text) =>
     `$'${[...text].map((char) => `\\x${(char.codePointAt(0) ?? 0).toString(16).padStart(2, '0')}`).join('')}'`,
   // The grammar misreads a backslash at the end of these, which makes the call opaque.
