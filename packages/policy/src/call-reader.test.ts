@@ -28,6 +28,8 @@ describe('commands of a text', () => {
     ['X=rm; $X -rf y', ['rm -rf y']],
     ['rm${IFS}-rf${IFS}y', ['rm -rf y']],
     ['ls $HOME ~/a ~ "~"', ['ls /home/dev /home/dev/a /home/dev ~']],
+    ['ls ~$HOME', ['ls ~/home/dev']],
+    ['rm {a},b}', ['rm \ufffd']],
     ['g"i"t \\push $\'\\x2d\\055f\'', ['git push --f']],
     ['export A=b; unset A', ['export A=b', 'unset A']],
   ])('finds every one of %j', (text, lines) => {
@@ -144,7 +146,16 @@ describe('what only running tells', () => {
 
 describe('what does not read as bash reads it', () => {
   it.each([
-    ...['(', 'a; (b', "a 'b", 'a\r#b; rm x', 'a\n\f#b', 'echo ${x:-`rm y`}', 'echo ${x#$(rm y)}'],
+    ...[
+      'rm {a},b}',
+      '(',
+      'a; (b',
+      "a 'b",
+      'a\r#b; rm x',
+      'a\n\f#b',
+      'echo ${x:-`rm y`}',
+      'echo ${x#$(rm y)}',
+    ],
     ...[
       "a $'b\\\\' c; rm x #'",
       '{a b; }',

@@ -42,8 +42,10 @@ function expandUnits(units: readonly Piece[], budget: { steps: number }, depth: 
   while (open < units.length) {
     budget.steps -= 1;
     if (budget.steps < 0) return null;
-    const group =
-      isMark(units[open], '{') && !followsDollar(units, open) ? groupAt(units, open, budget) : null;
+    const opens = isMark(units[open], '{') && !followsDollar(units, open);
+    const group = opens ? groupAt(units, open, budget) : null;
+    // Bash looks for another end of such a group: {a},b} is a} and b. Nobody writes that for want of another way.
+    if (opens && group === null && hasLaterGroup(units, open)) return null;
     if (group !== null) {
       const heads = units.slice(0, open);
       return combine(heads, group.options, units.slice(group.end), budget, depth);
@@ -52,6 +54,11 @@ function expandUnits(units: readonly Piece[], budget: { steps: number }, depth: 
   }
   return [units];
 }
+
+const hasLaterGroup = (units: readonly Piece[], open: number): boolean => {
+  const comma = units.findIndex((unit, at) => at > open && isMark(unit, ','));
+  return comma > open && units.some((unit, at) => at > comma && isMark(unit, '}'));
+};
 
 const followsDollar = (units: readonly Piece[], at: number): boolean => isMark(units[at - 1], '$');
 

@@ -174,8 +174,9 @@ function expandTilde(pieces: readonly Piece[], home: string | null): readonly Pi
   return [{ ...first, text: assign }, value, { ...first, text: tail }, ...rest];
 }
 
+/** The value of a variable is no path behind the tilde: `~$HOME` stays as it is. */
 const startsPath = (piece: Piece | undefined): boolean =>
-  piece?.text.startsWith('/') === true && !piece.quoted;
+  piece?.text.startsWith('/') === true && !piece.quoted && !piece.split;
 
 const pattern = /[*?]|\[[^\]]*\]|[@!+]\(/;
 
