@@ -5,12 +5,7 @@ import { createStreams } from '../audit/create-streams.ts';
 import { logKeyCreated } from '../audit/log/log-key.ts';
 import { insertMember, insertOrg, type Role } from '../store/queries/local-accounts.ts';
 import { insertPolicy } from '../store/queries/policies.ts';
-import {
-  insertOrgKey,
-  insertPolicyKey,
-  type OrgKeyRow,
-  type PolicyKeyRow,
-} from '../store/queries/secrets.ts';
+import { insertOrgKey, type OrgKeyRow } from '../store/queries/secrets.ts';
 import type { Tx } from '../store/tx.ts';
 
 /** Agents every organisation has from the start. */
@@ -25,7 +20,7 @@ export interface NewOrganisation {
   readonly ownerId: string;
   readonly ownerName: string;
   /** From `preparePolicyKey`, before the transaction. */
-  readonly policyKey: PolicyKeyRow;
+  readonly policyKey: OrgKeyRow;
   /** From `prepareLogKey`, before the transaction. */
   readonly logKey: OrgKeyRow;
 }
@@ -40,7 +35,7 @@ export async function createOrganisation(tx: Tx, org: NewOrganisation, now: Date
   await insertOrg(tx, { id: orgId, slug, name, agents, now });
   await insertMember(tx, { userId: ownerId, orgId, name: ownerName, role: 'owner', groups: [], now });
   await createStreams(tx, ['admin'], { orgId, sessionId: null, userId: null }, now);
-  await insertPolicyKey(tx, orgId, policyKey, now);
+  await insertOrgKey(tx, orgId, 'policy', policyKey, now);
   await insertOrgKey(tx, orgId, 'log', logKey, now);
   const published = await publishStarter(tx, orgId, ownerId, now);
   const added = memberAdded({ userId: ownerId, name: ownerName, role: 'owner', groups: [] }, null);

@@ -2,7 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { generateP256Jwk, isP256PublicJwk, jwkThumbprint, type P256PrivateJwk } from '@kontext/oauth';
 import type { Kms } from '@kontext/vault';
 import { openRow, sealAsRow } from '../kms/sealed-secrets.ts';
-import type { PolicyKeyRow } from '../store/queries/secrets.ts';
+import type { OrgKeyRow } from '../store/queries/secrets.ts';
 
 const contextOf = (orgId: string, kid: string) => ({
   ...{ purpose: 'policy-key', orgId, subjectId: kid, version: 1 },
@@ -13,7 +13,7 @@ const contextOf = (orgId: string, kid: string) => ({
  *
  * Its id is the RFC 7638 thumbprint that clients pin at login. Call it before the transaction: sealing may ask a key service.
  */
-export async function preparePolicyKey(kms: Kms, orgId: string, now: Date): Promise<PolicyKeyRow> {
+export async function preparePolicyKey(kms: Kms, orgId: string, now: Date): Promise<OrgKeyRow> {
   const { d, kty, crv, x, y } = generateP256Jwk();
   const publicJwk = { kty, crv, x, y };
   const kid = jwkThumbprint(publicJwk);
@@ -28,7 +28,7 @@ export async function preparePolicyKey(kms: Kms, orgId: string, now: Date): Prom
  *
  * @throws KontextError `KX_VAULT_OPEN` when it does not open or is not a P-256 key.
  */
-export async function openPolicyKey(kms: Kms, orgId: string, row: PolicyKeyRow): Promise<P256PrivateJwk> {
+export async function openPolicyKey(kms: Kms, orgId: string, row: OrgKeyRow): Promise<P256PrivateJwk> {
   const jwk: unknown = JSON.parse(row.publicJwk);
   if (!isP256PublicJwk(jwk)) throw new KontextError('KX_VAULT_OPEN', 'a policy key is not a P-256 key');
   const plaintext = await openRow(kms, contextOf(orgId, row.kid), row.secret);

@@ -4,7 +4,7 @@ import type { PolicyText } from '@kontext/policy';
 import type { Kms } from '@kontext/vault';
 import type { Caller } from '../caller.ts';
 import { findVersion } from '../store/queries/policies.ts';
-import { findPolicyKey, findPolicyKeyId, type PolicyKeyRow } from '../store/queries/secrets.ts';
+import { findOrgKey, findOrgPublicKey, type OrgKeyRow } from '../store/queries/secrets.ts';
 import type { Store } from '../store/store.ts';
 import { type Holding, loadHolding } from './holding.ts';
 import { openPolicyKey } from './policy-key.ts';
@@ -48,7 +48,7 @@ const maxOpenKeys = 1000;
 /** Puts the policies together. */
 export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServiceDeps): PolicyService {
   const keys = new Map<string, P256PrivateJwk>();
-  const openOnce = async (orgId: string, row: PolicyKeyRow): Promise<P256PrivateJwk> => {
+  const openOnce = async (orgId: string, row: OrgKeyRow): Promise<P256PrivateJwk> => {
     const known = keys.get(row.kid);
     if (known) return known;
     const key = await openPolicyKey(kms, orgId, row);
@@ -64,7 +64,7 @@ export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServ
         return [
           held,
           held === null ? null : await findVersion(tx, orgId, held.version),
-          await findPolicyKey(tx, orgId),
+          await findOrgKey(tx, orgId, 'policy'),
         ] as const;
       });
       if (!holding || !row || !keyRow) throw noPolicy();
@@ -77,9 +77,11 @@ export function createPolicyService({ store, kms, nowMs = Date.now }: PolicyServ
       return { jws, policies: JSON.parse(row.policies) as PolicyText[], holding };
     },
     keyThumbprint: async (orgId) => {
-      const kid = await store.transaction({ role: 'read', orgId }, (tx) => findPolicyKeyId(tx, orgId));
-      if (kid === null) throw noPolicy();
-      return kid;
+      const key = await store.transaction({ role: 'read', orgId }, (tx) =>
+        findOrgPublicKey(tx, orgId, 'policy'),
+      );
+      if (key === null) throw noPolicy();
+      return key.kid;
     },
   };
 }

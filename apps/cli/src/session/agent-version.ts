@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { readAtMost } from '../read-at-most.ts';
+import { writeStateFile } from '../state-file.ts';
 
 /** The version of the installed agent. */
 export interface AgentVersion {
@@ -102,10 +103,7 @@ function readJson(path: string): Readonly<Record<string, unknown>> {
 /** A cache that cannot be written costs the next session the same question. */
 function writeCache(path: string, versions: Readonly<Record<string, unknown>>): void {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const scratch = `${path}.${process.pid}`;
-    writeFileSync(scratch, JSON.stringify(versions), { mode: 0o600 });
-    renameSync(scratch, path);
+    writeStateFile(path, JSON.stringify(versions));
   } catch {
     // See above.
   }

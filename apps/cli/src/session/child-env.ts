@@ -68,3 +68,10 @@ const brokenNames = (template: EnvTemplate): string[] =>
   template.problems
     .filter(({ severity, code }) => severity === 'error' && code !== 'KX_TEMPLATE_REFUSED_NAME')
     .flatMap(({ name }) => name ?? []);
+
+/** An environment without some of its variables. */
+export const leaveOut = (
+  environment: Readonly<Record<string, string>>,
+  names: readonly string[],
+): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(environment).filter(([name]) => !names.includes(name)));

@@ -12,6 +12,7 @@ import { createPolicyKeeper } from './keep-policy.ts';
 import type { Heartbeat, OpenSession } from './open-session.ts';
 import type { Renewals } from './renew-credentials.ts';
 import type { SessionHooks } from './session-hooks.ts';
+import { firstEventWithinMs, noHookYet } from './session-lines.ts';
 import type { PolicyOwner } from './verify-policy.ts';
 
 /** The parts that live while the agent runs. */
@@ -41,9 +42,6 @@ export interface SessionKeeper {
   /** The agent has ended: tells what could not be told while its screen was up. */
   stop(): void;
 }
-
-/** An agent whose hooks work calls the first one well within this. */
-const firstEventWithinMs = 10_000;
 
 /**
  * What goes on beside the running agent: the engine is warmed up, heartbeats tell of new policy, what earlier
@@ -86,10 +84,7 @@ export function keepSession(options: KeepSessionOptions): SessionKeeper {
       stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, {
         // Renewals of an enforced session wait until the backend knows.
         onFirst: beatNow,
-        warn: () =>
-          terminal.warn(
-            'the agent has called no hook yet: its tool calls may be neither decided nor recorded',
-          ),
+        warn: () => terminal.warn(noHookYet),
       });
       renewals.start();
       void policy

@@ -17,17 +17,16 @@ import { type ActivePolicy, createActivePolicy } from '../hooks/active-policy.ts
 import { hookClientPath } from '../hooks/hook-client-path.ts';
 import { sweepRuntime } from '../hooks/sweep-runtime.ts';
 import { loadLocalPolicies } from '../policy/local-policies.ts';
-import { buildChildEnv } from './child-env.ts';
+import { buildChildEnv, leaveOut } from './child-env.ts';
 import { createLocalAuditFile } from './local-audit-file.ts';
 import type { Preparation } from './run-session.ts';
 import { createSessionFacts } from './session-facts.ts';
 import { openSessionHooks, type SessionHooks } from './session-hooks.ts';
-import { describeEnd } from './session-lines.ts';
+import { describeEnd, firstEventWithinMs, noHookYet } from './session-lines.ts';
 import { spawnChild } from './spawn-agent.ts';
 
 /** A person at the agent's own prompt is waited for by the agent: no hook is held. */
 const defaultMaxWaitMs = 10_000;
-const firstEventWithinMs = 10_000;
 const settingsEveryMs = 30_000;
 const closeMs = 2_000;
 
@@ -65,7 +64,7 @@ export async function runLocalSession(
   try {
     hooks.noteLaunch(new Uint8Array());
     const { env } = buildChildEnv({
-      inherited: without(config.environment, adapter.clearedVariables),
+      inherited: leaveOut(config.environment, adapter.clearedVariables),
       ...{ template, credentials: new Map(), sessionId: session, socketPath: hooks.socketPath },
     });
     terminal.note(`local session ${session}, policy ${policy.mode}, recorded in ${auditFile}`);
@@ -129,8 +128,7 @@ function keepWatch({ config, terminal }: Context, hooks: SessionHooks, policy: A
   let over = false;
   const stopWaiting = hooks.expectFirstEvent(firstEventWithinMs, {
     onFirst: () => undefined,
-    warn: () =>
-      terminal.warn('the agent has called no hook yet: its tool calls may be neither decided nor recorded'),
+    warn: () => terminal.warn(noHookYet),
   });
   const timer = setInterval(() => hooks.checkSettings(), settingsEveryMs).unref();
   void policy.warmUp(() => over).then(() => sweepRuntime(config.runtimeDir).catch(() => null));
@@ -152,6 +150,3 @@ async function closeHooks({ terminal }: Context, hooks: SessionHooks, startedAtM
   if (!whole) terminal.warn('some events could not be written; the record says how many');
   terminal.note(describeEnd(hooks.counts, endedAtMs - startedAtMs));
 }
-
-const without = (environment: Readonly<Record<string, string>>, names: readonly string[]) =>
-  Object.fromEntries(Object.entries(environment).filter(([name]) => !names.includes(name)));

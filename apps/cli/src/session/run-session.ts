@@ -16,7 +16,7 @@ import type { Backend } from '../rpc/open-backend.ts';
 import { createSpoolKeyStore } from '../spool/spool-key.ts';
 import { createWitness } from '../witness/witness.ts';
 import { appendWitnessed } from './append-events.ts';
-import { buildChildEnv } from './child-env.ts';
+import { buildChildEnv, leaveOut } from './child-env.ts';
 import { closeSession } from './close-session.ts';
 import { hashHookConfig } from './hook-settings.ts';
 import { keepSession } from './keep-session.ts';
@@ -139,7 +139,7 @@ async function runAgent(run: Run): Promise<void> {
   let exitCode = 1;
   try {
     const { env } = buildChildEnv({
-      inherited: without(config.environment, adapter.clearedVariables),
+      inherited: leaveOut(config.environment, adapter.clearedVariables),
       template,
       credentials,
       sessionId: session.id,
@@ -263,9 +263,6 @@ function loadOnce<T>(load: () => Promise<T>): () => Promise<T> {
     return loaded;
   };
 }
-
-const without = (environment: Readonly<Record<string, string>>, names: readonly string[]) =>
-  Object.fromEntries(Object.entries(environment).filter(([name]) => !names.includes(name)));
 
 const spoolFacts = ({ context, session, preparation }: Run) => ({
   apiUrl: context.config.apiUrl,

@@ -41,3 +41,9 @@ function describeDuration(ms: number): string {
   const minutes = Math.round(seconds / 60);
   return minutes < 60 ? `${minutes} m` : `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
 }
+
+/** An agent whose hooks work calls the first one well within this. */
+export const firstEventWithinMs = 10_000;
+/** What is said when it did not. */
+export const noHookYet =
+  'the agent has called no hook yet: its tool calls may be neither decided nor recorded';

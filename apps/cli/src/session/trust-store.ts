@@ -10,11 +10,12 @@
  * whose project file sent us there counts, too.
  */
 import { createHash } from 'node:crypto';
-import { lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, realpathSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type EnvTemplate, listPlaceholders, templateFingerprint } from '@kontext/env-template';
 import { KontextError } from '@kontext/errors';
 import type { Config } from '../config.ts';
+import { readStateFile, writeStateFile } from '../state-file.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** Stored format. */
@@ -159,20 +160,12 @@ function readText(path: string): string {
   }
 }
 
+/** Missing or unreadable: nothing is trusted. */
 function readTrust(file: string): TrustFile {
-  try {
-    const value = JSON.parse(readFileSync(file, 'utf8')) as Partial<TrustFile>;
-    if (value.v === 1 && typeof value.trusted === 'object' && value.trusted !== null)
-      return value as TrustFile;
-  } catch {
-    // Missing or unreadable: nothing is trusted.
-  }
-  return { v: 1, trusted: {} };
+  const value = (readStateFile(file) ?? {}) as Partial<TrustFile>;
+  const isKnown = value.v === 1 && typeof value.trusted === 'object' && value.trusted !== null;
+  return isKnown ? (value as TrustFile) : { v: 1, trusted: {} };
 }
 
-function writeTrust(file: string, content: TrustFile): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${process.pid}.tmp`;
-  writeFileSync(temporary, JSON.stringify(content, null, 2), { mode: 0o600 });
-  renameSync(temporary, file);
-}
+const writeTrust = (file: string, content: TrustFile): void =>
+  writeStateFile(file, JSON.stringify(content, null, 2));

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { KontextError } from '@kontext/errors';
 import { type SnapshotClaims, verifySnapshot } from '@kontext/oauth';
 import { hashPolicies, type PolicyText } from '@kontext/policy';
 import type { PolicySnapshotJson } from '@kontext/protocol';
 import type { VerifiedPolicy } from '../hooks/active-policy.ts';
+import { readStateFile, writeStateFile } from '../state-file.ts';
 
 /** Whose policy it must be, and what was seen before. */
 export interface PolicyOwner {
@@ -49,7 +49,7 @@ export async function loadCachedPolicy(
   owner: PolicyOwner,
   nowMs = Date.now(),
 ): Promise<VerifiedPolicy | null> {
-  const kept = readObject(cacheFile(owner));
+  const kept = readStateFile(cacheFile(owner));
   if (kept?.v !== 1 || kept.place !== placeOf(owner)) return null;
   const signed = toSigned(kept as PolicySnapshotJson);
   return toPolicy(await verifySigned(signed, owner, { nowMs, acceptExpired: true }), signed.policies);
@@ -97,7 +97,7 @@ const cacheFile = (owner: PolicyOwner): string => {
  * those, so its numbers hold on as they are.
  */
 function readSeen(stateDir: string): Readonly<Record<string, number>> {
-  const { v, seen } = readObject(seenFile(stateDir)) ?? {};
+  const { v, seen } = readStateFile(seenFile(stateDir)) ?? {};
   const isKnown = v === 1 || v === 2;
   return isKnown && typeof seen === 'object' && seen !== null ? (seen as Record<string, number>) : {};
 }
@@ -106,28 +106,13 @@ function readSeen(stateDir: string): Readonly<Record<string, number>> {
 function noteSeen(owner: PolicyOwner, seq: number): void {
   const seen = readSeen(owner.stateDir);
   const place = placeOf(owner);
-  if ((seen[place] ?? 0) < seq) write(seenFile(owner.stateDir), { v: 2, seen: { ...seen, [place]: seq } });
-}
-
-function readObject(path: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    return typeof value === 'object' ? (value as Record<string, unknown> | null) : null;
-  } catch {
-    return null;
-  }
-}
-
-function write(file: string, content: object): void {
-  const temporary = `${file}.${process.pid}.tmp`;
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(temporary, JSON.stringify(content), { mode: 0o600 });
-  renameSync(temporary, file);
+  if ((seen[place] ?? 0) < seq)
+    writeStateFile(seenFile(owner.stateDir), JSON.stringify({ v: 2, seen: { ...seen, [place]: seq } }));
 }
 
 function tryWrite(file: string, content: object): void {
   try {
-    write(file, content);
+    writeStateFile(file, JSON.stringify(content));
   } catch {
     // What was kept before stays.
   }

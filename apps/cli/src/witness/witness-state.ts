@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { readStateFile, writeStateFile } from '../state-file.ts';
 
 /** Whose log is watched. */
 export interface LogOwner {
@@ -53,7 +54,7 @@ export function witnessFile({ apiUrl, orgId, stateDir }: Omit<LogOwner, 'logKey'
 
 /** Reads what is remembered; nothing when the file is not there or cannot be read. */
 export function readWitness(owner: Omit<LogOwner, 'logKey'>): WitnessState {
-  const file = readObject(witnessFile(owner));
+  const file = readStateFile(witnessFile(owner));
   if (file?.v !== 1 || file.apiUrl !== owner.apiUrl || file.org !== owner.orgId) return nothing;
   const text = (value: unknown): string => (typeof value === 'string' ? value : '');
   const pending = Array.isArray(file.pending) ? file.pending.filter(isPending) : [];
@@ -76,14 +77,9 @@ export function changeWitness(
 ): boolean {
   const next = change(readWitness(owner));
   if (next === null) return false;
-  const file = witnessFile(owner);
-  const temporary = `${file}.${process.pid}.tmp`;
   const content = { v: 1, apiUrl: owner.apiUrl, org: owner.orgId, ...next };
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(temporary, JSON.stringify({ ...content, pending: next.pending.slice(-maxPending) }), {
-    mode: 0o600,
-  });
-  renameSync(temporary, file);
+  const kept = { ...content, pending: next.pending.slice(-maxPending) };
+  writeStateFile(witnessFile(owner), JSON.stringify(kept));
   return true;
 }
 
@@ -106,15 +102,6 @@ export function addPending(
   const others = pending.filter(({ stream }) => stream !== head.stream);
   const next = { ...head, acknowledgedAtMs: nowMs, missingAt: null };
   return [...others, ...(oldest === undefined ? [] : [oldest]), next];
-}
-
-function readObject(path: string): Readonly<Record<string, unknown>> | null {
-  try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    return typeof value === 'object' ? (value as Record<string, unknown> | null) : null;
-  } catch {
-    return null;
-  }
 }
 
 function isPending(value: unknown): value is PendingHead {

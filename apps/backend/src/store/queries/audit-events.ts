@@ -191,14 +191,7 @@ export async function readEvents(
     const rows = await tx
       .select(eventColumns)
       .from(auditEvents)
-      .leftJoin(
-        auditPayloads,
-        and(
-          eq(auditPayloads.partDay, auditEvents.partDay),
-          eq(auditPayloads.streamId, auditEvents.streamId),
-          eq(auditPayloads.seq, auditEvents.seq),
-        ),
-      )
+      .leftJoin(auditPayloads, isItsPayload)
       .leftJoin(users, eq(users.id, auditEvents.userId))
       .where(inPart(streamId, part))
       .orderBy(asc(auditEvents.seq));
@@ -252,6 +245,13 @@ const inPart = (streamId: string, part: Part) =>
     eq(auditEvents.streamId, streamId),
     between(auditEvents.seq, part.fromSeq, part.toSeq),
   );
+
+/** Joins an event with its payload; there is none when it was never recorded, or was erased. */
+export const isItsPayload = and(
+  eq(auditPayloads.partDay, auditEvents.partDay),
+  eq(auditPayloads.streamId, auditEvents.streamId),
+  eq(auditPayloads.seq, auditEvents.seq),
+);
 
 const eventColumns = {
   streamId: auditEvents.streamId,

@@ -2,6 +2,7 @@
 import { and, desc, eq, gte, lt, lte, or, type SQL, sql } from 'drizzle-orm';
 import { auditEvents, auditPayloads, memberships, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { isItsPayload } from './audit-events.ts';
 import { dayOf } from './audit-streams.ts';
 
 /** A decided call; `payload` is null when none was recorded, or it was erased. */
@@ -46,14 +47,7 @@ const decided = (tx: Tx) =>
   tx
     .select(columns)
     .from(auditEvents)
-    .leftJoin(
-      auditPayloads,
-      and(
-        eq(auditPayloads.partDay, auditEvents.partDay),
-        eq(auditPayloads.streamId, auditEvents.streamId),
-        eq(auditPayloads.seq, auditEvents.seq),
-      ),
-    )
+    .leftJoin(auditPayloads, isItsPayload)
     .leftJoin(users, and(eq(users.orgId, auditEvents.orgId), eq(users.id, auditEvents.userId)));
 
 const isDecidedCall = (orgId: string): SQL | undefined =>

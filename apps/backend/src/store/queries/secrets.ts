@@ -71,18 +71,3 @@ const activeKey = (orgId: string, purpose: OrgKeyPurpose) =>
     eq(signingKeys.active, true),
     isNull(signingKeys.retiredAt),
   );
-
-/** An organisation's key that signs policy snapshots. */
-export type PolicyKeyRow = OrgKeyRow;
-
-/** Stores an organisation's policy key. */
-export const insertPolicyKey = (tx: Tx, orgId: string, key: PolicyKeyRow, now: Date): Promise<void> =>
-  insertOrgKey(tx, orgId, 'policy', key, now);
-
-/** The key an organisation signs snapshots with; null before it has one. */
-export const findPolicyKey = (tx: Tx, orgId: string): Promise<PolicyKeyRow | null> =>
-  findOrgKey(tx, orgId, 'policy');
-
-/** Thumbprint of that key, which is its id. */
-export const findPolicyKeyId = async (tx: Tx, orgId: string): Promise<string | null> =>
-  (await findOrgPublicKey(tx, orgId, 'policy'))?.kid ?? null;
