@@ -51,8 +51,8 @@ export interface EventHeader {
   /** Clock of the writer, RFC 3339 in UTC with milliseconds. */
   readonly occurredAt: string;
   readonly lineage: EventLineage;
-  /** How the payload was redacted before it was hashed. */
-  readonly redaction: 'exact-v1' | 'none';
+  /** How the payload was redacted before it was hashed: of secrets' exact values, or of what patterns find, too. */
+  readonly redaction: 'full-v1' | 'exact-v1' | 'none';
   /** Hex {@link hashPayload}; null when the event was written without payload. */
   readonly payloadHash: string | null;
   /** `payload` when there should have been one: an orphan intent, an event that could not be redacted in time. */
@@ -132,7 +132,7 @@ const headerChecks: Readonly<Record<keyof EventHeader, Check>> = {
   mode: orNull(oneOf('observe', 'enforce')),
   occurredAt: isInstant,
   lineage: (value) => firstBadField(value, lineageKeys, lineageChecks) === null,
-  redaction: oneOf('exact-v1', 'none'),
+  redaction: oneOf('full-v1', 'exact-v1', 'none'),
   payloadHash: orNull(isHexHash),
   missing: orNull(oneOf('payload')),
 };

@@ -3,7 +3,7 @@ import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
 /**
  * Prefix of every kind of id: organisation, user, session, audit stream, audit event, connection, lease, policy,
  * approval, provider, key, membership, identity, registered agent, OAuth grant, identity provider, invitation,
- * confirmation, webhook, webhook delivery.
+ * confirmation, webhook, webhook delivery, export, sink, sink delivery.
  */
 export const idPrefixes = [
   'org',
@@ -26,6 +26,9 @@ export const idPrefixes = [
   'inv',
   'whk',
   'whd',
+  'exp',
+  'snk',
+  'skd',
 ] as const;
 
 /** One of {@link idPrefixes}. */

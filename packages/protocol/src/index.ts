@@ -8,3 +8,4 @@ export * from './gen/kontext/v1/organisation_pb.ts';
 export * from './gen/kontext/v1/policies_pb.ts';
 export * from './gen/kontext/v1/providers_pb.ts';
 export * from './gen/kontext/v1/sessions_pb.ts';
+export * from './gen/kontext/v1/sinks_pb.ts';

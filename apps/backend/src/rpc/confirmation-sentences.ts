@@ -7,10 +7,13 @@
 import type {
   AddIdentityProviderRequest,
   AddProviderRequest,
+  AddSinkRequest,
   AddWebhookRequest,
   AttachProviderRequest,
   DetachProviderRequest,
   DisableAgentRequest,
+  ErasePayloadsRequest,
+  HoldPayloadsRequest,
   InviteMemberRequest,
   Provider,
   PublishPolicyRequest,
@@ -18,14 +21,17 @@ import type {
   PutSecretRequest,
   RemoveIdentityProviderRequest,
   RemoveProviderRequest,
+  RemoveSinkRequest,
   RemoveWebhookRequest,
   RevokeLeasesRequest,
   RevokeLoginsRequest,
+  SetAuditSettingsRequest,
   SetMemberRequest,
+  SetSinkRequest,
   SuspendMemberRequest,
   WithdrawPolicyRequest,
 } from '@kontext/protocol';
-import { ClientAuth, Mode, ProviderKind, StaleRule } from '@kontext/protocol';
+import { ClientAuth, Mode, PayloadSetting, ProviderKind, SinkState, StaleRule } from '@kontext/protocol';
 import type { Caller } from '../caller.ts';
 
 /** A text of the request in quotes; quotes and control characters in it are escaped. */
@@ -209,3 +215,49 @@ export function addWebhook({ url, events }: AddWebhookRequest): string {
 /** Of the end of a webhook. */
 export const removeWebhook = ({ webhookId }: RemoveWebhookRequest): string =>
   `send no more messages to the webhook ${quoteAscii(webhookId)}`;
+
+const payloadWords: Readonly<Record<PayloadSetting, string>> = {
+  [PayloadSetting.UNSPECIFIED]: 'as now',
+  [PayloadSetting.SUMMARY]: 'as summaries',
+  [PayloadSetting.FULL]: 'redacted, in full',
+  [PayloadSetting.OMITTED]: 'not at all',
+};
+
+/** Of what is kept of payloads. */
+export function setAuditSettings({ payloads, retentionClass }: SetAuditSettingsRequest): string {
+  const words = payloadWords[payloads] ?? 'in a way this version does not know';
+  const where = retentionClass === '' ? '' : `, and in the retention class ${quoteAscii(retentionClass)}`;
+  return `record the payloads of new events ${words}${where}`;
+}
+
+/** Of an erasure. */
+export function erasePayloads({ eventId, sessionId, userId, reason }: ErasePayloadsRequest): string {
+  const named = Object.entries({ event: eventId, session: sessionId, member: userId }).filter(
+    ([, id]) => id !== '',
+  );
+  const what = named.map(([kind, id]) => `the ${kind} ${quoteAscii(id)}`).join(' and ');
+  return `erase for good what was recorded beside the headers of ${what}, because ${quote(reason)}`;
+}
+
+/** Of a hold, and of its end. */
+export const holdPayloads = ({ sessionId, hold, reason }: HoldPayloadsRequest): string =>
+  hold
+    ? `keep the payloads of the session ${quoteAscii(sessionId)} from erasure, because ${quote(reason)}`
+    : `let the payloads of the session ${quoteAscii(sessionId)} be erased again, because ${quote(reason)}`;
+
+/** Of a sink: every event leaves for there. */
+export function addSink({ name, url, kinds, payloads, since }: AddSinkRequest): string {
+  const which =
+    kinds.length === 0 ? 'every audit event' : `the audit events ${kinds.map(quoteAscii).join(' ')}`;
+  const from =
+    since === undefined ? '' : `, those since ${new Date(Number(since.seconds) * 1000).toISOString()} too`;
+  return `send ${which}${payloads ? ' with payloads' : ''} to ${quoteAscii(url)} as the sink ${quoteAscii(name)}${from}`;
+}
+
+/** Of a sink that is paused or goes on. */
+export const setSink = ({ sinkId, state }: SetSinkRequest): string =>
+  `${state === SinkState.PAUSED ? 'send nothing more for now to' : 'go on sending to'} the sink ${quoteAscii(sinkId)}`;
+
+/** Of the end of a sink. */
+export const removeSink = ({ sinkId }: RemoveSinkRequest): string =>
+  `send no more audit events to the sink ${quoteAscii(sinkId)}`;

@@ -18,6 +18,7 @@ import {
   PolicyService,
   ProviderService,
   SessionService,
+  SinkService,
   WebhookService,
 } from '@kontext/protocol';
 import type { Caller } from '../caller.ts';
@@ -49,6 +50,7 @@ export const services = {
   PolicyService,
   ProviderService,
   SessionService,
+  SinkService,
   WebhookService,
 } as const;
 
@@ -93,6 +95,18 @@ export const permissions: Table = {
   'AuditService/GetCheckpoint': everybody,
   'AuditService/GetConsistencyProof': everybody,
   'AuditService/GetInclusionProof': everybody,
+  'AuditService/SearchEvents': everybody,
+  'AuditService/GetEventFacets': { roles: overseers },
+  'AuditService/GetEventHistogram': { roles: overseers },
+  'AuditService/GetLineage': everybody,
+  'AuditService/BeginExport': { roles: overseers },
+  'AuditService/GetExport': { roles: overseers },
+  'AuditService/ListExports': { roles: overseers },
+  'AuditService/ReadExport': { roles: overseers },
+  'AuditService/GetAuditSettings': { roles: overseers },
+  'AuditService/SetAuditSettings': { roles: guardians, confirm: sentence.setAuditSettings },
+  'AuditService/ErasePayloads': { roles: guardians, confirm: sentence.erasePayloads },
+  'AuditService/HoldPayloads': { roles: guardians, confirm: sentence.holdPayloads },
 
   'ConfirmationService/GetConfirmation': everybody,
 
@@ -151,6 +165,14 @@ export const permissions: Table = {
   'SessionService/EndSession': everybody,
   'SessionService/GetSession': everybody,
   'SessionService/ListSessions': everybody,
+
+  'SinkService/AddSink': { roles: guardians, confirm: sentence.addSink },
+  'SinkService/SetSink': { roles: guardians, confirm: sentence.setSink },
+  'SinkService/RemoveSink': { roles: guardians, confirm: sentence.removeSink },
+  'SinkService/ListSinks': { roles: overseers },
+  'SinkService/TestSink': { roles: guardians },
+  'SinkService/ReplaySink': { roles: guardians },
+  'SinkService/ListSinkDeliveries': { roles: overseers },
 
   'WebhookService/AddWebhook': { roles: guardians, confirm: sentence.addWebhook },
   'WebhookService/RemoveWebhook': { roles: guardians, confirm: sentence.removeWebhook },

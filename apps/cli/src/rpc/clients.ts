@@ -14,6 +14,7 @@ import {
   PolicyService,
   ProviderService,
   SessionService,
+  SinkService,
   WebhookService,
 } from '@kontext/protocol';
 import { type ConfirmAction, confirmationHeader, type PendingAction } from './confirm-action.ts';
@@ -34,6 +35,7 @@ export interface Clients {
   readonly providers: Client<typeof ProviderService>;
   readonly sessions: Client<typeof SessionService>;
   readonly webhooks: Client<typeof WebhookService>;
+  readonly sinks: Client<typeof SinkService>;
 }
 
 /**
@@ -72,6 +74,7 @@ export function createClients(
     providers: make(ProviderService),
     sessions: make(SessionService),
     webhooks: make(WebhookService),
+    sinks: make(SinkService),
   };
 }
 

@@ -19,6 +19,7 @@ import {
 } from 'drizzle-orm/pg-core';
 import { bytea, instant } from './columns.ts';
 import { orgs } from './organisation.ts';
+import { secrets } from './vault.ts';
 
 /** Head of a stream. `headHash` is the first link's input while `headSeq` is 0. */
 export const auditStreams = pgTable(
@@ -95,6 +96,182 @@ export const auditEvents = pgTable(
     index('audit_events_org_tool_received_idx')
       .on(t.orgId, t.tool, t.receivedAt.desc())
       .where(sql`tool IS NOT NULL`),
+  ],
+);
+
+/**
+ * Which events of the backend are about which lease, connection, approval or provider (`ref` is its id, or `provider:<name>`).
+ * Written with the event; for search and lineage alone, nothing of it is verified.
+ */
+export const auditRefs = pgTable(
+  'audit_refs',
+  {
+    orgId: text('org_id').notNull(),
+    ref: text('ref').notNull(),
+    streamId: text('stream_id').notNull(),
+    seq: bigint('seq', { mode: 'number' }).notNull(),
+    partDay: date('part_day', { mode: 'string' }).notNull(),
+    receivedAt: instant('received_at').notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.orgId, t.ref, t.streamId, t.seq] }),
+    index('audit_refs_received_idx').on(t.orgId, t.ref, t.receivedAt.desc()),
+  ],
+);
+
+/**
+ * Events per hour of `received_at`, counted once each in the order of the log: `audit_rollup_positions` says up to which leaf.
+ * Empty texts stand for null.
+ */
+export const auditRollups = pgTable(
+  'audit_rollups',
+  {
+    orgId: text('org_id').notNull(),
+    hour: instant('hour').notNull(),
+    kind: text('kind').notNull(),
+    userId: text('user_id').notNull(),
+    agent: text('agent').notNull(),
+    tool: text('tool').notNull(),
+    decision: text('decision').notNull(),
+    mode: text('mode').notNull(),
+    count: bigint('count', { mode: 'number' }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.orgId, t.hour, t.kind, t.userId, t.agent, t.tool, t.decision, t.mode] })],
+);
+
+/** Next leaf of an organisation's log that the roll-ups have not counted. */
+export const auditRollupPositions = pgTable('audit_rollup_positions', {
+  orgId: text('org_id')
+    .primaryKey()
+    .references(() => orgs.id),
+  nextLeaf: bigint('next_leaf', { mode: 'number' }).notNull(),
+  /** Newest `received_at` among what is counted. */
+  countedUntil: instant('counted_until'),
+  updatedAt: instant('updated_at').notNull(),
+});
+
+/** What an organisation keeps of payloads; no row: `summary`, class `standard`. */
+export const auditSettings = pgTable('audit_settings', {
+  orgId: text('org_id')
+    .primaryKey()
+    .references(() => orgs.id),
+  payloads: text('payloads', { enum: ['summary', 'full', 'omitted'] }).notNull(),
+  retentionClass: text('retention_class').notNull(),
+  changedBy: text('changed_by').notNull(),
+  changedAt: instant('changed_at').notNull(),
+});
+
+/** Sessions whose payloads are held; new ones of theirs go into class `hold`, too. */
+export const auditHolds = pgTable('audit_holds', {
+  sessionId: text('session_id').primaryKey(),
+  orgId: text('org_id')
+    .notNull()
+    .references(() => orgs.id),
+  reason: text('reason').notNull(),
+  heldBy: text('held_by').notNull(),
+  heldAt: instant('held_at').notNull(),
+});
+
+/** Exports and how far they are. `cursor`: where the job goes on, its own JSON. `claimedUntil`: a replica works on it until then. */
+export const auditExports = pgTable(
+  'audit_exports',
+  {
+    id: text('id').primaryKey(),
+    orgId: text('org_id')
+      .notNull()
+      .references(() => orgs.id),
+    userId: text('user_id').notNull(),
+    format: text('format', { enum: ['bundle', 'csv'] }).notNull(),
+    query: text('query').notNull(),
+    withoutPayloads: boolean('without_payloads').notNull(),
+    state: text('state', { enum: ['running', 'ready', 'failed', 'expired'] }).notNull(),
+    cursor: text('cursor').notNull().default(''),
+    claimedUntil: instant('claimed_until'),
+    events: bigint('events', { mode: 'number' }).notNull().default(0),
+    bytes: bigint('bytes', { mode: 'number' }).notNull().default(0),
+    sha256: bytea('sha256'),
+    error: text('error').notNull().default(''),
+    createdAt: instant('created_at').notNull(),
+    finishedAt: instant('finished_at'),
+    expiresAt: instant('expires_at').notNull(),
+  },
+  (t) => [
+    index('audit_exports_org_idx').on(t.orgId, t.id.desc()),
+    index('audit_exports_running_idx').on(t.claimedUntil).where(sql`state = 'running'`),
+  ],
+);
+
+/** The bytes of exports in pieces, until they expire. */
+export const auditExportChunks = pgTable(
+  'audit_export_chunks',
+  {
+    exportId: text('export_id')
+      .notNull()
+      .references(() => auditExports.id, { onDelete: 'cascade' }),
+    orgId: text('org_id').notNull(),
+    chunk: integer('chunk').notNull(),
+    /** Offset of its first byte. */
+    offset: bigint('offset', { mode: 'number' }).notNull(),
+    data: bytea('data').notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.exportId, t.chunk] })],
+);
+
+/** Where audit events are sent on to. `nextLeaf`: the first leaf of the log that is not delivered. */
+export const auditSinks = pgTable(
+  'audit_sinks',
+  {
+    id: text('id').primaryKey(),
+    orgId: text('org_id')
+      .notNull()
+      .references(() => orgs.id),
+    name: text('name').notNull(),
+    url: text('url').notNull(),
+    kinds: text('kinds').array().notNull(),
+    payloads: boolean('payloads').notNull(),
+    secretId: text('secret_id')
+      .notNull()
+      .references(() => secrets.id),
+    state: text('state', { enum: ['active', 'paused', 'disabled'] }).notNull(),
+    nextLeaf: bigint('next_leaf', { mode: 'number' }).notNull(),
+    attempts: integer('attempts').notNull().default(0),
+    dueAt: instant('due_at').notNull(),
+    claimedUntil: instant('claimed_until'),
+    lastError: text('last_error').notNull().default(''),
+    lastDeliveredAt: instant('last_delivered_at'),
+    failingSince: instant('failing_since'),
+    createdBy: text('created_by').notNull(),
+    createdAt: instant('created_at').notNull(),
+  },
+  (t) => [
+    uniqueIndex('audit_sinks_org_name_key').on(t.orgId, t.name),
+    index('audit_sinks_due_idx').on(t.dueAt).where(sql`state = 'active'`),
+  ],
+);
+
+/** What was sent to a sink; `dead` ones were given up and can be sent again. */
+export const auditSinkDeliveries = pgTable(
+  'audit_sink_deliveries',
+  {
+    id: text('id').primaryKey(),
+    orgId: text('org_id')
+      .notNull()
+      .references(() => orgs.id),
+    sinkId: text('sink_id')
+      .notNull()
+      .references(() => auditSinks.id, { onDelete: 'cascade' }),
+    state: text('state', { enum: ['delivered', 'failed', 'dead'] }).notNull(),
+    firstLeaf: bigint('first_leaf', { mode: 'number' }).notNull(),
+    lastLeaf: bigint('last_leaf', { mode: 'number' }).notNull(),
+    events: integer('events').notNull(),
+    attempts: integer('attempts').notNull(),
+    status: integer('status'),
+    error: text('error').notNull().default(''),
+    at: instant('at').notNull(),
+  },
+  (t) => [
+    index('audit_sink_deliveries_sink_idx').on(t.sinkId, t.id.desc()),
+    index('audit_sink_deliveries_dead_idx').on(t.sinkId, t.firstLeaf).where(sql`state = 'dead'`),
   ],
 );
 

@@ -46,11 +46,13 @@ export const sessions = pgTable(
     tamperedAt: instant('tampered_at'),
     hooksSeenAt: instant('hooks_seen_at'),
     endReason: text('end_reason'),
+    repository: text('repository').notNull().default(''),
   },
   (t) => [
     foreignKey({ columns: [t.orgId, t.userId], foreignColumns: [users.orgId, users.id] }),
     index('sessions_org_id_idx').on(t.orgId, t.id.desc()),
     index('sessions_org_user_id_idx').on(t.orgId, t.userId, t.id.desc()),
+    index('sessions_org_repository_idx').on(t.orgId, t.repository, t.id.desc()).where(sql`repository <> ''`),
     index('sessions_live_idx').on(t.lastHeartbeatAt).where(sql`state = 'live'`),
     index('sessions_grant_idx').on(t.loginGrantId).where(sql`state = 'live'`),
   ],

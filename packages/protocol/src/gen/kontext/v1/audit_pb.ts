@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/audit.proto.
  */
 export const file_kontext_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCL+AQoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQieQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMEhIKCmNoZWNrcG9pbnQYBCABKAkiTwoSTGlzdFN0cmVhbXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUwoTTGlzdFN0cmVhbXNSZXNwb25zZRIjCgdzdHJlYW1zGAEgAygLMhIua29udGV4dC52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRIQCghmcm9tX3NlcRgCIAEoAxIRCglwYWdlX3NpemUYAyABKAUiYQoSUmVhZFN0cmVhbVJlc3BvbnNlEiIKBnN0cmVhbRgBIAEoCzISLmtvbnRleHQudjEuU3RyZWFtEicKBmV2ZW50cxgCIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiPwoSV2F0Y2hFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFQoNc2luY2Vfc2Vjb25kcxgCIAEoBSI+ChNXYXRjaEV2ZW50c1Jlc3BvbnNlEicKBmV2ZW50cxgBIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiFgoUR2V0Q2hlY2twb2ludFJlcXVlc3QiOwoVR2V0Q2hlY2twb2ludFJlc3BvbnNlEgwKBG5vdGUYASABKAkSFAoMdmVyaWZpZXJfa2V5GAIgASgJIjwKGkdldENvbnNpc3RlbmN5UHJvb2ZSZXF1ZXN0EhAKCG9sZF9zaXplGAEgASgDEgwKBHNpemUYAiABKAMiLAobR2V0Q29uc2lzdGVuY3lQcm9vZlJlc3BvbnNlEg0KBXByb29mGAEgAygMIloKGEdldEluY2x1c2lvblByb29mUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSCwoDc2VxGAIgASgDEhAKCGV2ZW50X2lkGAMgASgJEgwKBHNpemUYBCABKAMiXQoHU2VnbWVudBIRCglzdHJlYW1faWQYASABKAkSEQoJZmlyc3Rfc2VxGAIgASgDEhAKCGxhc3Rfc2VxGAMgASgDEgwKBHByZXYYBCABKAwSDAoEaGVhZBgFIAEoDCJxChlHZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlEiQKB3NlZ21lbnQYASABKAsyEy5rb250ZXh0LnYxLlNlZ21lbnQSEgoKbGVhZl9pbmRleBgCIAEoAxINCgVwcm9vZhgDIAMoDBILCgNzZXEYBCABKAMqcAoKU3RyZWFtS2luZBIbChdTVFJFQU1fS0lORF9VTlNQRUNJRklFRBAAEhYKElNUUkVBTV9LSU5EX0NMSUVOVBABEhYKElNUUkVBTV9LSU5EX1NFUlZFUhACEhUKEVNUUkVBTV9LSU5EX0FETUlOEAMqiQEKDEFwcGVuZFN0YXR1cxIdChlBUFBFTkRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFAoQQVBQRU5EX1NUQVRVU19PSxABEhUKEUFQUEVORF9TVEFUVVNfRFVQEAISFQoRQVBQRU5EX1NUQVRVU19HQVAQAxIWChJBUFBFTkRfU1RBVFVTX0ZPUksQBDLwBAoMQXVkaXRTZXJ2aWNlElEKDEFwcGVuZEV2ZW50cxIfLmtvbnRleHQudjEuQXBwZW5kRXZlbnRzUmVxdWVzdBogLmtvbnRleHQudjEuQXBwZW5kRXZlbnRzUmVzcG9uc2USTgoLTGlzdFN0cmVhbXMSHi5rb250ZXh0LnYxLkxpc3RTdHJlYW1zUmVxdWVzdBofLmtvbnRleHQudjEuTGlzdFN0cmVhbXNSZXNwb25zZRJLCgpSZWFkU3RyZWFtEh0ua29udGV4dC52MS5SZWFkU3RyZWFtUmVxdWVzdBoeLmtvbnRleHQudjEuUmVhZFN0cmVhbVJlc3BvbnNlElAKC1dhdGNoRXZlbnRzEh4ua29udGV4dC52MS5XYXRjaEV2ZW50c1JlcXVlc3QaHy5rb250ZXh0LnYxLldhdGNoRXZlbnRzUmVzcG9uc2UwARJUCg1HZXRDaGVja3BvaW50EiAua29udGV4dC52MS5HZXRDaGVja3BvaW50UmVxdWVzdBohLmtvbnRleHQudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlEmYKE0dldENvbnNpc3RlbmN5UHJvb2YSJi5rb250ZXh0LnYxLkdldENvbnNpc3RlbmN5UHJvb2ZSZXF1ZXN0Gicua29udGV4dC52MS5HZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USYAoRR2V0SW5jbHVzaW9uUHJvb2YSJC5rb250ZXh0LnYxLkdldEluY2x1c2lvblByb29mUmVxdWVzdBolLmtvbnRleHQudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCKrAgoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIEhIKCnJlcG9zaXRvcnkYDCABKAkSFwoPcmV0ZW50aW9uX2NsYXNzGA0gASgJIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQieQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMEhIKCmNoZWNrcG9pbnQYBCABKAkiTwoSTGlzdFN0cmVhbXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUwoTTGlzdFN0cmVhbXNSZXNwb25zZRIjCgdzdHJlYW1zGAEgAygLMhIua29udGV4dC52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRIQCghmcm9tX3NlcRgCIAEoAxIRCglwYWdlX3NpemUYAyABKAUiYQoSUmVhZFN0cmVhbVJlc3BvbnNlEiIKBnN0cmVhbRgBIAEoCzISLmtvbnRleHQudjEuU3RyZWFtEicKBmV2ZW50cxgCIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiTwoSV2F0Y2hFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFQoNc2luY2Vfc2Vjb25kcxgCIAEoBRIOCgZjdXJzb3IYAyABKAkiTgoTV2F0Y2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50Eg4KBmN1cnNvchgCIAEoCSIWChRHZXRDaGVja3BvaW50UmVxdWVzdCI7ChVHZXRDaGVja3BvaW50UmVzcG9uc2USDAoEbm90ZRgBIAEoCRIUCgx2ZXJpZmllcl9rZXkYAiABKAkiPAoaR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QSEAoIb2xkX3NpemUYASABKAMSDAoEc2l6ZRgCIAEoAyIsChtHZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USDQoFcHJvb2YYASADKAwiWgoYR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRILCgNzZXEYAiABKAMSEAoIZXZlbnRfaWQYAyABKAkSDAoEc2l6ZRgEIAEoAyJdCgdTZWdtZW50EhEKCXN0cmVhbV9pZBgBIAEoCRIRCglmaXJzdF9zZXEYAiABKAMSEAoIbGFzdF9zZXEYAyABKAMSDAoEcHJldhgEIAEoDBIMCgRoZWFkGAUgASgMInEKGUdldEluY2x1c2lvblByb29mUmVzcG9uc2USJAoHc2VnbWVudBgBIAEoCzITLmtvbnRleHQudjEuU2VnbWVudBISCgpsZWFmX2luZGV4GAIgASgDEg0KBXByb29mGAMgAygMEgsKA3NlcRgEIAEoAyJdChNTZWFyY2hFdmVudHNSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhAKCHBheWxvYWRzGAQgASgIIowBChRTZWFyY2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIyCg5zZWFyY2hlZF91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoVR2V0RXZlbnRGYWNldHNSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEg4KBmZpZWxkcxgCIAMoCRINCgVsaW1pdBgDIAEoBSJzChZHZXRFdmVudEZhY2V0c1Jlc3BvbnNlEiYKBmZhY2V0cxgBIAMoCzIWLmtvbnRleHQudjEuRXZlbnRGYWNldBIxCg1jb3VudGVkX3VudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZCgpFdmVudEZhY2V0Eg0KBWZpZWxkGAEgASgJEisKBnZhbHVlcxgCIAMoCzIbLmtvbnRleHQudjEuRXZlbnRGYWNldFZhbHVlEg8KB2NsaXBwZWQYAyABKAgiPgoPRXZlbnRGYWNldFZhbHVlEg0KBXZhbHVlGAEgASgJEg0KBWxhYmVsGAIgASgJEg0KBWNvdW50GAMgASgDIkEKGEdldEV2ZW50SGlzdG9ncmFtUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIWCg5idWNrZXRfc2Vjb25kcxgCIAEoBSJ4ChlHZXRFdmVudEhpc3RvZ3JhbVJlc3BvbnNlEigKB2J1Y2tldHMYASADKAsyFy5rb250ZXh0LnYxLkV2ZW50QnVja2V0EjEKDWNvdW50ZWRfdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImYKC0V2ZW50QnVja2V0EikKBXN0YXJ0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjb3VudBgCIAEoAxIOCgZkZW5pZWQYAyABKAMSDQoFYXNrZWQYBCABKAMiHwoRR2V0TGluZWFnZVJlcXVlc3QSCgoCaWQYASABKAkiTQoSR2V0TGluZWFnZVJlc3BvbnNlEiYKBW5vZGVzGAEgAygLMhcua29udGV4dC52MS5MaW5lYWdlTm9kZRIPCgdjbGlwcGVkGAIgASgIItMBCgtMaW5lYWdlTm9kZRIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDAoEdHlwZRgDIAEoCRIMCgRraW5kGAQgASgJEhAKCGV2ZW50X2lkGAUgASgJEiYKAmF0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl1c2VyX25hbWUYByABKAkSDQoFbGFiZWwYCCABKAkSDAoEdG9vbBgJIAEoCRIQCghkZWNpc2lvbhgKIAEoCRINCgVhc2tlZBgLIAEoCCJnChJCZWdpbkV4cG9ydFJlcXVlc3QSKAoGZm9ybWF0GAEgASgOMhgua29udGV4dC52MS5FeHBvcnRGb3JtYXQSDQoFcXVlcnkYAiABKAkSGAoQd2l0aG91dF9wYXlsb2FkcxgDIAEoCCI5ChNCZWdpbkV4cG9ydFJlc3BvbnNlEiIKBmV4cG9ydBgBIAEoCzISLmtvbnRleHQudjEuRXhwb3J0IvICCgZFeHBvcnQSCgoCaWQYASABKAkSKAoGZm9ybWF0GAIgASgOMhgua29udGV4dC52MS5FeHBvcnRGb3JtYXQSDQoFcXVlcnkYAyABKAkSGAoQd2l0aG91dF9wYXlsb2FkcxgEIAEoCBImCgVzdGF0ZRgFIAEoDjIXLmtvbnRleHQudjEuRXhwb3J0U3RhdGUSEgoKY3JlYXRlZF9ieRgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXZlbnRzGAogASgDEg0KBWJ5dGVzGAsgASgDEg4KBnNoYTI1NhgMIAEoDBINCgVlcnJvchgNIAEoCSIlChBHZXRFeHBvcnRSZXF1ZXN0EhEKCWV4cG9ydF9pZBgBIAEoCSI3ChFHZXRFeHBvcnRSZXNwb25zZRIiCgZleHBvcnQYASABKAsyEi5rb250ZXh0LnYxLkV4cG9ydCI7ChJMaXN0RXhwb3J0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiUwoTTGlzdEV4cG9ydHNSZXNwb25zZRIjCgdleHBvcnRzGAEgAygLMhIua29udGV4dC52MS5FeHBvcnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKEVJlYWRFeHBvcnRSZXF1ZXN0EhEKCWV4cG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMiIgoSUmVhZEV4cG9ydFJlc3BvbnNlEgwKBGRhdGEYASABKAwixwEKDUF1ZGl0U2V0dGluZ3MSLAoIcGF5bG9hZHMYASABKA4yGi5rb250ZXh0LnYxLlBheWxvYWRTZXR0aW5nEhcKD3JldGVudGlvbl9jbGFzcxgCIAEoCRIuCgpjaGFuZ2VkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAQgASgJEisKB2NsYXNzZXMYBSADKAsyGi5rb250ZXh0LnYxLlJldGVudGlvbkNsYXNzIiwKDlJldGVudGlvbkNsYXNzEgwKBG5hbWUYASABKAkSDAoEZGF5cxgCIAEoBSIZChdHZXRBdWRpdFNldHRpbmdzUmVxdWVzdCJHChhHZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5rb250ZXh0LnYxLkF1ZGl0U2V0dGluZ3MiYAoXU2V0QXVkaXRTZXR0aW5nc1JlcXVlc3QSLAoIcGF5bG9hZHMYASABKA4yGi5rb250ZXh0LnYxLlBheWxvYWRTZXR0aW5nEhcKD3JldGVudGlvbl9jbGFzcxgCIAEoCSJHChhTZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5rb250ZXh0LnYxLkF1ZGl0U2V0dGluZ3MiXQoURXJhc2VQYXlsb2Fkc1JlcXVlc3QSEAoIZXZlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSI1ChVFcmFzZVBheWxvYWRzUmVzcG9uc2USDgoGZXJhc2VkGAEgASgDEgwKBGhlbGQYAiABKAMiRwoTSG9sZFBheWxvYWRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBGhvbGQYAiABKAgSDgoGcmVhc29uGAMgASgJIigKFEhvbGRQYXlsb2Fkc1Jlc3BvbnNlEhAKCHBheWxvYWRzGAEgASgDKoUBCg5QYXlsb2FkU2V0dGluZxIfChtQQVlMT0FEX1NFVFRJTkdfVU5TUEVDSUZJRUQQABIbChdQQVlMT0FEX1NFVFRJTkdfU1VNTUFSWRABEhgKFFBBWUxPQURfU0VUVElOR19GVUxMEAISGwoXUEFZTE9BRF9TRVRUSU5HX09NSVRURUQQAypeCgxFeHBvcnRGb3JtYXQSHQoZRVhQT1JUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhgKFEVYUE9SVF9GT1JNQVRfQlVORExFEAESFQoRRVhQT1JUX0ZPUk1BVF9DU1YQAiqQAQoLRXhwb3J0U3RhdGUSHAoYRVhQT1JUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoURVhQT1JUX1NUQVRFX1JVTk5JTkcQARIWChJFWFBPUlRfU1RBVEVfUkVBRFkQAhIXChNFWFBPUlRfU1RBVEVfRkFJTEVEEAMSGAoURVhQT1JUX1NUQVRFX0VYUElSRUQQBCpwCgpTdHJlYW1LaW5kEhsKF1NUUkVBTV9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSU1RSRUFNX0tJTkRfQ0xJRU5UEAESFgoSU1RSRUFNX0tJTkRfU0VSVkVSEAISFQoRU1RSRUFNX0tJTkRfQURNSU4QAyqJAQoMQXBwZW5kU3RhdHVzEh0KGUFQUEVORF9TVEFUVVNfVU5TUEVDSUZJRUQQABIUChBBUFBFTkRfU1RBVFVTX09LEAESFQoRQVBQRU5EX1NUQVRVU19EVVAQAhIVChFBUFBFTkRfU1RBVFVTX0dBUBADEhYKEkFQUEVORF9TVEFUVVNfRk9SSxAEMusMCgxBdWRpdFNlcnZpY2USUQoMQXBwZW5kRXZlbnRzEh8ua29udGV4dC52MS5BcHBlbmRFdmVudHNSZXF1ZXN0GiAua29udGV4dC52MS5BcHBlbmRFdmVudHNSZXNwb25zZRJOCgtMaXN0U3RyZWFtcxIeLmtvbnRleHQudjEuTGlzdFN0cmVhbXNSZXF1ZXN0Gh8ua29udGV4dC52MS5MaXN0U3RyZWFtc1Jlc3BvbnNlEksKClJlYWRTdHJlYW0SHS5rb250ZXh0LnYxLlJlYWRTdHJlYW1SZXF1ZXN0Gh4ua29udGV4dC52MS5SZWFkU3RyZWFtUmVzcG9uc2USUAoLV2F0Y2hFdmVudHMSHi5rb250ZXh0LnYxLldhdGNoRXZlbnRzUmVxdWVzdBofLmtvbnRleHQudjEuV2F0Y2hFdmVudHNSZXNwb25zZTABElQKDUdldENoZWNrcG9pbnQSIC5rb250ZXh0LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiEua29udGV4dC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2USZgoTR2V0Q29uc2lzdGVuY3lQcm9vZhImLmtvbnRleHQudjEuR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QaJy5rb250ZXh0LnYxLkdldENvbnNpc3RlbmN5UHJvb2ZSZXNwb25zZRJgChFHZXRJbmNsdXNpb25Qcm9vZhIkLmtvbnRleHQudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0GiUua29udGV4dC52MS5HZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlElEKDFNlYXJjaEV2ZW50cxIfLmtvbnRleHQudjEuU2VhcmNoRXZlbnRzUmVxdWVzdBogLmtvbnRleHQudjEuU2VhcmNoRXZlbnRzUmVzcG9uc2USVwoOR2V0RXZlbnRGYWNldHMSIS5rb250ZXh0LnYxLkdldEV2ZW50RmFjZXRzUmVxdWVzdBoiLmtvbnRleHQudjEuR2V0RXZlbnRGYWNldHNSZXNwb25zZRJgChFHZXRFdmVudEhpc3RvZ3JhbRIkLmtvbnRleHQudjEuR2V0RXZlbnRIaXN0b2dyYW1SZXF1ZXN0GiUua29udGV4dC52MS5HZXRFdmVudEhpc3RvZ3JhbVJlc3BvbnNlEksKCkdldExpbmVhZ2USHS5rb250ZXh0LnYxLkdldExpbmVhZ2VSZXF1ZXN0Gh4ua29udGV4dC52MS5HZXRMaW5lYWdlUmVzcG9uc2USTgoLQmVnaW5FeHBvcnQSHi5rb250ZXh0LnYxLkJlZ2luRXhwb3J0UmVxdWVzdBofLmtvbnRleHQudjEuQmVnaW5FeHBvcnRSZXNwb25zZRJICglHZXRFeHBvcnQSHC5rb250ZXh0LnYxLkdldEV4cG9ydFJlcXVlc3QaHS5rb250ZXh0LnYxLkdldEV4cG9ydFJlc3BvbnNlEk4KC0xpc3RFeHBvcnRzEh4ua29udGV4dC52MS5MaXN0RXhwb3J0c1JlcXVlc3QaHy5rb250ZXh0LnYxLkxpc3RFeHBvcnRzUmVzcG9uc2USTQoKUmVhZEV4cG9ydBIdLmtvbnRleHQudjEuUmVhZEV4cG9ydFJlcXVlc3QaHi5rb250ZXh0LnYxLlJlYWRFeHBvcnRSZXNwb25zZTABEl0KEEdldEF1ZGl0U2V0dGluZ3MSIy5rb250ZXh0LnYxLkdldEF1ZGl0U2V0dGluZ3NSZXF1ZXN0GiQua29udGV4dC52MS5HZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USXQoQU2V0QXVkaXRTZXR0aW5ncxIjLmtvbnRleHQudjEuU2V0QXVkaXRTZXR0aW5nc1JlcXVlc3QaJC5rb250ZXh0LnYxLlNldEF1ZGl0U2V0dGluZ3NSZXNwb25zZRJUCg1FcmFzZVBheWxvYWRzEiAua29udGV4dC52MS5FcmFzZVBheWxvYWRzUmVxdWVzdBohLmtvbnRleHQudjEuRXJhc2VQYXlsb2Fkc1Jlc3BvbnNlElEKDEhvbGRQYXlsb2FkcxIfLmtvbnRleHQudjEuSG9sZFBheWxvYWRzUmVxdWVzdBogLmtvbnRleHQudjEuSG9sZFBheWxvYWRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.AuditEvent
@@ -165,6 +165,20 @@ export type StoredEvent = Message<"kontext.v1.StoredEvent"> & {
    * @generated from field: bool late = 11;
    */
   late: boolean;
+
+  /**
+   * Organisation's repository of the session, as its command said it; empty where there was none. Not verified.
+   *
+   * @generated from field: string repository = 12;
+   */
+  repository: string;
+
+  /**
+   * Class the payload is kept in; empty when there is none.
+   *
+   * @generated from field: string retention_class = 13;
+   */
+  retentionClass: string;
 };
 
 /**
@@ -231,6 +245,20 @@ export type StoredEventJson = {
    * @generated from field: bool late = 11;
    */
   late?: boolean;
+
+  /**
+   * Organisation's repository of the session, as its command said it; empty where there was none. Not verified.
+   *
+   * @generated from field: string repository = 12;
+   */
+  repository?: string;
+
+  /**
+   * Class the payload is kept in; empty when there is none.
+   *
+   * @generated from field: string retention_class = 13;
+   */
+  retentionClass?: string;
 };
 
 /**
@@ -646,6 +674,13 @@ export type WatchEventsRequest = Message<"kontext.v1.WatchEventsRequest"> & {
    * @generated from field: int32 since_seconds = 2;
    */
   sinceSeconds: number;
+
+  /**
+   * Cursor of the last answer that was seen: goes on after it, nothing left out, nothing twice. Then since_seconds counts for nothing.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor: string;
 };
 
 /**
@@ -663,6 +698,13 @@ export type WatchEventsRequestJson = {
    * @generated from field: int32 since_seconds = 2;
    */
   sinceSeconds?: number;
+
+  /**
+   * Cursor of the last answer that was seen: goes on after it, nothing left out, nothing twice. Then since_seconds counts for nothing.
+   *
+   * @generated from field: string cursor = 3;
+   */
+  cursor?: string;
 };
 
 /**
@@ -682,6 +724,13 @@ export type WatchEventsResponse = Message<"kontext.v1.WatchEventsResponse"> & {
    * @generated from field: repeated kontext.v1.StoredEvent events = 1;
    */
   events: StoredEvent[];
+
+  /**
+   * Where to go on after these events.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
 };
 
 /**
@@ -694,6 +743,13 @@ export type WatchEventsResponseJson = {
    * @generated from field: repeated kontext.v1.StoredEvent events = 1;
    */
   events?: StoredEventJson[];
+
+  /**
+   * Where to go on after these events.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor?: string;
 };
 
 /**
@@ -1041,6 +1097,1683 @@ export const GetInclusionProofResponseSchema: GenMessage<GetInclusionProofRespon
   messageDesc(file_kontext_v1_audit, 17);
 
 /**
+ * @generated from message kontext.v1.SearchEventsRequest
+ */
+export type SearchEventsRequest = Message<"kontext.v1.SearchEventsRequest"> & {
+  /**
+   * `actor: tool: decision: provider: repo: session: since: "text"` and more (docs/audit-search.md), at most 2,000 characters; empty: all.
+   *
+   * @generated from field: string query = 1;
+   */
+  query: string;
+
+  /**
+   * 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+
+  /**
+   * Also return payloads and salts.
+   *
+   * @generated from field: bool payloads = 4;
+   */
+  payloads: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.SearchEventsRequest
+ */
+export type SearchEventsRequestJson = {
+  /**
+   * `actor: tool: decision: provider: repo: session: since: "text"` and more (docs/audit-search.md), at most 2,000 characters; empty: all.
+   *
+   * @generated from field: string query = 1;
+   */
+  query?: string;
+
+  /**
+   * 1 to 200; 0 means 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize?: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken?: string;
+
+  /**
+   * Also return payloads and salts.
+   *
+   * @generated from field: bool payloads = 4;
+   */
+  payloads?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.SearchEventsRequest.
+ * Use `create(SearchEventsRequestSchema)` to create a new message.
+ */
+export const SearchEventsRequestSchema: GenMessage<SearchEventsRequest, {jsonType: SearchEventsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 18);
+
+/**
+ * @generated from message kontext.v1.SearchEventsResponse
+ */
+export type SearchEventsResponse = Message<"kontext.v1.SearchEventsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.StoredEvent events = 1;
+   */
+  events: StoredEvent[];
+
+  /**
+   * Empty when everything was searched. May be set although the page is not full: a page looks at a bounded number of rows.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+
+  /**
+   * Events up to this instant, backwards, have been looked at.
+   *
+   * @generated from field: google.protobuf.Timestamp searched_until = 3;
+   */
+  searchedUntil?: Timestamp | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.SearchEventsResponse
+ */
+export type SearchEventsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.StoredEvent events = 1;
+   */
+  events?: StoredEventJson[];
+
+  /**
+   * Empty when everything was searched. May be set although the page is not full: a page looks at a bounded number of rows.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken?: string;
+
+  /**
+   * Events up to this instant, backwards, have been looked at.
+   *
+   * @generated from field: google.protobuf.Timestamp searched_until = 3;
+   */
+  searchedUntil?: TimestampJson;
+};
+
+/**
+ * Describes the message kontext.v1.SearchEventsResponse.
+ * Use `create(SearchEventsResponseSchema)` to create a new message.
+ */
+export const SearchEventsResponseSchema: GenMessage<SearchEventsResponse, {jsonType: SearchEventsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 19);
+
+/**
+ * @generated from message kontext.v1.GetEventFacetsRequest
+ */
+export type GetEventFacetsRequest = Message<"kontext.v1.GetEventFacetsRequest"> & {
+  /**
+   * @generated from field: string query = 1;
+   */
+  query: string;
+
+  /**
+   * "kind", "tool", "decision", "mode", "user", "agent"; empty: all.
+   *
+   * @generated from field: repeated string fields = 2;
+   */
+  fields: string[];
+
+  /**
+   * Values per field, the most frequent first; 1 to 100; 0 means 10.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit: number;
+};
+
+/**
+ * @generated from message kontext.v1.GetEventFacetsRequest
+ */
+export type GetEventFacetsRequestJson = {
+  /**
+   * @generated from field: string query = 1;
+   */
+  query?: string;
+
+  /**
+   * "kind", "tool", "decision", "mode", "user", "agent"; empty: all.
+   *
+   * @generated from field: repeated string fields = 2;
+   */
+  fields?: string[];
+
+  /**
+   * Values per field, the most frequent first; 1 to 100; 0 means 10.
+   *
+   * @generated from field: int32 limit = 3;
+   */
+  limit?: number;
+};
+
+/**
+ * Describes the message kontext.v1.GetEventFacetsRequest.
+ * Use `create(GetEventFacetsRequestSchema)` to create a new message.
+ */
+export const GetEventFacetsRequestSchema: GenMessage<GetEventFacetsRequest, {jsonType: GetEventFacetsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 20);
+
+/**
+ * @generated from message kontext.v1.GetEventFacetsResponse
+ */
+export type GetEventFacetsResponse = Message<"kontext.v1.GetEventFacetsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.EventFacet facets = 1;
+   */
+  facets: EventFacet[];
+
+  /**
+   * Events up to this instant are counted.
+   *
+   * @generated from field: google.protobuf.Timestamp counted_until = 2;
+   */
+  countedUntil?: Timestamp | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.GetEventFacetsResponse
+ */
+export type GetEventFacetsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.EventFacet facets = 1;
+   */
+  facets?: EventFacetJson[];
+
+  /**
+   * Events up to this instant are counted.
+   *
+   * @generated from field: google.protobuf.Timestamp counted_until = 2;
+   */
+  countedUntil?: TimestampJson;
+};
+
+/**
+ * Describes the message kontext.v1.GetEventFacetsResponse.
+ * Use `create(GetEventFacetsResponseSchema)` to create a new message.
+ */
+export const GetEventFacetsResponseSchema: GenMessage<GetEventFacetsResponse, {jsonType: GetEventFacetsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 21);
+
+/**
+ * @generated from message kontext.v1.EventFacet
+ */
+export type EventFacet = Message<"kontext.v1.EventFacet"> & {
+  /**
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * @generated from field: repeated kontext.v1.EventFacetValue values = 2;
+   */
+  values: EventFacetValue[];
+
+  /**
+   * There are more values than these.
+   *
+   * @generated from field: bool clipped = 3;
+   */
+  clipped: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.EventFacet
+ */
+export type EventFacetJson = {
+  /**
+   * @generated from field: string field = 1;
+   */
+  field?: string;
+
+  /**
+   * @generated from field: repeated kontext.v1.EventFacetValue values = 2;
+   */
+  values?: EventFacetValueJson[];
+
+  /**
+   * There are more values than these.
+   *
+   * @generated from field: bool clipped = 3;
+   */
+  clipped?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.EventFacet.
+ * Use `create(EventFacetSchema)` to create a new message.
+ */
+export const EventFacetSchema: GenMessage<EventFacet, {jsonType: EventFacetJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 22);
+
+/**
+ * @generated from message kontext.v1.EventFacetValue
+ */
+export type EventFacetValue = Message<"kontext.v1.EventFacetValue"> & {
+  /**
+   * @generated from field: string value = 1;
+   */
+  value: string;
+
+  /**
+   * Name a user is shown by; else empty.
+   *
+   * @generated from field: string label = 2;
+   */
+  label: string;
+
+  /**
+   * @generated from field: int64 count = 3;
+   */
+  count: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.EventFacetValue
+ */
+export type EventFacetValueJson = {
+  /**
+   * @generated from field: string value = 1;
+   */
+  value?: string;
+
+  /**
+   * Name a user is shown by; else empty.
+   *
+   * @generated from field: string label = 2;
+   */
+  label?: string;
+
+  /**
+   * @generated from field: int64 count = 3;
+   */
+  count?: string;
+};
+
+/**
+ * Describes the message kontext.v1.EventFacetValue.
+ * Use `create(EventFacetValueSchema)` to create a new message.
+ */
+export const EventFacetValueSchema: GenMessage<EventFacetValue, {jsonType: EventFacetValueJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 23);
+
+/**
+ * @generated from message kontext.v1.GetEventHistogramRequest
+ */
+export type GetEventHistogramRequest = Message<"kontext.v1.GetEventHistogramRequest"> & {
+  /**
+   * @generated from field: string query = 1;
+   */
+  query: string;
+
+  /**
+   * 3600 (default) or a multiple of it, at most 2,000 buckets.
+   *
+   * @generated from field: int32 bucket_seconds = 2;
+   */
+  bucketSeconds: number;
+};
+
+/**
+ * @generated from message kontext.v1.GetEventHistogramRequest
+ */
+export type GetEventHistogramRequestJson = {
+  /**
+   * @generated from field: string query = 1;
+   */
+  query?: string;
+
+  /**
+   * 3600 (default) or a multiple of it, at most 2,000 buckets.
+   *
+   * @generated from field: int32 bucket_seconds = 2;
+   */
+  bucketSeconds?: number;
+};
+
+/**
+ * Describes the message kontext.v1.GetEventHistogramRequest.
+ * Use `create(GetEventHistogramRequestSchema)` to create a new message.
+ */
+export const GetEventHistogramRequestSchema: GenMessage<GetEventHistogramRequest, {jsonType: GetEventHistogramRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 24);
+
+/**
+ * @generated from message kontext.v1.GetEventHistogramResponse
+ */
+export type GetEventHistogramResponse = Message<"kontext.v1.GetEventHistogramResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.EventBucket buckets = 1;
+   */
+  buckets: EventBucket[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp counted_until = 2;
+   */
+  countedUntil?: Timestamp | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.GetEventHistogramResponse
+ */
+export type GetEventHistogramResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.EventBucket buckets = 1;
+   */
+  buckets?: EventBucketJson[];
+
+  /**
+   * @generated from field: google.protobuf.Timestamp counted_until = 2;
+   */
+  countedUntil?: TimestampJson;
+};
+
+/**
+ * Describes the message kontext.v1.GetEventHistogramResponse.
+ * Use `create(GetEventHistogramResponseSchema)` to create a new message.
+ */
+export const GetEventHistogramResponseSchema: GenMessage<GetEventHistogramResponse, {jsonType: GetEventHistogramResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 25);
+
+/**
+ * @generated from message kontext.v1.EventBucket
+ */
+export type EventBucket = Message<"kontext.v1.EventBucket"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp start = 1;
+   */
+  start?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+
+  /**
+   * Of those, decided as deny or ask.
+   *
+   * @generated from field: int64 denied = 3;
+   */
+  denied: bigint;
+
+  /**
+   * @generated from field: int64 asked = 4;
+   */
+  asked: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.EventBucket
+ */
+export type EventBucketJson = {
+  /**
+   * @generated from field: google.protobuf.Timestamp start = 1;
+   */
+  start?: TimestampJson;
+
+  /**
+   * @generated from field: int64 count = 2;
+   */
+  count?: string;
+
+  /**
+   * Of those, decided as deny or ask.
+   *
+   * @generated from field: int64 denied = 3;
+   */
+  denied?: string;
+
+  /**
+   * @generated from field: int64 asked = 4;
+   */
+  asked?: string;
+};
+
+/**
+ * Describes the message kontext.v1.EventBucket.
+ * Use `create(EventBucketSchema)` to create a new message.
+ */
+export const EventBucketSchema: GenMessage<EventBucket, {jsonType: EventBucketJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 26);
+
+/**
+ * @generated from message kontext.v1.GetLineageRequest
+ */
+export type GetLineageRequest = Message<"kontext.v1.GetLineageRequest"> & {
+  /**
+   * "evt_…", "lea_…", "con_…", "apr_…" or "ses_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+};
+
+/**
+ * @generated from message kontext.v1.GetLineageRequest
+ */
+export type GetLineageRequestJson = {
+  /**
+   * "evt_…", "lea_…", "con_…", "apr_…" or "ses_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetLineageRequest.
+ * Use `create(GetLineageRequestSchema)` to create a new message.
+ */
+export const GetLineageRequestSchema: GenMessage<GetLineageRequest, {jsonType: GetLineageRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 27);
+
+/**
+ * @generated from message kontext.v1.GetLineageResponse
+ */
+export type GetLineageResponse = Message<"kontext.v1.GetLineageResponse"> & {
+  /**
+   * Parents before their children; the first is the root.
+   *
+   * @generated from field: repeated kontext.v1.LineageNode nodes = 1;
+   */
+  nodes: LineageNode[];
+
+  /**
+   * There are more calls than were returned.
+   *
+   * @generated from field: bool clipped = 2;
+   */
+  clipped: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.GetLineageResponse
+ */
+export type GetLineageResponseJson = {
+  /**
+   * Parents before their children; the first is the root.
+   *
+   * @generated from field: repeated kontext.v1.LineageNode nodes = 1;
+   */
+  nodes?: LineageNodeJson[];
+
+  /**
+   * There are more calls than were returned.
+   *
+   * @generated from field: bool clipped = 2;
+   */
+  clipped?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.GetLineageResponse.
+ * Use `create(GetLineageResponseSchema)` to create a new message.
+ */
+export const GetLineageResponseSchema: GenMessage<GetLineageResponse, {jsonType: GetLineageResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 28);
+
+/**
+ * @generated from message kontext.v1.LineageNode
+ */
+export type LineageNode = Message<"kontext.v1.LineageNode"> & {
+  /**
+   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Id of the node it hangs under; empty for a root.
+   *
+   * @generated from field: string parent_id = 2;
+   */
+  parentId: string;
+
+  /**
+   * "consent", "connection", "lease", "session", "approval", "event".
+   *
+   * @generated from field: string type = 3;
+   */
+  type: string;
+
+  /**
+   * Kind of the event that is or made it; empty when none is stored.
+   *
+   * @generated from field: string kind = 4;
+   */
+  kind: string;
+
+  /**
+   * The event that records it: "evt_…"; empty when none is stored.
+   *
+   * @generated from field: string event_id = 5;
+   */
+  eventId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 6;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string user_name = 7;
+   */
+  userName: string;
+
+  /**
+   * One line for people: provider and account, tool and decision.
+   *
+   * @generated from field: string label = 8;
+   */
+  label: string;
+
+  /**
+   * Of a tool call.
+   *
+   * @generated from field: string tool = 9;
+   */
+  tool: string;
+
+  /**
+   * @generated from field: string decision = 10;
+   */
+  decision: string;
+
+  /**
+   * True for what was asked for.
+   *
+   * @generated from field: bool asked = 11;
+   */
+  asked: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.LineageNode
+ */
+export type LineageNodeJson = {
+  /**
+   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * Id of the node it hangs under; empty for a root.
+   *
+   * @generated from field: string parent_id = 2;
+   */
+  parentId?: string;
+
+  /**
+   * "consent", "connection", "lease", "session", "approval", "event".
+   *
+   * @generated from field: string type = 3;
+   */
+  type?: string;
+
+  /**
+   * Kind of the event that is or made it; empty when none is stored.
+   *
+   * @generated from field: string kind = 4;
+   */
+  kind?: string;
+
+  /**
+   * The event that records it: "evt_…"; empty when none is stored.
+   *
+   * @generated from field: string event_id = 5;
+   */
+  eventId?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 6;
+   */
+  at?: TimestampJson;
+
+  /**
+   * @generated from field: string user_name = 7;
+   */
+  userName?: string;
+
+  /**
+   * One line for people: provider and account, tool and decision.
+   *
+   * @generated from field: string label = 8;
+   */
+  label?: string;
+
+  /**
+   * Of a tool call.
+   *
+   * @generated from field: string tool = 9;
+   */
+  tool?: string;
+
+  /**
+   * @generated from field: string decision = 10;
+   */
+  decision?: string;
+
+  /**
+   * True for what was asked for.
+   *
+   * @generated from field: bool asked = 11;
+   */
+  asked?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.LineageNode.
+ * Use `create(LineageNodeSchema)` to create a new message.
+ */
+export const LineageNodeSchema: GenMessage<LineageNode, {jsonType: LineageNodeJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 29);
+
+/**
+ * @generated from message kontext.v1.BeginExportRequest
+ */
+export type BeginExportRequest = Message<"kontext.v1.BeginExportRequest"> & {
+  /**
+   * @generated from field: kontext.v1.ExportFormat format = 1;
+   */
+  format: ExportFormat;
+
+  /**
+   * As in SearchEvents. A bundle holds whole streams: of the sessions with a match, and the organisation's own.
+   *
+   * @generated from field: string query = 2;
+   */
+  query: string;
+
+  /**
+   * Leave payloads out.
+   *
+   * @generated from field: bool without_payloads = 3;
+   */
+  withoutPayloads: boolean;
+};
+
+/**
+ * @generated from message kontext.v1.BeginExportRequest
+ */
+export type BeginExportRequestJson = {
+  /**
+   * @generated from field: kontext.v1.ExportFormat format = 1;
+   */
+  format?: ExportFormatJson;
+
+  /**
+   * As in SearchEvents. A bundle holds whole streams: of the sessions with a match, and the organisation's own.
+   *
+   * @generated from field: string query = 2;
+   */
+  query?: string;
+
+  /**
+   * Leave payloads out.
+   *
+   * @generated from field: bool without_payloads = 3;
+   */
+  withoutPayloads?: boolean;
+};
+
+/**
+ * Describes the message kontext.v1.BeginExportRequest.
+ * Use `create(BeginExportRequestSchema)` to create a new message.
+ */
+export const BeginExportRequestSchema: GenMessage<BeginExportRequest, {jsonType: BeginExportRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 30);
+
+/**
+ * @generated from message kontext.v1.BeginExportResponse
+ */
+export type BeginExportResponse = Message<"kontext.v1.BeginExportResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Export export = 1;
+   */
+  export?: Export | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.BeginExportResponse
+ */
+export type BeginExportResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Export export = 1;
+   */
+  export?: ExportJson;
+};
+
+/**
+ * Describes the message kontext.v1.BeginExportResponse.
+ * Use `create(BeginExportResponseSchema)` to create a new message.
+ */
+export const BeginExportResponseSchema: GenMessage<BeginExportResponse, {jsonType: BeginExportResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 31);
+
+/**
+ * @generated from message kontext.v1.Export
+ */
+export type Export = Message<"kontext.v1.Export"> & {
+  /**
+   * "exp_…"
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: kontext.v1.ExportFormat format = 2;
+   */
+  format: ExportFormat;
+
+  /**
+   * @generated from field: string query = 3;
+   */
+  query: string;
+
+  /**
+   * @generated from field: bool without_payloads = 4;
+   */
+  withoutPayloads: boolean;
+
+  /**
+   * @generated from field: kontext.v1.ExportState state = 5;
+   */
+  state: ExportState;
+
+  /**
+   * @generated from field: string created_by = 6;
+   */
+  createdBy: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 7;
+   */
+  createdAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp finished_at = 8;
+   */
+  finishedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 9;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: int64 events = 10;
+   */
+  events: bigint;
+
+  /**
+   * @generated from field: int64 bytes = 11;
+   */
+  bytes: bigint;
+
+  /**
+   * Of all bytes, 32.
+   *
+   * @generated from field: bytes sha256 = 12;
+   */
+  sha256: Uint8Array;
+
+  /**
+   * Why it failed.
+   *
+   * @generated from field: string error = 13;
+   */
+  error: string;
+};
+
+/**
+ * @generated from message kontext.v1.Export
+ */
+export type ExportJson = {
+  /**
+   * "exp_…"
+   *
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * @generated from field: kontext.v1.ExportFormat format = 2;
+   */
+  format?: ExportFormatJson;
+
+  /**
+   * @generated from field: string query = 3;
+   */
+  query?: string;
+
+  /**
+   * @generated from field: bool without_payloads = 4;
+   */
+  withoutPayloads?: boolean;
+
+  /**
+   * @generated from field: kontext.v1.ExportState state = 5;
+   */
+  state?: ExportStateJson;
+
+  /**
+   * @generated from field: string created_by = 6;
+   */
+  createdBy?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 7;
+   */
+  createdAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp finished_at = 8;
+   */
+  finishedAt?: TimestampJson;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp expires_at = 9;
+   */
+  expiresAt?: TimestampJson;
+
+  /**
+   * @generated from field: int64 events = 10;
+   */
+  events?: string;
+
+  /**
+   * @generated from field: int64 bytes = 11;
+   */
+  bytes?: string;
+
+  /**
+   * Of all bytes, 32.
+   *
+   * @generated from field: bytes sha256 = 12;
+   */
+  sha256?: string;
+
+  /**
+   * Why it failed.
+   *
+   * @generated from field: string error = 13;
+   */
+  error?: string;
+};
+
+/**
+ * Describes the message kontext.v1.Export.
+ * Use `create(ExportSchema)` to create a new message.
+ */
+export const ExportSchema: GenMessage<Export, {jsonType: ExportJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 32);
+
+/**
+ * @generated from message kontext.v1.GetExportRequest
+ */
+export type GetExportRequest = Message<"kontext.v1.GetExportRequest"> & {
+  /**
+   * @generated from field: string export_id = 1;
+   */
+  exportId: string;
+};
+
+/**
+ * @generated from message kontext.v1.GetExportRequest
+ */
+export type GetExportRequestJson = {
+  /**
+   * @generated from field: string export_id = 1;
+   */
+  exportId?: string;
+};
+
+/**
+ * Describes the message kontext.v1.GetExportRequest.
+ * Use `create(GetExportRequestSchema)` to create a new message.
+ */
+export const GetExportRequestSchema: GenMessage<GetExportRequest, {jsonType: GetExportRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 33);
+
+/**
+ * @generated from message kontext.v1.GetExportResponse
+ */
+export type GetExportResponse = Message<"kontext.v1.GetExportResponse"> & {
+  /**
+   * @generated from field: kontext.v1.Export export = 1;
+   */
+  export?: Export | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.GetExportResponse
+ */
+export type GetExportResponseJson = {
+  /**
+   * @generated from field: kontext.v1.Export export = 1;
+   */
+  export?: ExportJson;
+};
+
+/**
+ * Describes the message kontext.v1.GetExportResponse.
+ * Use `create(GetExportResponseSchema)` to create a new message.
+ */
+export const GetExportResponseSchema: GenMessage<GetExportResponse, {jsonType: GetExportResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 34);
+
+/**
+ * @generated from message kontext.v1.ListExportsRequest
+ */
+export type ListExportsRequest = Message<"kontext.v1.ListExportsRequest"> & {
+  /**
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListExportsRequest
+ */
+export type ListExportsRequestJson = {
+  /**
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize?: number;
+
+  /**
+   * @generated from field: string page_token = 2;
+   */
+  pageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListExportsRequest.
+ * Use `create(ListExportsRequestSchema)` to create a new message.
+ */
+export const ListExportsRequestSchema: GenMessage<ListExportsRequest, {jsonType: ListExportsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 35);
+
+/**
+ * @generated from message kontext.v1.ListExportsResponse
+ */
+export type ListExportsResponse = Message<"kontext.v1.ListExportsResponse"> & {
+  /**
+   * @generated from field: repeated kontext.v1.Export exports = 1;
+   */
+  exports: Export[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * @generated from message kontext.v1.ListExportsResponse
+ */
+export type ListExportsResponseJson = {
+  /**
+   * @generated from field: repeated kontext.v1.Export exports = 1;
+   */
+  exports?: ExportJson[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ListExportsResponse.
+ * Use `create(ListExportsResponseSchema)` to create a new message.
+ */
+export const ListExportsResponseSchema: GenMessage<ListExportsResponse, {jsonType: ListExportsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 36);
+
+/**
+ * @generated from message kontext.v1.ReadExportRequest
+ */
+export type ReadExportRequest = Message<"kontext.v1.ReadExportRequest"> & {
+  /**
+   * @generated from field: string export_id = 1;
+   */
+  exportId: string;
+
+  /**
+   * @generated from field: int64 offset = 2;
+   */
+  offset: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.ReadExportRequest
+ */
+export type ReadExportRequestJson = {
+  /**
+   * @generated from field: string export_id = 1;
+   */
+  exportId?: string;
+
+  /**
+   * @generated from field: int64 offset = 2;
+   */
+  offset?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ReadExportRequest.
+ * Use `create(ReadExportRequestSchema)` to create a new message.
+ */
+export const ReadExportRequestSchema: GenMessage<ReadExportRequest, {jsonType: ReadExportRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 37);
+
+/**
+ * @generated from message kontext.v1.ReadExportResponse
+ */
+export type ReadExportResponse = Message<"kontext.v1.ReadExportResponse"> & {
+  /**
+   * At most 256 KiB.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * @generated from message kontext.v1.ReadExportResponse
+ */
+export type ReadExportResponseJson = {
+  /**
+   * At most 256 KiB.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ReadExportResponse.
+ * Use `create(ReadExportResponseSchema)` to create a new message.
+ */
+export const ReadExportResponseSchema: GenMessage<ReadExportResponse, {jsonType: ReadExportResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 38);
+
+/**
+ * @generated from message kontext.v1.AuditSettings
+ */
+export type AuditSettings = Message<"kontext.v1.AuditSettings"> & {
+  /**
+   * @generated from field: kontext.v1.PayloadSetting payloads = 1;
+   */
+  payloads: PayloadSetting;
+
+  /**
+   * One of `classes` that payloads are stored in from now on.
+   *
+   * @generated from field: string retention_class = 2;
+   */
+  retentionClass: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp changed_at = 3;
+   */
+  changedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string changed_by = 4;
+   */
+  changedBy: string;
+
+  /**
+   * What there is to choose from.
+   *
+   * @generated from field: repeated kontext.v1.RetentionClass classes = 5;
+   */
+  classes: RetentionClass[];
+};
+
+/**
+ * @generated from message kontext.v1.AuditSettings
+ */
+export type AuditSettingsJson = {
+  /**
+   * @generated from field: kontext.v1.PayloadSetting payloads = 1;
+   */
+  payloads?: PayloadSettingJson;
+
+  /**
+   * One of `classes` that payloads are stored in from now on.
+   *
+   * @generated from field: string retention_class = 2;
+   */
+  retentionClass?: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp changed_at = 3;
+   */
+  changedAt?: TimestampJson;
+
+  /**
+   * @generated from field: string changed_by = 4;
+   */
+  changedBy?: string;
+
+  /**
+   * What there is to choose from.
+   *
+   * @generated from field: repeated kontext.v1.RetentionClass classes = 5;
+   */
+  classes?: RetentionClassJson[];
+};
+
+/**
+ * Describes the message kontext.v1.AuditSettings.
+ * Use `create(AuditSettingsSchema)` to create a new message.
+ */
+export const AuditSettingsSchema: GenMessage<AuditSettings, {jsonType: AuditSettingsJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 39);
+
+/**
+ * @generated from message kontext.v1.RetentionClass
+ */
+export type RetentionClass = Message<"kontext.v1.RetentionClass"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Days payloads are kept; 0: until they are erased.
+   *
+   * @generated from field: int32 days = 2;
+   */
+  days: number;
+};
+
+/**
+ * @generated from message kontext.v1.RetentionClass
+ */
+export type RetentionClassJson = {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name?: string;
+
+  /**
+   * Days payloads are kept; 0: until they are erased.
+   *
+   * @generated from field: int32 days = 2;
+   */
+  days?: number;
+};
+
+/**
+ * Describes the message kontext.v1.RetentionClass.
+ * Use `create(RetentionClassSchema)` to create a new message.
+ */
+export const RetentionClassSchema: GenMessage<RetentionClass, {jsonType: RetentionClassJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 40);
+
+/**
+ * @generated from message kontext.v1.GetAuditSettingsRequest
+ */
+export type GetAuditSettingsRequest = Message<"kontext.v1.GetAuditSettingsRequest"> & {
+};
+
+/**
+ * @generated from message kontext.v1.GetAuditSettingsRequest
+ */
+export type GetAuditSettingsRequestJson = {
+};
+
+/**
+ * Describes the message kontext.v1.GetAuditSettingsRequest.
+ * Use `create(GetAuditSettingsRequestSchema)` to create a new message.
+ */
+export const GetAuditSettingsRequestSchema: GenMessage<GetAuditSettingsRequest, {jsonType: GetAuditSettingsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 41);
+
+/**
+ * @generated from message kontext.v1.GetAuditSettingsResponse
+ */
+export type GetAuditSettingsResponse = Message<"kontext.v1.GetAuditSettingsResponse"> & {
+  /**
+   * @generated from field: kontext.v1.AuditSettings settings = 1;
+   */
+  settings?: AuditSettings | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.GetAuditSettingsResponse
+ */
+export type GetAuditSettingsResponseJson = {
+  /**
+   * @generated from field: kontext.v1.AuditSettings settings = 1;
+   */
+  settings?: AuditSettingsJson;
+};
+
+/**
+ * Describes the message kontext.v1.GetAuditSettingsResponse.
+ * Use `create(GetAuditSettingsResponseSchema)` to create a new message.
+ */
+export const GetAuditSettingsResponseSchema: GenMessage<GetAuditSettingsResponse, {jsonType: GetAuditSettingsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 42);
+
+/**
+ * @generated from message kontext.v1.SetAuditSettingsRequest
+ */
+export type SetAuditSettingsRequest = Message<"kontext.v1.SetAuditSettingsRequest"> & {
+  /**
+   * UNSPECIFIED: unchanged.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 1;
+   */
+  payloads: PayloadSetting;
+
+  /**
+   * Empty: unchanged.
+   *
+   * @generated from field: string retention_class = 2;
+   */
+  retentionClass: string;
+};
+
+/**
+ * @generated from message kontext.v1.SetAuditSettingsRequest
+ */
+export type SetAuditSettingsRequestJson = {
+  /**
+   * UNSPECIFIED: unchanged.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 1;
+   */
+  payloads?: PayloadSettingJson;
+
+  /**
+   * Empty: unchanged.
+   *
+   * @generated from field: string retention_class = 2;
+   */
+  retentionClass?: string;
+};
+
+/**
+ * Describes the message kontext.v1.SetAuditSettingsRequest.
+ * Use `create(SetAuditSettingsRequestSchema)` to create a new message.
+ */
+export const SetAuditSettingsRequestSchema: GenMessage<SetAuditSettingsRequest, {jsonType: SetAuditSettingsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 43);
+
+/**
+ * @generated from message kontext.v1.SetAuditSettingsResponse
+ */
+export type SetAuditSettingsResponse = Message<"kontext.v1.SetAuditSettingsResponse"> & {
+  /**
+   * @generated from field: kontext.v1.AuditSettings settings = 1;
+   */
+  settings?: AuditSettings | undefined;
+};
+
+/**
+ * @generated from message kontext.v1.SetAuditSettingsResponse
+ */
+export type SetAuditSettingsResponseJson = {
+  /**
+   * @generated from field: kontext.v1.AuditSettings settings = 1;
+   */
+  settings?: AuditSettingsJson;
+};
+
+/**
+ * Describes the message kontext.v1.SetAuditSettingsResponse.
+ * Use `create(SetAuditSettingsResponseSchema)` to create a new message.
+ */
+export const SetAuditSettingsResponseSchema: GenMessage<SetAuditSettingsResponse, {jsonType: SetAuditSettingsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 44);
+
+/**
+ * @generated from message kontext.v1.ErasePayloadsRequest
+ */
+export type ErasePayloadsRequest = Message<"kontext.v1.ErasePayloadsRequest"> & {
+  /**
+   * One of them: an event, the events of a session, or those of a user.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId: string;
+
+  /**
+   * @generated from field: string session_id = 2;
+   */
+  sessionId: string;
+
+  /**
+   * @generated from field: string user_id = 3;
+   */
+  userId: string;
+
+  /**
+   * Why, 1 to 500 characters; it is recorded.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+};
+
+/**
+ * @generated from message kontext.v1.ErasePayloadsRequest
+ */
+export type ErasePayloadsRequestJson = {
+  /**
+   * One of them: an event, the events of a session, or those of a user.
+   *
+   * @generated from field: string event_id = 1;
+   */
+  eventId?: string;
+
+  /**
+   * @generated from field: string session_id = 2;
+   */
+  sessionId?: string;
+
+  /**
+   * @generated from field: string user_id = 3;
+   */
+  userId?: string;
+
+  /**
+   * Why, 1 to 500 characters; it is recorded.
+   *
+   * @generated from field: string reason = 4;
+   */
+  reason?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ErasePayloadsRequest.
+ * Use `create(ErasePayloadsRequestSchema)` to create a new message.
+ */
+export const ErasePayloadsRequestSchema: GenMessage<ErasePayloadsRequest, {jsonType: ErasePayloadsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 45);
+
+/**
+ * @generated from message kontext.v1.ErasePayloadsResponse
+ */
+export type ErasePayloadsResponse = Message<"kontext.v1.ErasePayloadsResponse"> & {
+  /**
+   * @generated from field: int64 erased = 1;
+   */
+  erased: bigint;
+
+  /**
+   * Under a hold, and so left.
+   *
+   * @generated from field: int64 held = 2;
+   */
+  held: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.ErasePayloadsResponse
+ */
+export type ErasePayloadsResponseJson = {
+  /**
+   * @generated from field: int64 erased = 1;
+   */
+  erased?: string;
+
+  /**
+   * Under a hold, and so left.
+   *
+   * @generated from field: int64 held = 2;
+   */
+  held?: string;
+};
+
+/**
+ * Describes the message kontext.v1.ErasePayloadsResponse.
+ * Use `create(ErasePayloadsResponseSchema)` to create a new message.
+ */
+export const ErasePayloadsResponseSchema: GenMessage<ErasePayloadsResponse, {jsonType: ErasePayloadsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 46);
+
+/**
+ * @generated from message kontext.v1.HoldPayloadsRequest
+ */
+export type HoldPayloadsRequest = Message<"kontext.v1.HoldPayloadsRequest"> & {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * False: let go.
+   *
+   * @generated from field: bool hold = 2;
+   */
+  hold: boolean;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * @generated from message kontext.v1.HoldPayloadsRequest
+ */
+export type HoldPayloadsRequestJson = {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId?: string;
+
+  /**
+   * False: let go.
+   *
+   * @generated from field: bool hold = 2;
+   */
+  hold?: boolean;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason?: string;
+};
+
+/**
+ * Describes the message kontext.v1.HoldPayloadsRequest.
+ * Use `create(HoldPayloadsRequestSchema)` to create a new message.
+ */
+export const HoldPayloadsRequestSchema: GenMessage<HoldPayloadsRequest, {jsonType: HoldPayloadsRequestJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 47);
+
+/**
+ * @generated from message kontext.v1.HoldPayloadsResponse
+ */
+export type HoldPayloadsResponse = Message<"kontext.v1.HoldPayloadsResponse"> & {
+  /**
+   * @generated from field: int64 payloads = 1;
+   */
+  payloads: bigint;
+};
+
+/**
+ * @generated from message kontext.v1.HoldPayloadsResponse
+ */
+export type HoldPayloadsResponseJson = {
+  /**
+   * @generated from field: int64 payloads = 1;
+   */
+  payloads?: string;
+};
+
+/**
+ * Describes the message kontext.v1.HoldPayloadsResponse.
+ * Use `create(HoldPayloadsResponseSchema)` to create a new message.
+ */
+export const HoldPayloadsResponseSchema: GenMessage<HoldPayloadsResponse, {jsonType: HoldPayloadsResponseJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 48);
+
+/**
+ * What is kept of payloads. The redacted view of a call that policy was asked about is always kept.
+ *
+ * @generated from enum kontext.v1.PayloadSetting
+ */
+export enum PayloadSetting {
+  /**
+   * To be treated as SUMMARY.
+   *
+   * @generated from enum value: PAYLOAD_SETTING_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The view of the call, and short facts: lengths, exit codes, names.
+   *
+   * @generated from enum value: PAYLOAD_SETTING_SUMMARY = 1;
+   */
+  SUMMARY = 1,
+
+  /**
+   * The redacted input and result, too.
+   *
+   * @generated from enum value: PAYLOAD_SETTING_FULL = 2;
+   */
+  FULL = 2,
+
+  /**
+   * Nothing but the view of the call.
+   *
+   * @generated from enum value: PAYLOAD_SETTING_OMITTED = 3;
+   */
+  OMITTED = 3,
+}
+
+/**
+ * What is kept of payloads. The redacted view of a call that policy was asked about is always kept.
+ *
+ * @generated from enum kontext.v1.PayloadSetting
+ */
+export type PayloadSettingJson = "PAYLOAD_SETTING_UNSPECIFIED" | "PAYLOAD_SETTING_SUMMARY" | "PAYLOAD_SETTING_FULL" | "PAYLOAD_SETTING_OMITTED";
+
+/**
+ * Describes the enum kontext.v1.PayloadSetting.
+ */
+export const PayloadSettingSchema: GenEnum<PayloadSetting, PayloadSettingJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_audit, 0);
+
+/**
+ * @generated from enum kontext.v1.ExportFormat
+ */
+export enum ExportFormat {
+  /**
+   * @generated from enum value: EXPORT_FORMAT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * JSON Lines with every row, segment, proof and checkpoint, to be verified without us (docs/audit-export.md).
+   *
+   * @generated from enum value: EXPORT_FORMAT_BUNDLE = 1;
+   */
+  BUNDLE = 1,
+
+  /**
+   * Rows for a spreadsheet; proves nothing.
+   *
+   * @generated from enum value: EXPORT_FORMAT_CSV = 2;
+   */
+  CSV = 2,
+}
+
+/**
+ * @generated from enum kontext.v1.ExportFormat
+ */
+export type ExportFormatJson = "EXPORT_FORMAT_UNSPECIFIED" | "EXPORT_FORMAT_BUNDLE" | "EXPORT_FORMAT_CSV";
+
+/**
+ * Describes the enum kontext.v1.ExportFormat.
+ */
+export const ExportFormatSchema: GenEnum<ExportFormat, ExportFormatJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_audit, 1);
+
+/**
+ * @generated from enum kontext.v1.ExportState
+ */
+export enum ExportState {
+  /**
+   * @generated from enum value: EXPORT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: EXPORT_STATE_RUNNING = 1;
+   */
+  RUNNING = 1,
+
+  /**
+   * @generated from enum value: EXPORT_STATE_READY = 2;
+   */
+  READY = 2,
+
+  /**
+   * @generated from enum value: EXPORT_STATE_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * Its bytes were deleted.
+   *
+   * @generated from enum value: EXPORT_STATE_EXPIRED = 4;
+   */
+  EXPIRED = 4,
+}
+
+/**
+ * @generated from enum kontext.v1.ExportState
+ */
+export type ExportStateJson = "EXPORT_STATE_UNSPECIFIED" | "EXPORT_STATE_RUNNING" | "EXPORT_STATE_READY" | "EXPORT_STATE_FAILED" | "EXPORT_STATE_EXPIRED";
+
+/**
+ * Describes the enum kontext.v1.ExportState.
+ */
+export const ExportStateSchema: GenEnum<ExportState, ExportStateJson> = /*@__PURE__*/
+  enumDesc(file_kontext_v1_audit, 2);
+
+/**
  * @generated from enum kontext.v1.StreamKind
  */
 export enum StreamKind {
@@ -1080,7 +2813,7 @@ export type StreamKindJson = "STREAM_KIND_UNSPECIFIED" | "STREAM_KIND_CLIENT" | 
  * Describes the enum kontext.v1.StreamKind.
  */
 export const StreamKindSchema: GenEnum<StreamKind, StreamKindJson> = /*@__PURE__*/
-  enumDesc(file_kontext_v1_audit, 0);
+  enumDesc(file_kontext_v1_audit, 3);
 
 /**
  * @generated from enum kontext.v1.AppendStatus
@@ -1127,7 +2860,7 @@ export type AppendStatusJson = "APPEND_STATUS_UNSPECIFIED" | "APPEND_STATUS_OK" 
  * Describes the enum kontext.v1.AppendStatus.
  */
 export const AppendStatusSchema: GenEnum<AppendStatus, AppendStatusJson> = /*@__PURE__*/
-  enumDesc(file_kontext_v1_audit, 1);
+  enumDesc(file_kontext_v1_audit, 4);
 
 /**
  * AuditService takes the events of client streams and gives back raw rows to watch and to verify.
@@ -1204,6 +2937,126 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof GetInclusionProofRequestSchema;
     output: typeof GetInclusionProofResponseSchema;
+  },
+  /**
+   * SearchEvents finds events by a query (docs/audit-search.md), newest first, in pages.
+   *
+   * @generated from rpc kontext.v1.AuditService.SearchEvents
+   */
+  searchEvents: {
+    methodKind: "unary";
+    input: typeof SearchEventsRequestSchema;
+    output: typeof SearchEventsResponseSchema;
+  },
+  /**
+   * GetEventFacets counts the values of fields among the events of a query, from hourly roll-ups.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetEventFacets
+   */
+  getEventFacets: {
+    methodKind: "unary";
+    input: typeof GetEventFacetsRequestSchema;
+    output: typeof GetEventFacetsResponseSchema;
+  },
+  /**
+   * GetEventHistogram counts the events of a query over time, from hourly roll-ups.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetEventHistogram
+   */
+  getEventHistogram: {
+    methodKind: "unary";
+    input: typeof GetEventHistogramRequestSchema;
+    output: typeof GetEventHistogramResponseSchema;
+  },
+  /**
+   * GetLineage returns what stands behind an event, lease, connection, approval or session: consent to tool call, as a tree.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetLineage
+   */
+  getLineage: {
+    methodKind: "unary";
+    input: typeof GetLineageRequestSchema;
+    output: typeof GetLineageResponseSchema;
+  },
+  /**
+   * BeginExport starts to make an export in the background. It is recorded.
+   *
+   * @generated from rpc kontext.v1.AuditService.BeginExport
+   */
+  beginExport: {
+    methodKind: "unary";
+    input: typeof BeginExportRequestSchema;
+    output: typeof BeginExportResponseSchema;
+  },
+  /**
+   * GetExport returns the state of an export.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetExport
+   */
+  getExport: {
+    methodKind: "unary";
+    input: typeof GetExportRequestSchema;
+    output: typeof GetExportResponseSchema;
+  },
+  /**
+   * ListExports lists exports, newest first.
+   *
+   * @generated from rpc kontext.v1.AuditService.ListExports
+   */
+  listExports: {
+    methodKind: "unary";
+    input: typeof ListExportsRequestSchema;
+    output: typeof ListExportsResponseSchema;
+  },
+  /**
+   * ReadExport streams the bytes of a finished export, from an offset on.
+   *
+   * @generated from rpc kontext.v1.AuditService.ReadExport
+   */
+  readExport: {
+    methodKind: "server_streaming";
+    input: typeof ReadExportRequestSchema;
+    output: typeof ReadExportResponseSchema;
+  },
+  /**
+   * GetAuditSettings returns what is kept of payloads, and for how long.
+   *
+   * @generated from rpc kontext.v1.AuditService.GetAuditSettings
+   */
+  getAuditSettings: {
+    methodKind: "unary";
+    input: typeof GetAuditSettingsRequestSchema;
+    output: typeof GetAuditSettingsResponseSchema;
+  },
+  /**
+   * SetAuditSettings changes that. It is recorded, and holds from the next events on.
+   *
+   * @generated from rpc kontext.v1.AuditService.SetAuditSettings
+   */
+  setAuditSettings: {
+    methodKind: "unary";
+    input: typeof SetAuditSettingsRequestSchema;
+    output: typeof SetAuditSettingsResponseSchema;
+  },
+  /**
+   * ErasePayloads erases payloads for good; headers, hashes and chains stay. It is recorded.
+   *
+   * @generated from rpc kontext.v1.AuditService.ErasePayloads
+   */
+  erasePayloads: {
+    methodKind: "unary";
+    input: typeof ErasePayloadsRequestSchema;
+    output: typeof ErasePayloadsResponseSchema;
+  },
+  /**
+   * HoldPayloads keeps the payloads of a session from erasure, or lets them go again. It is recorded.
+   *
+   * @generated from rpc kontext.v1.AuditService.HoldPayloads
+   */
+  holdPayloads: {
+    methodKind: "unary";
+    input: typeof HoldPayloadsRequestSchema;
+    output: typeof HoldPayloadsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_kontext_v1_audit, 0);

@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { PayloadSetting, PayloadSettingJson } from "./audit_pb.ts";
+import { file_kontext_v1_audit } from "./audit_pb.ts";
 import type { Mode, ModeJson, PolicySnapshot, PolicySnapshotJson } from "./policies_pb.ts";
 import { file_kontext_v1_policies } from "./policies_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/sessions.proto.
  */
 export const file_kontext_v1_sessions: GenFile = /*@__PURE__*/
-  fileDesc("Chlrb250ZXh0L3YxL3Nlc3Npb25zLnByb3RvEgprb250ZXh0LnYxIpoDCgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEQoJdXNlcl9uYW1lGAMgASgJEg4KBm9yZ19pZBgEIAEoCRINCgVhZ2VudBgFIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAYgASgJEhAKCGhvc3RuYW1lGAcgASgJEicKBXN0YXRlGAggASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSHgoEbW9kZRgJIAEoDjIQLmtvbnRleHQudjEuTW9kZRIWCg5wb2xpY3lfdmVyc2lvbhgKIAEoAxIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdGFtcGVyZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YDiABKAkSEwoLbGl2ZV9sZWFzZXMYDyABKAUisAEKEk9wZW5TZXNzaW9uUmVxdWVzdBINCgVhZ2VudBgBIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAIgASgJEhAKCGhvc3RuYW1lGAMgASgJEhMKC2NsaV92ZXJzaW9uGAQgASgJEh4KBG1vZGUYBSABKA4yEC5rb250ZXh0LnYxLk1vZGUSGAoQaG9va19jb25maWdfaGFzaBgGIAEoCRITCgtpbnRlcmFjdGl2ZRgHIAEoCCKgAgoTT3BlblNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uEhgKEGNsaWVudF9zdHJlYW1faWQYAiABKAkSGwoTY2xpZW50X3N0cmVhbV9ub25jZRgDIAEoDBIYChBzZXJ2ZXJfc3RyZWFtX2lkGAQgASgJEhkKEXNlcnZlcl9ldmVudF9oYXNoGAUgASgMEiwKCHNuYXBzaG90GAYgASgLMhoua29udGV4dC52MS5Qb2xpY3lTbmFwc2hvdBIQCghvcmdfbmFtZRgHIAEoCRIZChFoZWFydGJlYXRfc2Vjb25kcxgIIAEoBRIMCgRyb2xlGAkgASgJEg4KBmdyb3VwcxgKIAMoCSJbChdIZWFydGJlYXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEhgKEGhvb2tfY29uZmlnX2hhc2gYAiABKAkSEgoKaG9va3Nfc2VlbhgDIAEoCCKgAQoYSGVhcnRiZWF0U2Vzc2lvblJlc3BvbnNlEicKBXN0YXRlGAEgASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSFgoOcG9saWN5X3ZlcnNpb24YAiABKAMSLwoLdGFtcGVyZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnBvbGljeV9zZXEYBCABKAMiSgoRRW5kU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglleGl0X2NvZGUYAiABKAUSDgoGcmVhc29uGAMgASgJInAKEkVuZFNlc3Npb25SZXNwb25zZRIUCgxsZWFzZXNfZW5kZWQYASABKAUSFgoObGVhc2VzX3Jldm9rZWQYAiABKAUSLAoGbGl2aW5nGAMgAygLMhwua29udGV4dC52MS5MaXZpbmdDcmVkZW50aWFsIlgKE0xpc3RTZXNzaW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDAoEbWluZRgDIAEoCBIMCgRsaXZlGAQgASgIIlYKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMua29udGV4dC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChFHZXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIjoKEkdldFNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uImYKEExpdmluZ0NyZWRlbnRpYWwSEAoIcHJvdmlkZXIYASABKAkSEAoIbGVhc2VfaWQYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqdgoMU2Vzc2lvblN0YXRlEh0KGVNFU1NJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTRVNTSU9OX1NUQVRFX0xJVkUQARIXChNTRVNTSU9OX1NUQVRFX0VOREVEEAISFgoSU0VTU0lPTl9TVEFURV9MT1NUEAMyrAMKDlNlc3Npb25TZXJ2aWNlEk4KC09wZW5TZXNzaW9uEh4ua29udGV4dC52MS5PcGVuU2Vzc2lvblJlcXVlc3QaHy5rb250ZXh0LnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USXQoQSGVhcnRiZWF0U2Vzc2lvbhIjLmtvbnRleHQudjEuSGVhcnRiZWF0U2Vzc2lvblJlcXVlc3QaJC5rb250ZXh0LnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZRJLCgpFbmRTZXNzaW9uEh0ua29udGV4dC52MS5FbmRTZXNzaW9uUmVxdWVzdBoeLmtvbnRleHQudjEuRW5kU2Vzc2lvblJlc3BvbnNlElEKDExpc3RTZXNzaW9ucxIfLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVxdWVzdBogLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USSwoKR2V0U2Vzc2lvbhIdLmtvbnRleHQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHi5rb250ZXh0LnYxLkdldFNlc3Npb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kontext_v1_policies]);
+  fileDesc("Chlrb250ZXh0L3YxL3Nlc3Npb25zLnByb3RvEgprb250ZXh0LnYxIq4DCgdTZXNzaW9uEgoKAmlkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSEQoJdXNlcl9uYW1lGAMgASgJEg4KBm9yZ19pZBgEIAEoCRINCgVhZ2VudBgFIAEoCRIVCg1hZ2VudF92ZXJzaW9uGAYgASgJEhAKCGhvc3RuYW1lGAcgASgJEicKBXN0YXRlGAggASgOMhgua29udGV4dC52MS5TZXNzaW9uU3RhdGUSHgoEbW9kZRgJIAEoDjIQLmtvbnRleHQudjEuTW9kZRIWCg5wb2xpY3lfdmVyc2lvbhgKIAEoAxIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdGFtcGVyZWRfYXQYDSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmVuZF9yZWFzb24YDiABKAkSEwoLbGl2ZV9sZWFzZXMYDyABKAUSEgoKcmVwb3NpdG9yeRgQIAEoCSLEAQoST3BlblNlc3Npb25SZXF1ZXN0Eg0KBWFnZW50GAEgASgJEhUKDWFnZW50X3ZlcnNpb24YAiABKAkSEAoIaG9zdG5hbWUYAyABKAkSEwoLY2xpX3ZlcnNpb24YBCABKAkSHgoEbW9kZRgFIAEoDjIQLmtvbnRleHQudjEuTW9kZRIYChBob29rX2NvbmZpZ19oYXNoGAYgASgJEhMKC2ludGVyYWN0aXZlGAcgASgIEhIKCnJlcG9zaXRvcnkYCCABKAkizgIKE09wZW5TZXNzaW9uUmVzcG9uc2USJAoHc2Vzc2lvbhgBIAEoCzITLmtvbnRleHQudjEuU2Vzc2lvbhIYChBjbGllbnRfc3RyZWFtX2lkGAIgASgJEhsKE2NsaWVudF9zdHJlYW1fbm9uY2UYAyABKAwSGAoQc2VydmVyX3N0cmVhbV9pZBgEIAEoCRIZChFzZXJ2ZXJfZXZlbnRfaGFzaBgFIAEoDBIsCghzbmFwc2hvdBgGIAEoCzIaLmtvbnRleHQudjEuUG9saWN5U25hcHNob3QSEAoIb3JnX25hbWUYByABKAkSGQoRaGVhcnRiZWF0X3NlY29uZHMYCCABKAUSDAoEcm9sZRgJIAEoCRIOCgZncm91cHMYCiADKAkSLAoIcGF5bG9hZHMYCyABKA4yGi5rb250ZXh0LnYxLlBheWxvYWRTZXR0aW5nIlsKF0hlYXJ0YmVhdFNlc3Npb25SZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSGAoQaG9va19jb25maWdfaGFzaBgCIAEoCRISCgpob29rc19zZWVuGAMgASgIIs4BChhIZWFydGJlYXRTZXNzaW9uUmVzcG9uc2USJwoFc3RhdGUYASABKA4yGC5rb250ZXh0LnYxLlNlc3Npb25TdGF0ZRIWCg5wb2xpY3lfdmVyc2lvbhgCIAEoAxIvCgt0YW1wZXJlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKcG9saWN5X3NlcRgEIAEoAxIsCghwYXlsb2FkcxgFIAEoDjIaLmtvbnRleHQudjEuUGF5bG9hZFNldHRpbmciSgoRRW5kU2Vzc2lvblJlcXVlc3QSEgoKc2Vzc2lvbl9pZBgBIAEoCRIRCglleGl0X2NvZGUYAiABKAUSDgoGcmVhc29uGAMgASgJInAKEkVuZFNlc3Npb25SZXNwb25zZRIUCgxsZWFzZXNfZW5kZWQYASABKAUSFgoObGVhc2VzX3Jldm9rZWQYAiABKAUSLAoGbGl2aW5nGAMgAygLMhwua29udGV4dC52MS5MaXZpbmdDcmVkZW50aWFsIlgKE0xpc3RTZXNzaW9uc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSDAoEbWluZRgDIAEoCBIMCgRsaXZlGAQgASgIIlYKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEiUKCHNlc3Npb25zGAEgAygLMhMua29udGV4dC52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSInChFHZXRTZXNzaW9uUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIjoKEkdldFNlc3Npb25SZXNwb25zZRIkCgdzZXNzaW9uGAEgASgLMhMua29udGV4dC52MS5TZXNzaW9uImYKEExpdmluZ0NyZWRlbnRpYWwSEAoIcHJvdmlkZXIYASABKAkSEAoIbGVhc2VfaWQYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqdgoMU2Vzc2lvblN0YXRlEh0KGVNFU1NJT05fU1RBVEVfVU5TUEVDSUZJRUQQABIWChJTRVNTSU9OX1NUQVRFX0xJVkUQARIXChNTRVNTSU9OX1NUQVRFX0VOREVEEAISFgoSU0VTU0lPTl9TVEFURV9MT1NUEAMyrAMKDlNlc3Npb25TZXJ2aWNlEk4KC09wZW5TZXNzaW9uEh4ua29udGV4dC52MS5PcGVuU2Vzc2lvblJlcXVlc3QaHy5rb250ZXh0LnYxLk9wZW5TZXNzaW9uUmVzcG9uc2USXQoQSGVhcnRiZWF0U2Vzc2lvbhIjLmtvbnRleHQudjEuSGVhcnRiZWF0U2Vzc2lvblJlcXVlc3QaJC5rb250ZXh0LnYxLkhlYXJ0YmVhdFNlc3Npb25SZXNwb25zZRJLCgpFbmRTZXNzaW9uEh0ua29udGV4dC52MS5FbmRTZXNzaW9uUmVxdWVzdBoeLmtvbnRleHQudjEuRW5kU2Vzc2lvblJlc3BvbnNlElEKDExpc3RTZXNzaW9ucxIfLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVxdWVzdBogLmtvbnRleHQudjEuTGlzdFNlc3Npb25zUmVzcG9uc2USSwoKR2V0U2Vzc2lvbhIdLmtvbnRleHQudjEuR2V0U2Vzc2lvblJlcXVlc3QaHi5rb250ZXh0LnYxLkdldFNlc3Npb25SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_kontext_v1_audit, file_kontext_v1_policies]);
 
 /**
  * @generated from message kontext.v1.Session
@@ -106,6 +108,13 @@ export type Session = Message<"kontext.v1.Session"> & {
    * @generated from field: int32 live_leases = 15;
    */
   liveLeases: number;
+
+  /**
+   * Repository it runs in, as its command said; may be empty.
+   *
+   * @generated from field: string repository = 16;
+   */
+  repository: string;
 };
 
 /**
@@ -198,6 +207,13 @@ export type SessionJson = {
    * @generated from field: int32 live_leases = 15;
    */
   liveLeases?: number;
+
+  /**
+   * Repository it runs in, as its command said; may be empty.
+   *
+   * @generated from field: string repository = 16;
+   */
+  repository?: string;
 };
 
 /**
@@ -257,6 +273,13 @@ export type OpenSessionRequest = Message<"kontext.v1.OpenSessionRequest"> & {
    * @generated from field: bool interactive = 7;
    */
   interactive: boolean;
+
+  /**
+   * Repository it runs in, "host/owner/name" without credentials, at most 255 characters; empty where there is none.
+   *
+   * @generated from field: string repository = 8;
+   */
+  repository: string;
 };
 
 /**
@@ -309,6 +332,13 @@ export type OpenSessionRequestJson = {
    * @generated from field: bool interactive = 7;
    */
   interactive?: boolean;
+
+  /**
+   * Repository it runs in, "host/owner/name" without credentials, at most 255 characters; empty where there is none.
+   *
+   * @generated from field: string repository = 8;
+   */
+  repository?: string;
 };
 
 /**
@@ -383,6 +413,13 @@ export type OpenSessionResponse = Message<"kontext.v1.OpenSessionResponse"> & {
    * @generated from field: repeated string groups = 10;
    */
   groups: string[];
+
+  /**
+   * What to keep of payloads.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 11;
+   */
+  payloads: PayloadSetting;
 };
 
 /**
@@ -450,6 +487,13 @@ export type OpenSessionResponseJson = {
    * @generated from field: repeated string groups = 10;
    */
   groups?: string[];
+
+  /**
+   * What to keep of payloads.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 11;
+   */
+  payloads?: PayloadSettingJson;
 };
 
 /**
@@ -539,6 +583,13 @@ export type HeartbeatSessionResponse = Message<"kontext.v1.HeartbeatSessionRespo
    * @generated from field: int64 policy_seq = 4;
    */
   policySeq: bigint;
+
+  /**
+   * What to keep of payloads from now on.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 5;
+   */
+  payloads: PayloadSetting;
 };
 
 /**
@@ -570,6 +621,13 @@ export type HeartbeatSessionResponseJson = {
    * @generated from field: int64 policy_seq = 4;
    */
   policySeq?: string;
+
+  /**
+   * What to keep of payloads from now on.
+   *
+   * @generated from field: kontext.v1.PayloadSetting payloads = 5;
+   */
+  payloads?: PayloadSettingJson;
 };
 
 /**
