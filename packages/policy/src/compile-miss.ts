@@ -7,7 +7,15 @@
  * value of the wrong type, anything Cedar could call an error) ends the walk, and the rule is asked.
  */
 import type { PatternElem, PolicyJson } from '@cedar-policy/cedar-wasm/web';
-import { entityKey, isSet, type Known, type KnownEntity, keyOf, known, type RequestFacts } from './request-facts.ts';
+import {
+  entityKey,
+  isSet,
+  type Known,
+  type KnownEntity,
+  keyOf,
+  known,
+  type RequestFacts,
+} from './request-facts.ts';
 import { conditionsOf, entityOf, type Node } from './rule-expression.ts';
 
 /** Whether a rule neither matches a request nor fails on it; false where that is not certain. */
@@ -38,8 +46,9 @@ function compile(node: Node): Evaluate {
   const [first = unknown, second, third] = args.map(compile);
   if (op === 'if-then-else') return second && third ? choose(first, second, third) : unknown;
   if (op === 'is') return compileIs(name, first, second);
+  if (op === 'like') return compileLike(first, node.pattern);
   const unary = Object.hasOwn(unaries, op) ? unaries[op] : undefined;
-  if (unary && args.length === 1) return (facts) => unary(first(facts), node);
+  if (unary && args.length === 1) return (facts) => unary(first(facts));
   if (second === undefined || args.length !== 2) return unknown;
   if (op === '&&') return both(first, second, true);
   if (op === '||') return both(first, second, false);
@@ -107,10 +116,11 @@ function compileIs(type: string, left: Evaluate, group: Evaluate | undefined): E
   return both(isType, (facts) => isIn(left(facts), group(facts)), true);
 }
 
-const unaries: Readonly<Record<string, (value: Known, node: Node) => Known>> = {
-  '!': (value) => (typeof value === 'boolean' ? !value : undefined),
+const not = (value: Known): Known => (typeof value === 'boolean' ? !value : undefined);
+
+const unaries: Readonly<Record<string, (value: Known) => Known>> = {
+  '!': not,
   isEmpty: (value) => (isSet(value) ? value.size === 0 : undefined),
-  like: (value, { pattern }) => (typeof value === 'string' ? isLike(value, pattern) : undefined),
 };
 
 const binaries: Readonly<Record<string, (left: Known, right: Known) => Known>> = {
@@ -129,8 +139,6 @@ const binaries: Readonly<Record<string, (left: Known, right: Known) => Known>> =
     isSet(set) && isSet(members) ? [...members].every((key) => set.has(key)) : undefined,
   containsAny: (set, members) => (isSet(set) && isSet(members) ? shareMember(set, members) : undefined),
 };
-
-const not = (value: Known): Known => (typeof value === 'boolean' ? !value : undefined);
 
 function equal(left: Known, right: Known): Known {
   const [a, b] = [keyOf(left), keyOf(right)];
@@ -156,17 +164,25 @@ function isIn(left: Known, right: Known): Known {
   return shareMember(left.ancestors, right);
 }
 
-/** Both are valid Unicode, so that a match of code units is one of characters. */
-function isLike(text: string, pattern: readonly PatternElem[]): boolean {
+function compileLike(of: Evaluate, pattern: readonly PatternElem[]): Evaluate {
   const pieces = [''];
   for (const element of pattern) {
     if (element === 'Wildcard') pieces.push('');
     else pieces[pieces.length - 1] += element.Literal;
   }
+  return (facts) => {
+    const text = of(facts);
+    return typeof text === 'string' ? isLike(text, pieces) : undefined;
+  };
+}
+
+/** @param pieces What stands between the wildcards. Both are valid Unicode, so that a match of code units is one of characters. */
+function isLike(text: string, pieces: readonly string[]): boolean {
   const [first = '', ...rest] = pieces;
   const last = rest.pop();
   if (last === undefined) return text === first;
-  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last)) return false;
+  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))
+    return false;
   let at = first.length;
   const end = text.length - last.length;
   for (const piece of rest) {

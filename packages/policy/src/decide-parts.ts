@@ -4,7 +4,8 @@ import { cedarRequests } from './cedar-request.ts';
 import { basePermitId } from './cedar-schema.ts';
 import { describePart, oneLine } from './describe-part.ts';
 import type { Cedar } from './load-cedar.ts';
-import { isWhole, type LoadedPolicy, rulesOf, setFor } from './loaded-policy.ts';
+import { hasRulesFor, isWhole, type LoadedPolicy, rulesOf, setFor } from './loaded-policy.ts';
+import { createFactsReader } from './request-facts.ts';
 import { rankOf } from './rule-rank.ts';
 import type { SessionRequest } from './session-request.ts';
 import type { Decision, ToolCall } from './tool-call.ts';
@@ -26,9 +27,11 @@ export function decideParts(cedar: Cedar, loaded: LoadedPolicy, call: ToolCall):
   let worst: Verdict = noObjection;
   // The rules about the whole call are asked with the first part that is asked about at all; at the latest with the first one.
   let withWhole = true;
-  const asked = requests.filter(({ part }) => setFor(cedar, loaded, part.kind, false) !== null);
+  const asked = requests.filter(({ part }) => hasRulesFor(loaded, part.kind));
+  const factsOf = createFactsReader();
   for (const { part, request } of asked.length > 0 ? asked : requests.slice(0, 1)) {
-    const preparsedPolicySetId = setFor(cedar, loaded, part.kind, withWhole);
+    const facts = () => factsOf(request);
+    const preparsedPolicySetId = setFor(cedar, loaded, { kind: part.kind, withWhole, facts });
     withWhole = false;
     if (preparsedPolicySetId === null) continue;
     const answer = cedar.statefulIsAuthorized({ ...request, preparsedPolicySetId });

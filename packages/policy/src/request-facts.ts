@@ -24,15 +24,22 @@ export interface RequestFacts {
 
 type Request = Pick<StatefulAuthorizationCall, 'principal' | 'action' | 'resource' | 'context' | 'entities'>;
 
-/** Makes a reader of requests; what several of them share, the context and the user, is read once. */
-export function createFactsReader(): (request: Request) => RequestFacts {
+/**
+ * Makes a reader of requests; what several of them share, the context and the user, is read once.
+ *
+ * It gives null for a request that Cedar might refuse as a whole, which is Cedar's to say.
+ */
+export function createFactsReader(): (request: Request) => RequestFacts | null {
   const records = new WeakMap<object, KnownRecord>();
   const recordOf = (record: Readonly<Record<string, CedarValueJson>>): KnownRecord => {
-    const read = records.get(record) ?? new Map(Object.entries(record).map(([name, it]) => [name, known(it)]));
+    const read =
+      records.get(record) ?? new Map(Object.entries(record).map(([name, it]) => [name, known(it)]));
     records.set(record, read);
     return read;
   };
   return ({ principal, action, resource, context, entities }) => {
+    const values = [context, ...entities.map(({ attrs }) => attrs)];
+    if (!values.every((record) => isSound(record, recordOf(record)))) return null;
     const keys = entities.map(({ uid }) => keyOfUid(uid));
     const find = (uid: EntityUidJson): KnownEntity => {
       const { type, id } = plain(uid);
@@ -53,6 +60,19 @@ export function createFactsReader(): (request: Request) => RequestFacts {
       context: recordOf(context),
     };
   };
+}
+
+/** Whether every value is of a form that Cedar is known to take. */
+function isSound(record: Readonly<Record<string, CedarValueJson>>, read: KnownRecord): boolean {
+  for (const [name, value] of read) if (value === undefined && !isMoment(record[name])) return false;
+  return true;
+}
+
+/** An instant of the years 0 to 9999. */
+function isMoment(value: CedarValueJson | undefined): boolean {
+  const moment = typeof value === 'object' && value !== null && '__extn' in value ? value.__extn : null;
+  if (typeof moment !== 'object' || moment === null || !('fn' in moment) || !('arg' in moment)) return false;
+  return moment.fn === 'datetime' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(String(moment.arg));
 }
 
 /** A literal or an attribute, as far as it is known: records, extension values and mixed sets are not. */
