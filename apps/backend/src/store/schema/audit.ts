@@ -217,7 +217,10 @@ export const auditExportChunks = pgTable(
   (t) => [primaryKey({ columns: [t.exportId, t.chunk] })],
 );
 
-/** Where audit events are sent on to. `nextLeaf`: the first leaf of the log that is not delivered. */
+/**
+ * Where audit events are sent on to. `nextLeaf`, `nextSeq`: the first leaf of the log, and in it the first seq, that is not
+ * delivered; seq 0 is the beginning of its segment. `claimedUntil`: a replica works on it until then.
+ */
 export const auditSinks = pgTable(
   'audit_sinks',
   {
@@ -234,6 +237,7 @@ export const auditSinks = pgTable(
       .references(() => secrets.id),
     state: text('state', { enum: ['active', 'paused', 'disabled'] }).notNull(),
     nextLeaf: bigint('next_leaf', { mode: 'number' }).notNull(),
+    nextSeq: bigint('next_seq', { mode: 'number' }).notNull().default(0),
     attempts: integer('attempts').notNull().default(0),
     dueAt: instant('due_at').notNull(),
     claimedUntil: instant('claimed_until'),
@@ -249,7 +253,12 @@ export const auditSinks = pgTable(
   ],
 );
 
-/** What was sent to a sink; `dead` ones were given up and can be sent again. */
+/**
+ * What was sent to a sink, one row per message: events from `firstSeq` of one segment to `lastSeq` of another, null: to its end.
+ * A message is stored before it is sent, and keeps id and events in every attempt. `failed`: the one that is being sent, at most
+ * one of a sink; `dead`: given up, `dueAt` says when it is sent again, null: when somebody asks for it. `firstAt` is when its
+ * attempts began, `at` when the last one was.
+ */
 export const auditSinkDeliveries = pgTable(
   'audit_sink_deliveries',
   {
@@ -262,14 +271,19 @@ export const auditSinkDeliveries = pgTable(
       .references(() => auditSinks.id, { onDelete: 'cascade' }),
     state: text('state', { enum: ['delivered', 'failed', 'dead'] }).notNull(),
     firstLeaf: bigint('first_leaf', { mode: 'number' }).notNull(),
+    firstSeq: bigint('first_seq', { mode: 'number' }).notNull().default(0),
     lastLeaf: bigint('last_leaf', { mode: 'number' }).notNull(),
+    lastSeq: bigint('last_seq', { mode: 'number' }),
     events: integer('events').notNull(),
     attempts: integer('attempts').notNull(),
     status: integer('status'),
     error: text('error').notNull().default(''),
+    firstAt: instant('first_at').notNull(),
     at: instant('at').notNull(),
+    dueAt: instant('due_at'),
   },
   (t) => [
+    uniqueIndex('audit_sink_deliveries_open_key').on(t.sinkId).where(sql`state = 'failed'`),
     index('audit_sink_deliveries_sink_idx').on(t.sinkId, t.id.desc()),
     index('audit_sink_deliveries_dead_idx').on(t.sinkId, t.firstLeaf).where(sql`state = 'dead'`),
   ],
