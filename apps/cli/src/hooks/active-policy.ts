@@ -112,7 +112,11 @@ export function createActivePolicy(
         if (isOver()) return;
         const { engine: made, loaded } = await load();
         await nextTurn();
-        if (!isOver()) made.warmUp(loaded);
+        if (isOver()) return;
+        made.warmUp(loaded);
+        // A rule at a time: hooks are answered in between.
+        do await nextTurn();
+        while (!isOver() && made.study(loaded));
       } catch {
         // Every decision meets the same failure, and says it.
       }
