@@ -59,7 +59,7 @@ describe('Postgres', () => {
     // Before 16 CREATEROLE may grant any role; from 16 on an administrator grants the ones that exist.
     await asSuperuser(
       url,
-      `DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['app', 'ingest', 'read', 'retention', 'system'] LOOP
+      `DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['app', 'ingest', 'read', 'retention', 'system', 'erase'] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kontext_' || r) THEN EXECUTE format('GRANT kontext_%s TO ${name}', r); END IF;
       END LOOP; END $$`,
     );

@@ -20,8 +20,9 @@ export type Tx = Omit<PgDatabase<RowsResult>, 'transaction' | '$client'>;
  * Who a transaction is: its database role and its organisation, both enforced by the database.
  *
  * `app`, `ingest` and `read` see one organisation. `system` sees all; it is for what happens before an organisation is known
- * (login, the authorization server) and for sweepers. `retention` deletes what has expired. Rights: migrations/0001_roles.sql.
+ * (login, the authorization server) and for sweepers. `retention` deletes what has expired; `erase` alone may delete payloads of
+ * one organisation, and move them. Rights: migrations/0001_roles.sql, 0016_retention_classes.sql.
  */
 export type TxScope =
-  | { readonly role: 'app' | 'ingest' | 'read'; readonly orgId: string }
+  | { readonly role: 'app' | 'ingest' | 'read' | 'erase'; readonly orgId: string }
   | { readonly role: 'system' | 'retention'; readonly orgId: string | null };

@@ -48,7 +48,7 @@ describe.each([{ login: 'a superuser' }, { login: 'a plain owner' }])('an upgrad
     const database = new URL(url).pathname.slice(1);
     await admin.query(`CREATE ROLE ${name} LOGIN PASSWORD 'x' CREATEROLE;
       ALTER DATABASE ${database} OWNER TO ${name};
-      DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['app', 'ingest', 'read', 'retention', 'system'] LOOP
+      DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY ARRAY['app', 'ingest', 'read', 'retention', 'system', 'erase'] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'kontext_' || r) THEN EXECUTE format('GRANT kontext_%s TO ${name}', r); END IF;
       END LOOP; END $$`);
     const own = new URL(url);

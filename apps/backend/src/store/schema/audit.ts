@@ -3,7 +3,7 @@
  *
  * `audit_events` is partitioned by RANGE(part_day); `audit_payloads` by LIST(retention_class), then RANGE(part_day). `part_day`
  * is the day on which the stream's current segment began, so a batch that arrives again finds the same key. No role may
- * update or delete events; payloads are erased by dropping a partition.
+ * update or delete events; payloads are erased by dropping a partition, or by the role `kontext_erase` (docs/retention.md).
  */
 import { sql } from 'drizzle-orm';
 import {
@@ -38,6 +38,8 @@ export const auditStreams = pgTable(
     headEventHash: bytea('head_event_hash'),
     partDay: date('part_day', { mode: 'string' }).notNull(),
     partStartedAt: instant('part_started_at').notNull(),
+    /** Payloads go into class `hold`. Stands here because an append has this row locked: none slips past a hold (audit_holds). */
+    held: boolean('held').notNull().default(false),
     createdAt: instant('created_at').notNull(),
     updatedAt: instant('updated_at').notNull(),
   },

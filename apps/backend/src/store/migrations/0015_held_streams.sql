@@ -1,0 +1,1 @@
+ALTER TABLE "audit_streams" ADD COLUMN "held" boolean DEFAULT false NOT NULL;
