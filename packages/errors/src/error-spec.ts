@@ -1,7 +1,7 @@
 /** What the table says of one error, and how a row is written. */
 export interface ErrorSpec {
   readonly summary: string;
-  readonly exitCode: 1 | 64 | 65 | 69 | 75 | 77 | 78 | 126 | 127 | 10 | 11 | 12 | 13 | 15;
+  readonly exitCode: 1 | 64 | 65 | 69 | 75 | 77 | 78 | 126 | 127 | 10 | 11 | 12 | 13 | 14 | 15;
   readonly rpcCode: RpcCode;
   readonly hint: string;
 }

@@ -300,7 +300,7 @@ export const errorTable = {
     65,
     'invalid_argument',
     'the file is no audit bundle',
-    'name a file that `kontext start --local` wrote',
+    'name a file that `kontext audit export` or `kontext start --local` wrote',
   ),
   KX_AUDIT_FORK: spec(11, 'aborted', 'a stored event came again with other bytes', 'see the report'),
   KX_AUDIT_SIGNATURE: spec(
@@ -315,11 +315,23 @@ export const errorTable = {
     'an audit stream ends before its head',
     'see the report',
   ),
+  KX_AUDIT_UNPINNED: spec(
+    14,
+    'failed_precondition',
+    'the audit log is signed by a key nobody vouches for here',
+    'ask somebody you trust for the key (`kontext audit checkpoint` shows it), then pass it with `--key`',
+  ),
   KX_AUDIT_ALTERED: spec(
     15,
     'failed_precondition',
     'an audit event does not match its hash',
     'see the report',
+  ),
+  KX_QUERY_INVALID: spec(
+    64,
+    'invalid_argument',
+    'a search of the audit log cannot be read',
+    'see docs/audit-search.md',
   ),
   KX_EVENT_INVALID: spec(1, 'invalid_argument', 'an audit event is not well formed', 'update kontext'),
   KX_SPOOL_CORRUPT: spec(
