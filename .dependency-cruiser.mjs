@@ -75,7 +75,7 @@ const rules = [
   wall(
     'e2e-rooms',
     { path: '^apps/e2e/' },
-    { path: '^packages/', pathNot: '^packages/(testkit|errors|protocol|redaction|policy)/' },
+    { path: '^packages/', pathNot: '^packages/(testkit|errors|protocol|redaction|policy|audit)/' },
     'stories drive the built programs; the bench measures a package alone',
   ),
   wall(

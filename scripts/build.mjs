@@ -159,7 +159,7 @@ async function buildE2e() {
     outdir: 'apps/e2e/dist',
     packages: 'external',
     alias: Object.fromEntries(
-      ['errors', 'testkit', 'policy', 'protocol', 'redaction'].map((name) => [
+      ['audit', 'errors', 'testkit', 'policy', 'protocol', 'redaction'].map((name) => [
         `@kontext/${name}`,
         join(root, `packages/${name}/src/index.ts`),
       ]),

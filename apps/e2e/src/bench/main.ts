@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { benchDecide } from './decide.ts';
 import { benchExchange } from './exchange.ts';
 import { benchHook } from './hook.ts';
+import { benchIngest } from './ingest.ts';
 import type { BenchRow } from './row.ts';
 import { benchStart } from './start.ts';
 
@@ -15,6 +16,7 @@ const suites: Readonly<Record<string, (rounds: number) => Promise<readonly Bench
   decide: benchDecide,
   start: benchStart,
   exchange: benchExchange,
+  ingest: benchIngest,
 };
 
 const digits = (value: number): string => value.toFixed(value < 1 ? 3 : 1);

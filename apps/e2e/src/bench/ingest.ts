@@ -1,0 +1,130 @@
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { partState, scratchHome } from '@kontext/testkit';
+import { type DatabaseKind, openDatabase, type StoryDatabase } from '../databases.ts';
+import { copyPreparedData } from '../prepared-data.ts';
+import { startWorld, type World } from '../world.ts';
+import { type BenchStream, openBenchStream, sendBatch } from './audit-batches.ts';
+import { closeConnections, type Round, runLanes } from './load.ts';
+import { copyOnPostgres, type RawInsert, unnestOnPglite, unnestOnPostgres } from './raw-insert.ts';
+import { type BenchRow, makeRateRow } from './row.ts';
+import { unlimited } from './session-world.ts';
+import { createWireClient, type WireClient } from './wire-client.ts';
+
+const clients = 16;
+/** Events of a batch, and batches of each client in one round. */
+const shapes = [
+  [1, 12],
+  [50, 6],
+  [500, 2],
+] as const;
+
+type Side = 'kontext' | 'unnest' | 'COPY';
+
+/**
+ * `ingest/batch-1`, `-50`, `-500`: events per second from 16 clients through the whole stack (Connect, access token and DPoP,
+ * checking the chain, insert, ack). Floors, in turn with it: the same rows put into the same tables by `unnest`, and on
+ * Postgres by COPY, from as many connections.
+ */
+export async function benchIngest(rounds: number): Promise<readonly BenchRow[]> {
+  const { reason } = partState('postgres');
+  if (reason !== '') process.stderr.write(`bench: no Postgres, its rows are left out: ${reason}\n`);
+  const onPostgres = reason === '' ? await benchOn('Postgres', '', rounds) : [];
+  const onPglite = await benchOn('the embedded database', '@pglite', rounds);
+  closeConnections();
+  return [...onPostgres, ...onPglite];
+}
+
+async function benchOn(kind: DatabaseKind, suffix: string, rounds: number): Promise<readonly BenchRow[]> {
+  const database = await openDatabase(kind);
+  const databaseUrl = database.url === undefined ? {} : { databaseUrl: database.url };
+  const world = await startWorld({ ...databaseUrl, upstream: false, backendEnv: unlimited });
+  const floors = await openFloors(database);
+  try {
+    return await runShapes(world, floors.inserts, suffix, rounds);
+  } finally {
+    await floors.close();
+    await world.close();
+    await database.close();
+  }
+}
+
+interface Floors {
+  readonly inserts: Readonly<Partial<Record<Side, RawInsert>>>;
+  close(): Promise<void>;
+}
+
+/** On Postgres the tables of the backend's own database; the embedded one has only one user, so another that is like it. */
+async function openFloors({ url }: StoryDatabase): Promise<Floors> {
+  if (url !== undefined) {
+    const [unnest, copy] = [unnestOnPostgres(url, clients), copyOnPostgres(url, clients)];
+    const close = async (): Promise<void> => void (await Promise.all([unnest.close(), copy.close()]));
+    return { inserts: { unnest, COPY: copy }, close };
+  }
+  const home = scratchHome();
+  await copyPreparedData(home.root);
+  const unnest = await unnestOnPglite(join(home.root, 'backend/db'));
+  const close = async (): Promise<void> => {
+    await unnest.close();
+    rmSync(home.root, { recursive: true, force: true });
+  };
+  return { inserts: { unnest }, close };
+}
+
+async function runShapes(
+  world: World,
+  inserts: Floors['inserts'],
+  suffix: string,
+  rounds: number,
+): Promise<readonly BenchRow[]> {
+  const client = await createWireClient(world);
+  const streams: BenchStream[] = [];
+  for (let n = 0; n < clients; n += 1) streams.push(await openBenchStream(client));
+  const rows: BenchRow[] = [];
+  for (const [size, batches] of shapes) {
+    const measured = await runRounds(rounds, client, streams, inserts, size, batches);
+    for (const [floor, name] of [
+      ['unnest', ''],
+      ['COPY', ':copy'],
+    ] as const) {
+      if (measured[floor] === undefined) continue;
+      const row = `ingest/batch-${size}${name}${suffix}`;
+      rows.push(makeRateRow(row, measured.kontext ?? [], `${floor} of the same rows`, measured[floor]));
+    }
+  }
+  return rows;
+}
+
+/** Runs the sides in turn, so that a drifting machine hits all alike; the first round does not count. */
+async function runRounds(
+  rounds: number,
+  client: WireClient,
+  streams: readonly BenchStream[],
+  inserts: Floors['inserts'],
+  size: number,
+  batches: number,
+): Promise<Partial<Record<Side, Round[]>>> {
+  const measured: Partial<Record<Side, Round[]>> = {};
+  for (let round = 0; round <= rounds; round += 1) {
+    await client.keepAlive();
+    for (const stream of streams) await stream.keepAlive();
+    const written = streams.map((stream) => Array.from({ length: batches }, () => stream.write(size)));
+    const sides: Partial<Record<Side, (() => Promise<unknown>)[][]>> = {
+      kontext: written.map((lane, at) =>
+        lane.map((events) => {
+          const request = streams[at]?.append(events);
+          return async () => request && sendBatch(request);
+        }),
+      ),
+    };
+    for (const [side, insert] of Object.entries(inserts)) {
+      sides[side as Side] = written.map((lane) => lane.map((events) => insert.prepare(events)));
+    }
+    for (const [side, lanes] of Object.entries(sides)) {
+      const { rate, wallMs } = await runLanes(lanes);
+      const events = { rate: rate * size, wallMs };
+      if (round > 0) measured[side as Side] = [...(measured[side as Side] ?? []), events];
+    }
+  }
+  return measured;
+}
