@@ -1,5 +1,6 @@
 /** Events of the audit log: the one statement that stores them, and how they are read. */
 import { and, asc, between, eq, gte, min, sql } from 'drizzle-orm';
+import { holdClass, standardClass } from '../retention-classes.ts';
 import { auditEvents, auditPayloads, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import { dayOf, listStreamDays, type StreamRow } from './audit-streams.ts';
@@ -47,9 +48,6 @@ export interface EventRow {
 /** A segment of a stream is closed when it is this old; the next event goes to the partition of its own day. */
 const segmentMs = 86_400_000;
 
-/** Class of payloads that nobody put on hold. */
-const standardClass = 'standard';
-
 /**
  * Stores events, hands them in as a segment of the log and moves the head, in one statement, if the head is still the one in
  * `stream`.
@@ -77,14 +75,14 @@ export async function appendEvents(
       UPDATE audit_streams SET head_seq = ${last.seq}, head_hash = ${bytes(last.chain)},
         head_event_hash = ${bytes(eventHash)}, updated_at = ${at}${rotates ? newSegment : sql``}
       WHERE id = ${stream.id} AND head_seq = ${stream.headSeq} AND head_hash = ${bytes(stream.headHash)}
-      RETURNING 1 AS one)
+      RETURNING held)
     ${rotates ? insertDay(stream, partDay) : sql``}
     , stored AS (${insertHeaders(stream, partDay, events, at, late)})
     , segment AS (INSERT INTO audit_segments (org_id, stream_id, first_seq, last_seq, prev, head, accepted_at)
       SELECT ${stream.orgId}, ${stream.id}, ${stream.headSeq + 1}, ${last.seq}, ${bytes(stream.headHash)}, ${bytes(last.chain)},
         ${at} ${ifMoved})
     ${events.some((event) => event.payload !== null) ? insertPayloads(stream, partDay, events) : sql``}
-    SELECT one FROM moved`);
+    SELECT 1 FROM moved`);
   return rows.length === 1;
 }
 
@@ -125,11 +123,21 @@ function insertPayloads(stream: StreamRow, partDay: string, events: readonly New
   const texts = (pick: (event: NewEvent) => string | null) => sql`${sql.param(kept.map(pick))}::text[]`;
   return sql`, kept AS (
     INSERT INTO audit_payloads (retention_class, part_day, stream_id, org_id, seq, salt, payload)
-    SELECT ${standardClass}, ${partDay}::date, ${stream.id}, ${stream.orgId}, p.seq::bigint, decode(p.salt, 'hex'), p.payload
-    FROM unnest(${texts((e) => String(e.seq))}, ${texts((e) => hex(e.salt ?? Buffer.alloc(0)))}, ${texts((e) => e.payload)})
-      AS p(seq, salt, payload)
-    ${ifMoved})`;
+    SELECT ${retentionClassFor(stream)}, ${partDay}::date, ${stream.id}, ${stream.orgId}, p.seq::bigint, decode(p.salt, 'hex'),
+      p.payload
+    FROM moved, unnest(${texts((e) => String(e.seq))}, ${texts((e) => hex(e.salt ?? Buffer.alloc(0)))},
+      ${texts((e) => e.payload)}) AS p(seq, salt, payload))`;
 }
+
+/**
+ * `held` is that of the row just updated, not of when the statement began: whoever sets a hold has that row locked. What the
+ * organisation did itself (members, policies, what was erased and why) is kept whatever its setting.
+ */
+const retentionClassFor = ({ kind, orgId }: StreamRow) =>
+  kind === 'admin'
+    ? sql`${standardClass}`
+    : sql`CASE WHEN moved.held THEN ${holdClass} ELSE coalesce(
+        (SELECT retention_class FROM audit_settings WHERE org_id = ${orgId}), ${standardClass}) END`;
 
 const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex');
 
