@@ -91,6 +91,55 @@ describe('redactJson', () => {
     });
   });
 
+  it('takes out everywhere what a rule takes out in one place', () => {
+    const value = {
+      command: "aws login --password 'h7 x' && tool --token Swordfish9 --user dev",
+      parts: [{ args: ['--token', 'Swordfish9', 'xSwordfish9x'] }],
+      note: 'the token is Swordfish9.',
+    };
+
+    expect(redactor.redactJson(value)).toMatchObject({
+      value: {
+        command: "aws login --password '[redacted]' && tool --token [redacted] --user dev",
+        parts: [{ args: ['--token', '[redacted]', 'x[redacted]x'] }],
+        note: 'the token is [redacted].',
+      },
+    });
+    expect(redactor.redactPayload(value)).toMatchObject({
+      text: expect.not.stringContaining('Swordfish') as string,
+    });
+  });
+
+  it('leaves words of prose alone elsewhere, and short values inside longer words', () => {
+    const value = { a: 'PASSWORD=production', b: 'production', c: 'API_TOKEN=ab12cd', d: 'ab12cde ab12cd' };
+
+    expect(redactor.redactJson(value)).toMatchObject({
+      value: {
+        ...{ a: 'PASSWORD=[redacted]', b: 'production', c: 'API_TOKEN=[redacted]', d: 'ab12cde [redacted]' },
+      },
+    });
+  });
+
+  it('searches, but does not judge by its name, what is said to be plain at that place', () => {
+    const ours = redactorWith({ plainNames: { call: { credentials: true } } });
+    const value = {
+      call: { credentials: ['github', known], input: { credentials: ['github1'] } },
+      credentials: ['a1'],
+    };
+
+    expect(ours.redactJson(value)).toMatchObject({
+      value: {
+        call: { credentials: ['github', '[redacted]'], input: { credentials: ['[redacted]'] } },
+        credentials: ['[redacted]'],
+      },
+    });
+    expect(ours.checkPayload('{"call":{"credentials":["github"]}}')).toEqual({ kind: 'clean' });
+    expect(redactor.checkPayload('{"call":{"credentials":["github"]}}')).toEqual({
+      kind: 'found',
+      rules: ['key'],
+    });
+  });
+
   it('redacts keys too, numbers that are secrets, and gives bigints back as text', () => {
     const digits = redactorWith({ secrets: [new Secret('4111111111111111')] });
 
@@ -234,6 +283,14 @@ describe('checkPayload', () => {
       kind: 'omitted',
       reason: 'depth',
     });
+  });
+
+  it('finds what stands in the text and not in its value', () => {
+    expect(backend.checkPayload('{"a":"TOKEN=abc1","a":"x"}')).toEqual({
+      kind: 'found',
+      rules: ['assignment'],
+    });
+    expect(backend.checkPayload('{"a":"x","a":"x"}')).toEqual({ kind: 'clean' });
   });
 
   it('finds nothing in what was redacted', () => {

@@ -1,6 +1,6 @@
 import { clipUtf8 } from './clip-utf8.ts';
 import { BUDGET_MS, MAX_PAYLOAD_BYTES } from './limits.ts';
-import { type OmissionReason, PayloadRun } from './payload-run.ts';
+import { type OmissionReason, PayloadRun, type PlainNames } from './payload-run.ts';
 import type { Secret } from './secret.ts';
 import { SecretIndex } from './secret-index.ts';
 
@@ -65,6 +65,8 @@ export interface PayloadRedactorOptions {
   readonly budgetMs?: number;
   /** UTF-8 bytes of a stored payload. Default 64,000. */
   readonly maxBytes?: number;
+  /** Members whose names sound like those of secrets and are not. Their texts are searched all the same. Default none. */
+  readonly plainNames?: PlainNames;
 }
 
 /** Characters redacted beyond the cap, so that no secret is half seen at the cut; longer ones are found in part. */
@@ -79,6 +81,7 @@ const MARGIN = 4096;
 export function createPayloadRedactor(options: PayloadRedactorOptions): PayloadRedactor {
   const index = new SecretIndex(options.secrets);
   const maxBytes = options.maxBytes ?? MAX_PAYLOAD_BYTES;
+  const plain = options.plainNames;
   const newRun = () => new PayloadRun(index, options.nowMs, options.budgetMs ?? BUDGET_MS);
   return {
     redactText(text) {
@@ -88,11 +91,11 @@ export function createPayloadRedactor(options: PayloadRedactorOptions): PayloadR
     },
     redactJson(value) {
       const run = newRun();
-      const redacted = run.redactValue(value, 0, null);
+      const redacted = run.redactTree(value, plain);
       return run.reason === null ? { ...factsOf(run), value: redacted } : omitted(run.reason);
     },
-    redactPayload: (value) => redactPayload(newRun(), value, maxBytes),
-    checkPayload: (text) => checkPayload(newRun(), text),
+    redactPayload: (value) => redactPayload(newRun(), value, { maxBytes, plain }),
+    checkPayload: (text) => checkPayload(newRun(), text, plain),
   };
 }
 
@@ -105,8 +108,19 @@ const factsOf = (run: PayloadRun): RedactionFacts => ({
 
 const omitted = (reason: OmissionReason): OmittedPayload => ({ kind: 'omitted', reason });
 
-function redactPayload(run: PayloadRun, value: unknown, maxBytes: number): StoredPayload | OmittedPayload {
-  const redacted = typeof value === 'string' ? redactStart(run, value, maxBytes) : redactTree(run, value);
+/** How a payload is written. */
+interface Form {
+  readonly maxBytes: number;
+  readonly plain: PlainNames | undefined;
+}
+
+function redactPayload(
+  run: PayloadRun,
+  value: unknown,
+  { maxBytes, plain }: Form,
+): StoredPayload | OmittedPayload {
+  const redacted =
+    typeof value === 'string' ? redactStart(run, value, { maxBytes, plain }) : redactTree(run, value, plain);
   if (redacted === null || run.reason !== null) return omitted(run.reason ?? 'value');
   const text = settle(run, redacted.text, maxBytes, redacted.isCut);
   if (text === null || run.reason !== null) return omitted(run.reason ?? 'work');
@@ -123,25 +137,25 @@ interface Uncut {
 }
 
 /** Only the start of a long text is looked at; what may be half a secret at its end is dropped. */
-function redactStart(run: PayloadRun, text: string, maxBytes: number): Uncut {
+function redactStart(run: PayloadRun, text: string, { maxBytes, plain }: Form): Uncut {
   const start = clipUtf8(text, maxBytes + MARGIN);
   const isCut = start.length < text.length;
   const redacted = run.redactString(start);
   const kept = isCut ? clipUtf8(redacted, Math.max(0, Buffer.byteLength(redacted) - MARGIN)) : redacted;
-  return { text: isCut ? kept : redactParsed(run, kept), trueBytes: Buffer.byteLength(text), isCut };
+  return { text: isCut ? kept : redactParsed(run, kept, plain), trueBytes: Buffer.byteLength(text), isCut };
 }
 
 /** A text that is JSON is searched as JSON too, because that is how it will be checked. */
-function redactParsed(run: PayloadRun, text: string): string {
+function redactParsed(run: PayloadRun, text: string, plain: PlainNames | undefined): string {
   const parsed = parseJson(text);
   if (typeof parsed !== 'object') return text;
   const before = run.hits;
-  const redacted = run.redactValue(parsed, 0, null);
+  const redacted = run.redactTree(parsed, plain);
   return run.hits === before ? text : JSON.stringify(redacted);
 }
 
-function redactTree(run: PayloadRun, value: unknown): Uncut | null {
-  const redacted = run.redactValue(value, 0, null);
+function redactTree(run: PayloadRun, value: unknown, plain: PlainNames | undefined): Uncut | null {
+  const redacted = run.redactTree(value, plain);
   if (run.reason !== null) return null;
   const text = JSON.stringify(redacted) ?? 'null';
   return { text, trueBytes: Buffer.byteLength(stringify(value) ?? text), isCut: false };
@@ -163,11 +177,15 @@ function settle(run: PayloadRun, text: string, maxBytes: number, isCut: boolean)
   return null;
 }
 
-/** A whole JSON text is checked as it was redacted, value by value. */
-function checkPayload(run: PayloadRun, text: string): PayloadCheck {
+/**
+ * A whole JSON text is checked as it was redacted, value by value. One that is not spelled as it would be written may hold
+ * more than its value, such as the first of two members of one name, and is searched as it stands, too.
+ */
+function checkPayload(run: PayloadRun, text: string, plain: PlainNames | undefined): PayloadCheck {
   const parsed = parseJson(text);
-  if (typeof parsed === 'object') run.redactValue(parsed, 0, null);
-  else run.redactString(text);
+  const isValue = typeof parsed === 'object';
+  if (isValue) run.redactValue(parsed, 0, null, plain);
+  if (!isValue || (run.reason === null && JSON.stringify(parsed) !== text)) run.redactString(text);
   if (run.reason !== null) return omitted(run.reason);
   return run.hits === 0 ? { kind: 'clean' } : { kind: 'found', rules: factsOf(run).rules };
 }

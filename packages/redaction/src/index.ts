@@ -16,5 +16,5 @@ export {
   type Redactor,
   type RedactorOptions,
 } from './create-redactor.ts';
-export type { OmissionReason } from './payload-run.ts';
+export type { OmissionReason, PlainNames } from './payload-run.ts';
 export { Secret } from './secret.ts';

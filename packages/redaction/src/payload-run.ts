@@ -4,6 +4,7 @@ import { markPatterns } from './pattern-set.ts';
 import { replaceMarked } from './replace-marked.ts';
 import type { SecretIndex } from './secret-index.ts';
 import { type NameStrength, nameStrength } from './sensitive-names.ts';
+import { mapTexts, TakenValues } from './taken-values.ts';
 import { REPLACEMENT, type TextView, viewsOf } from './text-view.ts';
 import { uniqueName } from './unique-name.ts';
 
@@ -12,6 +13,11 @@ import { uniqueName } from './unique-name.ts';
  * was no JSON.
  */
 export type OmissionReason = 'budget' | 'work' | 'depth' | 'value';
+
+/** Members, by path, whose names sound like those of secrets and are not: `{ call: { credentials: true } }`. */
+export interface PlainNames {
+  readonly [name: string]: PlainNames | true;
+}
 
 /** No rule finds anything in a shorter text. */
 const MIN_PATTERN = 4;
@@ -24,6 +30,8 @@ export class PayloadRun {
   work = 0;
   reason: OmissionReason | null = null;
   readonly found = new Set<string>();
+  /** What was taken out, to be looked for in the rest of the same value. */
+  readonly #taken = new TakenValues();
   readonly #index: SecretIndex;
   readonly #minLength: number;
   readonly #nowMs: () => number;
@@ -55,15 +63,29 @@ export class PayloadRun {
     return '';
   }
 
+  /**
+   * Redacts a copy of a JSON value, whole. What a rule takes out in one place is taken out everywhere in the value: a
+   * command says `--password hunter2x`, its list of words says `hunter2x` alone.
+   *
+   * @param plain Names that announce nothing where they stand.
+   */
+  redactTree(value: unknown, plain?: PlainNames): unknown {
+    const redacted = this.redactValue(value, 0, null, plain);
+    const taken = this.#taken.replacer();
+    if (this.reason !== null || taken === null) return redacted;
+    // Read again, because what stands around a replacement may be read otherwise.
+    return this.redactValue(mapTexts(redacted, taken), 0, null, plain);
+  }
+
   /** Redacts a copy of a JSON value. */
-  redactValue(value: unknown, depth: number, strength: NameStrength | null): unknown {
+  redactValue(value: unknown, depth: number, strength: NameStrength | null, plain?: PlainNames): unknown {
     if (typeof value === 'string') return this.#redactLeaf(value, strength);
     if (typeof value === 'number' || typeof value === 'bigint') return this.#redactNumber(value, strength);
     if (typeof value !== 'object' || value === null) return value;
     if (depth >= MAX_DEPTH) this.#stop('depth');
     if (this.reason !== null) return null;
     if (Array.isArray(value)) return value.map((item) => this.redactValue(item, depth + 1, strength));
-    return this.#redactObject(value, depth, strength);
+    return this.#redactObject(value, depth, strength, plain);
   }
 
   #redactOnce(text: string): string {
@@ -77,6 +99,7 @@ export class PayloadRun {
     if (!this.#mayGoOn()) return '';
     const { text: next, hits } = replaceMarked(text, mask);
     this.hits += hits;
+    if (hits > 0) this.#taken.addMarked(text, mask);
     return next;
   }
 
@@ -88,34 +111,42 @@ export class PayloadRun {
 
   #redactLeaf(text: string, strength: NameStrength | null): string {
     if (strength === null) return this.redactString(text);
-    if (isQuotedSecret(text, strength)) return this.#replaceLeaf();
+    if (isQuotedSecret(text, strength)) return this.#replaceLeaf(text);
     // What a rule leaves of it may look like a secret where the whole did not.
     const redacted = this.redactString(text);
-    return redacted !== text && isQuotedSecret(redacted, strength) ? this.#replaceLeaf() : redacted;
+    return redacted !== text && isQuotedSecret(redacted, strength) ? this.#replaceLeaf(text) : redacted;
   }
 
   #redactNumber(value: number | bigint, strength: NameStrength | null): unknown {
     const text = String(value);
-    if (strength === 'strong' && text.length >= 4) return this.#replaceLeaf();
+    if (strength === 'strong' && text.length >= 4) return this.#replaceLeaf(text);
     const redacted = this.redactString(text);
     return redacted === text && typeof value === 'number' ? value : redacted;
   }
 
-  #replaceLeaf(): string {
+  #replaceLeaf(text: string): string {
     this.hits += 1;
+    this.#taken.add(text);
     this.found.add('key');
     return REPLACEMENT;
   }
 
-  #redactObject(value: object, depth: number, inherited: NameStrength | null): unknown {
+  #redactObject(
+    value: object,
+    depth: number,
+    inherited: NameStrength | null,
+    plain: PlainNames | undefined,
+  ): unknown {
     const counts = new Map<string, number>();
     const pairStrength = strengthOfPair(value);
     const entries = Object.entries(value).map(([key, item]) => {
       const shown = this.redactString(key);
       const own = shown.length > MAX_KEY ? null : nameStrength(shown);
       const paired = /^value$/i.test(key) ? pairStrength : null;
-      const strength = isLabel(key, item) ? null : (own ?? paired ?? inherited);
-      return [uniqueName(shown, counts), this.redactValue(item, depth + 1, strength)] as const;
+      const known = plain !== undefined && Object.hasOwn(plain, key) ? plain[key] : undefined;
+      const strength = known === true || isLabel(key, item) ? null : (own ?? paired ?? inherited);
+      const below = known === true ? undefined : known;
+      return [uniqueName(shown, counts), this.redactValue(item, depth + 1, strength, below)] as const;
     });
     // Defines own properties, so a key `__proto__` stays an ordinary key.
     return Object.fromEntries(entries);
