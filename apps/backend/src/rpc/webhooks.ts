@@ -21,9 +21,10 @@ export const webhookRoutes =
       listWebhooks: async (_request, context) => ({
         webhooks: (await webhooks.list(callerOf(context))).map(toMessage),
       }),
-      testWebhook: async ({ webhookId }, context) => ({
-        ...(await webhooks.test(callerOf(context), webhookId)),
-      }),
+      testWebhook: async ({ webhookId }, context) => {
+        const { status, error } = await webhooks.test(callerOf(context), webhookId);
+        return { status, error };
+      },
     });
 
 function toMessage({ webhook, waiting }: CountedWebhook): Webhook {

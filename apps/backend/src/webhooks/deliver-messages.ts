@@ -2,11 +2,12 @@
  * Sends messages to webhooks, at least once each.
  *
  * - A message is claimed before it is sent, so that no two replicas send it; whoever claimed it and died lets go of it soon.
+ * - Receivers are called beside each other, each webhook and each organisation in so many places: one that hangs holds up no
+ *   other.
  * - Whatever is not 2xx is tried again, later and later, spread at random over the whole pause (full jitter), for a day.
  * - 410 means that nobody is there any more: the webhook is disabled. So it is when a message was given up and nothing was
  *   delivered for three days.
  */
-import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import {
   claimDeliveries,
@@ -19,39 +20,33 @@ import {
   type WebhookRow,
 } from '../store/queries/webhooks.ts';
 import { openWebhookSecret, type WebhookDeps } from './deps.ts';
-import { signMessage } from './sign-message.ts';
+import { type Attempt, failedAttempt, postSigned } from './post-signed.ts';
+import { createSendPool, type SendPool } from './send-pool.ts';
 
 const hourMs = 60 * 60_000;
-/** Messages claimed and sent together. */
-const batchSize = 20;
+/** Messages on their way at once. */
+const limits = { total: 100, perOrg: 10, perTarget: 4 } as const;
 /** A claim ends by itself: longer than sending can take. */
 const claimMs = 60_000;
 const firstPauseMs = 5_000;
 const longestPauseMs = hourMs;
 const givenUpAfterMs = 24 * hourMs;
 const disabledAfterMs = 72 * hourMs;
-const timeoutMs = 10_000;
-/** What a receiver says is not read, only counted. */
-const maxAnswerBytes = 64 * 1024;
 
-/** What came back: an HTTP status, or 0 and why none came. */
-export interface Attempt {
-  readonly status: number;
-  /** Empty for 2xx; never what the receiver sent. */
-  readonly error: string;
-}
-
-/** Sends what is due; run it every second on every replica. */
-export async function deliverMessages(deps: WebhookDeps): Promise<void> {
-  for (;;) {
-    const nowMs = deps.nowMs();
-    const claimed = await deps.store.transaction({ role: 'system', orgId: null }, (tx) =>
-      claimDeliveries(tx, new Date(nowMs), new Date(nowMs + claimMs), batchSize),
-    );
-    const outcomes = await Promise.allSettled(claimed.map((delivery) => deliver(deps, delivery)));
-    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
-    if (claimed.length < batchSize) return;
-  }
+/** Creates what sends messages that are due; start it every second on every replica. */
+export function createMessagePool(deps: WebhookDeps): SendPool {
+  return createSendPool({
+    limits,
+    claim: async (free, busy) => {
+      const nowMs = deps.nowMs();
+      const wanted = { limit: free, busy, perOrg: limits.perOrg, perWebhook: limits.perTarget };
+      const rows = await deps.store.transaction({ role: 'system', orgId: null }, (tx) =>
+        claimDeliveries(tx, new Date(nowMs), new Date(nowMs + claimMs), wanted),
+      );
+      return rows.map((delivery) => ({ orgId: delivery.orgId, targetId: delivery.webhookId, delivery }));
+    },
+    work: ({ delivery }) => deliver(deps, delivery),
+  });
 }
 
 async function deliver(deps: WebhookDeps, delivery: DeliveryRow): Promise<void> {
@@ -74,16 +69,9 @@ export async function sendMessage(
 ): Promise<Attempt> {
   try {
     const secret = await openWebhookSecret(deps.kms, keyed);
-    const headers = signMessage(secret, id, new Date(deps.nowMs()), body);
-    const request = { method: 'POST', headers, body, timeoutMs, maxBodyBytes: maxAnswerBytes } as const;
-    const { status } = await deps.fetch(keyed.webhook.url, request);
-    const isTaken = status >= 200 && status < 300;
-    return { status, error: isTaken ? '' : `it answered ${status}` };
+    return await postSigned(deps, { url: keyed.webhook.url, secret, id, body });
   } catch (error) {
-    return {
-      status: 0,
-      error: error instanceof KontextError ? error.why || error.message : 'it could not be sent',
-    };
+    return failedAttempt(error);
   }
 }
 
@@ -91,7 +79,7 @@ async function settle(
   deps: WebhookDeps,
   webhook: WebhookRow,
   delivery: DeliveryRow,
-  { status, error }: Attempt,
+  { status, error, retryAfterMs }: Attempt,
 ): Promise<void> {
   const { orgId, id: webhookId } = webhook;
   const now = new Date(deps.nowMs());
@@ -102,7 +90,8 @@ async function settle(
       return;
     }
     const isGivenUp = status === 410 || now.getTime() - delivery.createdAt.getTime() >= givenUpAfterMs;
-    const dueAt = new Date(now.getTime() + pauseMs(delivery.attempts, deps.random));
+    const waitMs = Math.max(pauseMs(delivery.attempts, firstPauseMs, deps.random), retryAfterMs);
+    const dueAt = new Date(now.getTime() + waitMs);
     // The webhook's row first, as whoever removes it does.
     await updateWebhook(tx, webhookId, { lastError: error });
     await settleDelivery(tx, delivery.id, { status, error, ...(isGivenUp ? { state: 'dead' } : { dueAt }) });
@@ -120,11 +109,12 @@ const isSilent = ({ lastDeliveredAt, createdAt }: WebhookRow, now: Date): boolea
   now.getTime() - (lastDeliveredAt ?? createdAt).getTime() >= disabledAfterMs;
 
 /**
- * Pause before the next attempt, in milliseconds: anywhere up to 5 s after the first, doubled with each, at most an hour.
+ * Pause before the next attempt, in milliseconds: anywhere up to the first one, doubled with each attempt, at most an hour.
  *
  * @param attempts Attempts made, from 1.
+ * @param firstMs Longest pause after the first attempt.
  */
-export function pauseMs(attempts: number, random: () => number = Math.random): number {
-  const most = Math.min(longestPauseMs, firstPauseMs * 2 ** Math.min(30, Math.max(0, attempts - 1)));
+export function pauseMs(attempts: number, firstMs: number, random: () => number = Math.random): number {
+  const most = Math.min(longestPauseMs, firstMs * 2 ** Math.min(30, Math.max(0, attempts - 1)));
   return Math.floor(random() * most);
 }

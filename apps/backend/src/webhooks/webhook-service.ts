@@ -14,8 +14,9 @@ import {
   type WebhookRow,
 } from '../store/queries/webhooks.ts';
 import { isUniqueViolation } from '../store/store-errors.ts';
-import { type Attempt, deliverMessages, sendMessage } from './deliver-messages.ts';
+import { createMessagePool, sendMessage } from './deliver-messages.ts';
 import { secretContextOf, type WebhookDeps } from './deps.ts';
+import type { Attempt } from './post-signed.ts';
 import { webhookEvents } from './queue-messages.ts';
 import { createWebhookSecret } from './sign-message.ts';
 
@@ -40,8 +41,12 @@ export interface WebhookService {
   list(caller: Caller): Promise<readonly CountedWebhook[]>;
   /** Sends a message of type `ping` at once. @throws KontextError `KX_NOT_FOUND`, `KX_RATE_LIMITED`. */
   test(caller: Caller, id: string): Promise<Attempt>;
-  /** Sends what is due; call it every second. */
+  /** Starts to send what is due; call it every second. @throws What an earlier message failed with. */
+  start(): Promise<void>;
+  /** Sends what is due and waits for it. */
   deliver(): Promise<void>;
+  /** Waits for what is on its way. */
+  close(): Promise<void>;
 }
 
 const maxUrlLength = 2000;
@@ -51,12 +56,15 @@ const testsByUser: RateLimit = { name: 'webhook-test', limit: 20, windowSeconds:
 /** Puts the webhooks together. */
 export function createWebhookService(deps: WebhookDeps): WebhookService {
   const { store } = deps;
+  const pool = createMessagePool(deps);
   return {
     add: (caller, url, events) => add(deps, caller, url, events),
     remove: (caller, id) => remove(deps, caller, id),
     list: ({ orgId }) => store.transaction({ role: 'read', orgId }, (tx) => listWebhooks(tx, orgId)),
     test: (caller, id) => test(deps, caller, id),
-    deliver: () => deliverMessages(deps),
+    start: async () => void (await pool.start()),
+    deliver: () => pool.drain(),
+    close: () => pool.close(),
   };
 }
 

@@ -81,6 +81,14 @@ export async function insertDeliveries(tx: Tx, rows: readonly DeliveryRow[]): Pr
   if (rows.length > 0) await tx.insert(webhookDeliveries).values([...rows]);
 }
 
+/** What may be claimed at once, and of whom nothing. */
+export interface DeliveryClaim {
+  readonly limit: number;
+  readonly perOrg: number;
+  readonly perWebhook: number;
+  readonly busy: { readonly orgIds: readonly string[]; readonly targetIds: readonly string[] };
+}
+
 /**
  * Takes messages that are due, so that no other replica sends them too; role `system`. Whoever took one and died lets go of it
  * at `untilAt`.
@@ -89,14 +97,20 @@ export async function claimDeliveries(
   tx: Tx,
   now: Date,
   untilAt: Date,
-  limit: number,
+  { limit, perOrg, perWebhook, busy }: DeliveryClaim,
 ): Promise<DeliveryRow[]> {
+  const isDue = and(eq(webhookDeliveries.state, 'waiting'), lte(webhookDeliveries.dueAt, now));
+  const texts = (ids: readonly string[]) => sql`${sql.param([...ids])}::text[]`;
+  const fair = sql`SELECT id FROM (
+    SELECT id, due_at, row_number() OVER (PARTITION BY webhook_id ORDER BY due_at, id) AS of_webhook,
+      row_number() OVER (PARTITION BY org_id ORDER BY due_at, id) AS of_org
+    FROM webhook_deliveries
+    WHERE ${isDue} AND org_id <> ALL(${texts(busy.orgIds)}) AND webhook_id <> ALL(${texts(busy.targetIds)})) AS due
+    WHERE of_webhook <= ${perWebhook} AND of_org <= ${perOrg} ORDER BY due_at LIMIT ${limit}`;
   const due = tx
     .select({ id: webhookDeliveries.id })
     .from(webhookDeliveries)
-    .where(and(eq(webhookDeliveries.state, 'waiting'), lte(webhookDeliveries.dueAt, now)))
-    .orderBy(asc(webhookDeliveries.dueAt))
-    .limit(limit)
+    .where(and(isDue, sql`${webhookDeliveries.id} = ANY(ARRAY(${fair}))`))
     .for('update', { skipLocked: true });
   return (
     tx
