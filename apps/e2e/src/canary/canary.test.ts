@@ -73,7 +73,9 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
 
   async function readPlanted(): Promise<Planted> {
     const issued = await world.upstream?.issuedTokens();
+    // On a busy machine a request may have been given up before it was answered.
     const login = exchanges('/oauth/token')
+      .filter(({ responseBody }) => responseBody.length > 0)
       .map(({ responseBody }) => JSON.parse(responseBody.toString()) as Record<string, string>)
       .filter((answer) => answer.access_token !== undefined);
     return {
