@@ -35,29 +35,86 @@ const clean = (dir) => {
   mkdirSync(join(root, dir), { recursive: true });
 };
 
-/** Libraries no start needs, with the name of their namespace in `libraries.js`. */
-const lateLibraries = {
-  '@bufbuild/protobuf': 'protobuf',
-  '@connectrpc/connect': 'connect',
-  '@connectrpc/connect/protocol-connect': 'connectProtocol',
-  '@connectrpc/connect-node': 'connectNode',
-  '@kontext/protocol': 'protocol',
-  'openid-client': 'openidClient',
-};
+/** Libraries no start needs; they stand in `libraries.js`, which the first module that imports one of them loads. */
+const lateLibraries = new Set([
+  '@bufbuild/protobuf',
+  '@bufbuild/protobuf/wkt',
+  '@connectrpc/connect',
+  '@connectrpc/connect/protocol-connect',
+  '@connectrpc/connect-node',
+  '@kontext/protocol',
+]);
 
-/** Leaves the late libraries in a file of their own, which is loaded by the first module that imports one. */
-const loadLate = {
+/**
+ * Puts a module of its exports in the place of each late library.
+ *
+ * @param names What is imported of each, by its path.
+ */
+const loadLate = (names) => ({
   name: 'load-late',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^[@o]/ }, ({ path }) =>
-      path in lateLibraries ? { path, namespace: 'late', sideEffects: false } : undefined,
+    onResolve({ filter: /^@/ }, ({ path }) =>
+      lateLibraries.has(path) ? { path, namespace: 'late', sideEffects: false } : undefined,
     );
     onResolve({ filter: /^\.\/libraries\.js$/, namespace: 'late' }, ({ path }) => ({ path, external: true }));
-    onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => ({
-      contents: `module.exports = require('./libraries.js').${lateLibraries[path]};`,
+    onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => {
+      const exports = [...(names.get(path) ?? [])];
+      return { contents: `export { ${exports} } from './libraries.js';`, loader: 'js' };
+    });
+  },
+});
+
+/**
+ * What the command never runs of its libraries, by the end of the file's path: it speaks binary Protobuf over HTTP/1.1
+ * (`connect-clients.ts`). Each name throws.
+ */
+const neverRun = {
+  '@bufbuild/protobuf/dist/esm/from-json.js': [
+    'fromJson',
+    'fromJsonString',
+    'mergeFromJson',
+    'mergeFromJsonString',
+    'enumFromJson',
+  ],
+  '@bufbuild/protobuf/dist/esm/to-json.js': ['toJson', 'toJsonString', 'enumToJson'],
+  '@connectrpc/connect-node/dist/esm/http2-session-manager.js': ['Http2SessionManager'],
+};
+
+/** Leaves what is never run out of a bundle, and writes the descriptors of `proto/` as bytes: base64 hides from gzip what repeats. */
+const leaveOut = {
+  name: 'leave-out',
+  setup({ onLoad }) {
+    onLoad({ filter: /packages\/protocol\/src\/gen\/.+_pb\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(/fileDesc\("([^"]+)"/, (_, text) => {
+        const bytes = JSON.stringify(Buffer.from(text, 'base64').toString('latin1'));
+        return `fileDesc(btoa(${bytes})`;
+      }),
+      loader: 'ts',
     }));
+    for (const [path, names] of Object.entries(neverRun)) {
+      onLoad({ filter: new RegExp(`/${path.replaceAll('.', '\\.')}$`) }, () => ({
+        contents: names
+          .map((name) => `export function ${name}() { throw new Error('${name} is not in this bundle'); }`)
+          .join('\n'),
+      }));
+    }
   },
 };
+
+/** What the command imports of the late libraries: esbuild names it all when they export nothing. The rest is not shipped. */
+async function findLateNames(options) {
+  const names = new Map([...lateLibraries].map((path) => [path, new Set()]));
+  const quietly = { write: false, logLevel: 'silent', logLimit: 0 };
+  const { errors } = await build({ ...options, ...quietly, plugins: [loadLate(names)] }).catch(
+    (failure) => failure,
+  );
+  for (const { text } of errors) {
+    const [, path, name] = /^No matching export in "late:(.+)" for import "(.+)"$/.exec(text) ?? [];
+    if (name === undefined) throw new Error(text);
+    names.get(path).add(name);
+  }
+  return names;
+}
 
 /**
  * The command is one CommonJS file and one of libraries: Node 20 starts that in a fraction of the time ES modules take.
@@ -70,33 +127,30 @@ async function buildCli() {
     splitting: false,
     format: 'cjs',
     outdir: 'apps/cli/dist',
-    minifySyntax: true,
-    minifyWhitespace: true,
+    minify: true,
     // One `import()` left in would start the loader of ES modules.
     supported: { 'dynamic-import': false },
-    // Its ES module makes a `require` of its own, which turns on itself where it is rewritten to CommonJS.
-    alias: { 'web-tree-sitter': join(root, 'node_modules/web-tree-sitter/web-tree-sitter.cjs') },
   };
-  await build({
+  const command = {
     ...commonJs,
     banner: { js: "const __moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
     entryPoints: { main: 'apps/cli/src/main.ts' },
     external: Object.keys(json('apps/cli/package.json').dependencies),
     define: { ...common.define, 'import.meta.url': '__moduleUrl' },
-    plugins: [loadLate],
-  });
+  };
+  const names = await findLateNames(command);
+  await build({ ...command, plugins: [loadLate(names)] });
   await build({
     ...commonJs,
     banner: {},
     stdin: {
-      contents: Object.entries(lateLibraries)
-        .map(([path, name]) => `export * as ${name} from '${path}';`)
-        .join('\n'),
+      contents: [...names].map(([path, exports]) => `export { ${[...exports]} } from '${path}';`).join('\n'),
       resolveDir: join(root, 'apps/cli'),
       sourcefile: 'libraries.js',
     },
     outdir: undefined,
     outfile: 'apps/cli/dist/libraries.js',
+    plugins: [leaveOut],
   });
   writeFileSync(join(root, 'apps/cli/dist/package.json'), '{ "type": "commonjs" }\n');
   // The hook client stands alone: one small file that Node can read at once.
@@ -105,7 +159,6 @@ async function buildCli() {
     banner: {},
     outExtension: { '.js': '.cjs' },
     entryPoints: { hook: 'apps/cli/src/hooks/client-main.ts' },
-    minify: true,
   });
   copyCedar('apps/cli/dist');
   copyShellGrammar('apps/cli/dist');
@@ -174,12 +227,11 @@ function copyCedar(dir) {
   cpSync(join(nodejs, 'cedar_wasm_bg.wasm'), join(root, dir, 'cedar_wasm_bg.wasm'));
 }
 
-// The parser and bash's grammar; the rest of their packages is native code and sources.
+// Only bash's grammar: its package holds native code and sources. The parser is a dependency and brings its own file.
 function copyShellGrammar(dir) {
   const require = createRequire(join(root, 'packages/policy/package.json'));
-  for (const name of ['web-tree-sitter/web-tree-sitter.wasm', 'tree-sitter-bash/tree-sitter-bash.wasm']) {
-    cpSync(require.resolve(name), join(root, dir, name.slice(name.indexOf('/') + 1)));
-  }
+  const grammar = 'tree-sitter-bash.wasm';
+  cpSync(require.resolve(`tree-sitter-bash/${grammar}`), join(root, dir, grammar));
 }
 
 const started = Date.now();
