@@ -1,4 +1,5 @@
-import { and, lt, ne, sql } from 'drizzle-orm';
+import { and, lt, ne } from 'drizzle-orm';
+import { makePartitions } from './queries/partitions.ts';
 import {
   confirmations,
   connectTickets,
@@ -46,9 +47,7 @@ export function addMaintenance(
   const prepareDays = async (now: Date): Promise<void> => {
     const first = new Date(now.getTime() - daysBehind * dayMs).toISOString().slice(0, 10);
     const days = daysBehind + 1 + daysAhead;
-    await transaction({ role: 'retention', orgId: null }, (tx) =>
-      tx.execute(sql`SELECT kontext_make_partitions(${first}::date, ${days}::int)`),
-    );
+    await transaction({ role: 'retention', orgId: null }, (tx) => makePartitions(tx, first, days));
     reached = { fromMs: Date.parse(first), untilMs: Date.parse(first) + days * dayMs };
   };
   const catchUp = async (): Promise<void> => {

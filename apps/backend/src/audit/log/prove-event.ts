@@ -28,7 +28,7 @@ export async function proveEvent<Proof extends object>(
   { streamId, seq, eventId, size }: EventQuery,
 ): Promise<Proof & { readonly seq: number }> {
   const { orgId } = caller;
-  const place = streamId === '' ? await findPlace(store, orgId, eventId) : { streamId, seq };
+  const place = streamId === '' ? await findEventById(store, orgId, eventId) : { streamId, seq };
   const stream = await store.transaction({ role: 'read', orgId }, (tx) => findStream(tx, place.streamId));
   const visible = stream !== null && (seesOrganisation(caller) || stream.userId === caller.userId);
   if (!visible) throw notFound();
@@ -38,8 +38,17 @@ export async function proveEvent<Proof extends object>(
 const minuteMs = 60_000;
 const dayMs = 1440 * minuteMs;
 
-/** Ids hold the instant at which they were made (RFC 9562 §5.7): what came up at once is found near it, the rest further away. */
-async function findPlace(store: Store, orgId: string, eventId: string) {
+/**
+ * Where an event stands, by its id. Ids hold the instant at which they were made (RFC 9562 §5.7): what came up at once is found
+ * near it, the rest further away.
+ *
+ * @throws KontextError `KX_REQUEST_INVALID` when it is not the id of an event, `KX_NOT_FOUND` when the organisation has none such.
+ */
+export async function findEventById(
+  store: Store,
+  orgId: string,
+  eventId: string,
+): Promise<{ readonly streamId: string; readonly seq: number }> {
   if (!isId('evt', eventId)) throw new KontextError('KX_REQUEST_INVALID', 'that is not the id of an event');
   const madeMs = Number.parseInt(eventId.slice(4).replaceAll('-', '').slice(0, 12), 16);
   for (const reachMs of [5 * minuteMs, dayMs, null]) {
