@@ -127,7 +127,7 @@ describe('status', () => {
       org: { name: 'Example' },
       backend: { reachable: true, version: '1.2.3', clockSkewMs: 0 },
       policyKeyPinned: true,
-      spool: { sessions: 0, bytes: 0 },
+      spool: { sessions: 0, bytes: 0, events: 0, oldestAt: null, trouble: null, refused: 0 },
       error: null,
     });
   });
@@ -187,10 +187,15 @@ describe('logout', () => {
   it('says when events of earlier sessions could not be sent before', async () => {
     const spool = join(context.config.stateDir, 'spool', 'ses_0');
     mkdirSync(spool, { recursive: true });
-    writeFileSync(join(spool, '000001.ndjson'), 'sealed with another key\n');
+    writeFileSync(join(spool, '000001.ndjson'), '{"v":1,"kind":"record","line":1} of another key\n');
+    const shown = await kontext('status');
     const result = await kontext('logout');
+    expect(shown.stdout).toMatch(
+      /spool +1 event\(s\) of 1 session\(s\), \d+ bytes, wait .* oldest for \d+ s/,
+    );
     expect(result.exitCode).toBe(0);
-    expect(result.stderr).toContain('events of 1 session(s) could not be sent');
+    expect(result.stderr).toContain('1 event(s) of 1 session(s) could not be sent');
+    expect(result.stderr).toMatch(/why: .*\(KX_\w+\)/);
   });
 
   it('is no error when nobody is logged in', async () => {

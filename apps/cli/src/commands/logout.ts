@@ -5,7 +5,7 @@ import { type Login, parseLogin } from '../login/login-item.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import { revokeToken } from '../login/revoke-token.ts';
 import { withClients } from '../rpc/open-backend.ts';
-import { flushSpool } from '../session/flush-spool.ts';
+import { flushSpool, warnOfUnsent } from '../session/flush-spool.ts';
 import { measureSpool } from '../session/measure-spool.ts';
 import { refuseInSession } from '../session/refuse-in-session.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
@@ -27,13 +27,14 @@ async function logOutEverywhere(context: Context): Promise<number> {
   const { config, terminal, signal } = context;
   refuseInSession(context);
   const store = openSecretStore(config, terminal);
-  await flushSpool(context, store, await loadLogin(config, store));
+  const flushed = await flushSpool(context, store, await loadLogin(config, store));
   const ended = await withClients(context, (clients) => clients.logins.revokeLogins({}, { signal }));
   await store.delete(config.apiUrl);
   terminal.note(
     `ended ${ended.loginsEnded} login(s), ${ended.sessionsEnded} session(s), ${ended.leasesEnded} credential(s)`,
   );
   terminal.note(`the login is gone from ${store.location}`);
+  warnOfUnsent(context, flushed);
   return 0;
 }
 
@@ -52,7 +53,9 @@ export async function logOut(context: Context): Promise<number> {
     return 0;
   }
   const login = readable(text);
-  const waiting = login ? await flushSpool(context, store, login) : measureSpool(config.stateDir).sessions;
+  const flushed = login
+    ? await flushSpool(context, store, login)
+    : { left: measureSpool(config.stateDir), reasons: [] };
   // Wiped before the request: whatever the network does, the login is gone from this machine.
   await store.delete(config.apiUrl);
   const failure = login ? await revokeToken(login, login.refreshToken) : 'the stored login could not be read';
@@ -61,10 +64,7 @@ export async function logOut(context: Context): Promise<number> {
     terminal.warn(`the login could not be revoked at the backend: ${failure}`);
     terminal.warn('it ends there by itself; an administrator can end it at once');
   }
-  if (waiting > 0) {
-    terminal.warn(`events of ${waiting} session(s) could not be sent; they wait in ${config.stateDir}/spool`);
-    terminal.warn('the next session of the same account sends them');
-  }
+  warnOfUnsent(context, flushed);
   return 0;
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Context, RunCommand } from '../context.ts';
 import { gatherStatus, isSkewed, type Status } from '../login/gather-status.ts';
+import { describeBacklog } from '../session/measure-spool.ts';
 
 /** `kontext status [--json]` */
 export function define(command: Command, run: RunCommand): void {
@@ -68,10 +69,7 @@ function describeStatus(status: Status): string[] {
     ['audit log', describeAuditTrouble(status)],
     ['session', status.session],
     ['live', status.live ? describeLive(status.live) : null],
-    [
-      'spool',
-      spool.sessions === 0 ? 'empty' : `${spool.sessions} session(s), ${spool.bytes} bytes wait to be sent`,
-    ],
+    ['spool', describeBacklog(spool, Date.now())],
     ['problem', error ? `${error.message} (${error.code})` : null],
     ['next', error ? error.next : null],
   ];

@@ -1,3 +1,4 @@
+import { KontextError } from '@kontext/errors';
 import type { Terminal } from '../terminal.ts';
 import type { OpenSession, SessionClose } from './open-session.ts';
 import type { SessionHooks } from './session-hooks.ts';
@@ -32,7 +33,10 @@ export async function closeSession(options: {
       `events are no longer sent: ${upload.error.message}: ${upload.error.why} (${upload.error.code})`,
     );
   } else if (!sent) {
-    terminal.warn('some events could not be sent; the next session sends them');
+    const why = upload.kind === 'waiting' && upload.error instanceof KontextError ? upload.error.code : null;
+    terminal.warn(`some events could not be sent; the next session sends them${why ? ` (${why})` : ''}`);
+  } else if (hooks.pauses() > 0) {
+    terminal.note(`events waited for the backend ${hooks.pauses()} time(s); all were sent`);
   }
   if (told === null)
     terminal.warn('the backend was not told that the session ended; its credentials end when they expire');

@@ -85,6 +85,7 @@ export function createLocalAuditFile(options: LocalAuditOptions): Spool {
     source: nothingToSend,
     intend: records.intend,
     noteServerEvent: records.noteServerEvent,
+    noteTrouble: () => undefined,
     settle,
     get full() {
       return records.full;

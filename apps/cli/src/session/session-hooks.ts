@@ -2,7 +2,7 @@
  * Everything that hears a session's tool calls: hook server, policy, spool, upload. Opened before the agent, closed
  * after it, whatever happened between.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { CallReader } from '@kontext/policy';
 import type { Redactor } from '@kontext/redaction';
 import type { AgentAdapter, LaunchPlan } from '../agents/agent.ts';
@@ -16,6 +16,7 @@ import { countMissedHooks } from '../hooks/missed-hooks.ts';
 import { createSettingsGuard } from '../hooks/settings-guard.ts';
 import type { AskPerson } from '../hooks/settle-ask.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
+import { logUpload, toTrouble } from '../spool/upload-log.ts';
 import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from '../spool/uploader.ts';
 import { createStartWait } from './await-start.ts';
 import { writeHookSettings } from './hook-settings.ts';
@@ -87,6 +88,8 @@ export interface SessionHooks {
   checkSettings(): boolean;
   /** How the upload is doing, and the last trouble it had. */
   readonly upload: () => UploadState;
+  /** How often the upload came to a halt; each change stands in `uploads.log` of the state directory. */
+  readonly pauses: () => number;
   /** Hooks that failed and let the call run; each left a line. */
   countMissed(): number;
   /** Sends what waits, for at most so long; the rest stays for the next run. @returns Whether all was sent. */
@@ -96,7 +99,7 @@ export interface SessionHooks {
 /** @throws KontextError `KX_SOCKET_FAILED`, `KX_SPOOL_CORRUPT`. */
 export async function openSessionHooks(options: SessionHooksOptions): Promise<SessionHooks> {
   const { adapter, plan, policy, interactive = false, listen = createHookServer, handleCredential } = options;
-  const { spool, uploader, upload } = openStore(options.sink);
+  const { spool, uploader, upload, pauses } = openStore(options.sink);
   const start = createStartWait(adapter.startEvent);
   if (options.isUnderWay) start.note(adapter.startEvent);
   const agentSessions = new Set<string>();
@@ -144,6 +147,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
       spool.intend({ kind: 'agent.event' })?.(launchPayload(plan));
     },
     upload,
+    pauses,
     wasCalled: () => start.heard,
     expectFirstEvent(withinMs, { onFirst, warn }) {
       const record = (): void => note('tamper.no_session_start');
@@ -198,16 +202,22 @@ function guardSettings({ adapter, project, environment, facts }: SessionHooksOpt
 /** Opens the spool and what sends it; a record that stays here offers nothing to send. */
 function openStore(store: EventStore) {
   let state: UploadState = { kind: 'flowing' };
+  let pauses = 0;
   const spool: Spool =
     'record' in store ? store.record : createSpool({ ...store.spool, onReady: () => uploader.notify() });
   const uploader = createUploader({
     source: spool.source,
     append: 'record' in store ? () => Promise.reject(new Error('nothing is sent')) : store.append,
     onState: (next) => {
+      if (next.kind === 'waiting') pauses += 1;
       state = next;
+      const at = new Date();
+      const trouble = toTrouble(next, at);
+      spool.noteTrouble(trouble);
+      if ('spool' in store) logUpload(dirname(store.spool.root), store.spool.facts.session, { at, trouble });
     },
   });
-  return { spool, uploader, upload: () => state };
+  return { spool, uploader, upload: () => state, pauses: () => pauses };
 }
 
 /** Flags only, without values, which may hold anything. */

@@ -11,6 +11,7 @@ import { gatherStatus, isSkewed, type Status } from '../login/gather-status.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import { hasLiveOwner } from '../process-mark.ts';
 import { findExecutable } from '../session/find-executable.ts';
+import { describeBacklog } from '../session/measure-spool.ts';
 import { programPath } from '../session/program-path.ts';
 import { cliVersion } from '../version.ts';
 import { type CheckResult, failed, passed, warned } from './checkup.ts';
@@ -19,6 +20,8 @@ import { isOlder } from './daemon-facts.ts';
 const minNode = '20.19.0';
 /** Bytes of events that wait, from which somebody should look: a quarter of what a session may keep. */
 const muchSpoolBytes = 16_777_216;
+/** The backend takes late batches for seven days. */
+const oldSpoolMs = 86_400_000;
 
 /** Everything but the hooks. */
 export async function checkMachine(context: Context): Promise<readonly CheckResult[]> {
@@ -159,8 +162,10 @@ async function readVersion(path: string, env: Readonly<Record<string, string>>):
 }
 
 function checkSpool({ spool }: Status): CheckResult {
-  const detail = spool.sessions === 0 ? 'empty' : `${spool.sessions} session(s), ${spool.bytes} bytes wait`;
-  return spool.bytes > muchSpoolBytes
+  const detail = describeBacklog(spool, Date.now());
+  if (spool.refused > 0) return warned('spool', detail, 'look at `spool` in the state directory');
+  const isOld = spool.oldestAt !== null && Date.now() - Date.parse(spool.oldestAt) > oldSpoolMs;
+  return spool.bytes > muchSpoolBytes || isOld || spool.trouble !== null
     ? warned('spool', detail, 'start a session while the backend can be reached')
     : passed('spool', detail);
 }

@@ -11,6 +11,7 @@
  */
 import { createStreamWriter } from '@kontext/audit';
 import type { EventSink } from '../hooks/event-sink.ts';
+import type { UploadTrouble } from './acknowledged.ts';
 import { createGroupSync } from './group-sync.ts';
 import { createRecordWriter, type SpoolLimits } from './record-writer.ts';
 import { createSegments, type Segments } from './segments.ts';
@@ -36,6 +37,8 @@ export interface Spool extends EventSink {
   readonly state: { readonly events: number; readonly bytes: number; readonly lost: number };
   /** Ties the next event to the newest event of the server stream. @param hash 32 bytes. */
   noteServerEvent(hash: Uint8Array): void;
+  /** The upload has come to a halt, or goes on (null): kept beside the spool, for `kontext status`. */
+  noteTrouble(trouble: UploadTrouble | null): void;
   /** Writes what is still in memory and syncs it. */
   settle(): Promise<void>;
   /** Settles and gives up the directory; removes it when everything is acknowledged. @returns Whether it was. */
@@ -79,7 +82,7 @@ export function createSpool(options: SpoolOptions): Spool {
     from: { nonce: Buffer.from(facts.nonce, 'base64') },
     nowMs,
   });
-  const queue = createUploadQueue(segments, directory.path);
+  const queue = createUploadQueue(segments, directory.path, nowMs);
   const group = createGroupSync(async () => {
     const { lastSeq } = queue;
     await segments.sync();
@@ -92,6 +95,7 @@ export function createSpool(options: SpoolOptions): Spool {
     source: queue,
     intend: records.intend,
     noteServerEvent: records.noteServerEvent,
+    noteTrouble: queue.noteTrouble,
     get full() {
       return records.full;
     },
@@ -106,6 +110,7 @@ export function createSpool(options: SpoolOptions): Spool {
       records.settle();
       await group.sync();
       group.stop();
+      queue.close();
       const drained = queue.length === 0 && records.drained;
       segments.close();
       directory.release(drained);

@@ -1,5 +1,5 @@
 import type { ChainedEvent } from '@kontext/audit';
-import { type Acknowledged, writeAcknowledged } from './acknowledged.ts';
+import { type Acknowledged, type UploadTrouble, writeAcknowledged } from './acknowledged.ts';
 import type { LinePlace, Segments } from './segments.ts';
 
 /** Where the uploader takes events from. */
@@ -27,6 +27,10 @@ export interface UploadQueue extends UploadSource {
   add(event: ChainedEvent, place: LinePlace): void;
   /** Records up to this seq are durable. @returns Whether any can be taken. */
   markSynced(seq: number): boolean;
+  /** The upload has come to a halt, or goes on (null); written down at once. */
+  noteTrouble(trouble: UploadTrouble | null): void;
+  /** Writes down where it stands, for the run that comes after; no timer fires any more. */
+  close(): void;
 }
 
 /** Written events kept in memory, so that the usual upload reads nothing back. */
@@ -39,25 +43,43 @@ interface Waiting {
   readonly seq: number;
   readonly chain: Buffer;
   readonly bytes: number;
+  readonly atMs: number;
   readonly place: LinePlace;
   readonly cached: ChainedEvent | null;
 }
 
-/** Makes the queue of one spool. @param directory Where the acknowledged seq is kept. */
-export function createUploadQueue(segments: Segments, directory: string): UploadQueue {
+/** Makes the queue of one spool. @param directory Where the acknowledged seq and the backlog are kept. */
+export function createUploadQueue(
+  segments: Segments,
+  directory: string,
+  nowMs: () => number = Date.now,
+): UploadQueue {
   const waiting: Waiting[] = [];
   let acknowledged: Acknowledged = { seq: 0, chain: null };
   let taken = 0;
   let syncedSeq = 0;
   let cachedBytes = 0;
   let writtenAtMs = Number.NEGATIVE_INFINITY;
+  let trouble: UploadTrouble | null = null;
+  let timer: NodeJS.Timeout | null = null;
+  const cancel = (): void => {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+  };
   const writeState = (): void => {
+    cancel();
     writtenAtMs = performance.now();
+    const [oldest] = waiting;
+    const oldestAt = oldest === undefined ? null : new Date(oldest.atMs).toISOString();
     try {
-      writeAcknowledged(directory, acknowledged);
+      writeAcknowledged(directory, acknowledged, { events: waiting.length, oldestAt, trouble });
     } catch {
       // A full disk: the next run sends these again, which is answered as a duplicate.
     }
+  };
+  /** Hooks wait while a file is renamed: no more than once a second, and never late by more than that. */
+  const writeSoon = (): void => {
+    timer ??= setTimeout(writeState, writeEveryMs).unref();
   };
   const queue: UploadQueue = {
     take(maxEvents, maxBytes) {
@@ -86,6 +108,7 @@ export function createUploadQueue(segments: Segments, directory: string): Upload
       // Hooks wait while a file is renamed. An old state costs no more than sending again, unless what it leads to is deleted.
       const isDue = performance.now() - writtenAtMs >= writeEveryMs;
       if (isDue || segments.canRelease(last.seq)) writeState();
+      else writeSoon();
       segments.release(last.seq);
     },
     resendFrom(seq, chain) {
@@ -106,11 +129,20 @@ export function createUploadQueue(segments: Segments, directory: string): Upload
     add(event, place) {
       const cached = cachedBytes + place.length <= maxCachedBytes ? event : null;
       if (cached !== null) cachedBytes += place.length;
-      waiting.push({ seq: event.seq, chain: event.chain, bytes: place.length, place, cached });
+      waiting.push({ seq: event.seq, chain: event.chain, bytes: place.length, atMs: nowMs(), place, cached });
     },
     markSynced(seq) {
       syncedSeq = Math.max(syncedSeq, seq);
+      writeSoon();
       return waiting.length > taken;
+    },
+    noteTrouble(next) {
+      trouble = next;
+      writeState();
+    },
+    close() {
+      cancel();
+      if (waiting.length > 0) writeState();
     },
   };
   return queue;

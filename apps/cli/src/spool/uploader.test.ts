@@ -1,7 +1,9 @@
+import { createStreamWriter } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createTestSpools, createTestStream, type TestSpools } from './test-spool.ts';
+import type { UploadSource } from './upload-queue.ts';
 import { type AppendAnswer, type AppendBatch, createUploader, type UploadState } from './uploader.ts';
 
 let spools: TestSpools;
@@ -33,6 +35,19 @@ async function setUp(
   const write = (payload = '{}') => spool.intend(decided)?.(payload);
   for (let index = 0; index < count; index += 1) write();
   return { spool, stream, states, batches, uploader, write };
+}
+
+/** One event that never goes away. */
+function endlessSource(): UploadSource {
+  const { org: orgId, stream: streamId } = spools.facts;
+  const writer = createStreamWriter({ orgId, streamId, from: { nonce: Buffer.alloc(32) } });
+  const event = writer.append({ kind: 'tool_call.decided' }, '{}');
+  return {
+    take: () => [event],
+    rewind: () => undefined,
+    acknowledge: () => undefined,
+    resendFrom: () => true,
+  };
 }
 
 describe('uploader', () => {
@@ -100,6 +115,63 @@ describe('uploader', () => {
     await uploader.flush(10_000);
     expect(stream.events.map(({ payload }) => payload)).toEqual(['{}', null, '{}']);
     await spool.close();
+  });
+
+  it('tries a header without its payload again when the network loses it, and goes on', async () => {
+    let lost = false;
+    const { spool, stream, states, uploader, write } = await setUp(1, async (batch, next) => {
+      if (batch.events.some(({ payload }) => payload?.includes('poison'))) {
+        throw new KontextError('KX_EVENT_INVALID', 'refused');
+      }
+      if (!lost && batch.events.some(({ payload }) => payload === null)) {
+        lost = true;
+        throw new KontextError('KX_BACKEND_UNREACHABLE', 'away');
+      }
+      return next(batch);
+    });
+    write('{"poison":1}');
+    write();
+    await spool.settle();
+    await uploader.flush(10_000);
+    expect(stream.events.map(({ payload }) => payload)).toEqual(['{}', null, '{}']);
+    expect(states.map(({ kind }) => kind)).toEqual(['waiting', 'flowing']);
+    expect(await spool.close()).toBe(true);
+  });
+
+  it('stops when even the header of an event is refused, since the chain goes through it', async () => {
+    const { spool, states, batches, uploader } = await setUp(1, async () => {
+      throw new KontextError('KX_EVENT_INVALID', 'refused');
+    });
+    await spool.settle();
+    await uploader.flush(10_000);
+    expect(batches).toEqual([1, 1]);
+    expect(states).toMatchObject([{ kind: 'stopped', error: { code: 'KX_EVENT_INVALID' } }]);
+    await spool.close();
+  });
+
+  it('waits anything up to a ceiling that doubles from 0.2 s to 30 s', async () => {
+    vi.useFakeTimers();
+    try {
+      const waits: number[] = [];
+      const uploader = createUploader({
+        source: endlessSource(),
+        append: async () => {
+          throw new KontextError('KX_BACKEND_UNREACHABLE', 'away');
+        },
+        random: () => 0.999_999,
+      });
+      uploader.notify();
+      for (let n = 0; n < 10; n += 1) {
+        await vi.advanceTimersByTimeAsync(0);
+        const before = Date.now();
+        await vi.advanceTimersToNextTimerAsync();
+        waits.push(Math.round((Date.now() - before) / 100) / 10);
+      }
+      uploader.close();
+      expect(waits).toEqual([0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('goes on from the head of a backend that knows less', async () => {

@@ -113,12 +113,14 @@ export function createUploader(options: UploaderOptions): Uploader {
       if (isRefusedForItself(error)) {
         if (batch.length > 1) batchEvents = Math.ceil(batch.length / 2);
         else await sendBare(batch, error);
-      } else if (error instanceof KontextError && finalCodes.has(error.code)) stop(error);
-      else {
-        enter({ kind: 'waiting', error });
-        await backoff.wait(error);
-      }
+      } else if (isFinal(error)) stop(error);
+      else await pause(error);
     }
+  };
+
+  const pause = async (error: unknown): Promise<void> => {
+    enter({ kind: 'waiting', error });
+    await backoff.wait(error);
   };
 
   const sendBare = async ([event]: readonly ChainedEvent[], refusal: unknown): Promise<void> => {
@@ -126,9 +128,13 @@ export function createUploader(options: UploaderOptions): Uploader {
       refusal instanceof KontextError ? refusal : new KontextError('KX_EVENT_INVALID', 'an event is refused');
     if (event === undefined || event.payload === null) return stop(error);
     const bare = { ...event, payload: null, salt: null };
-    const answer = await append(toBatch([bare])).catch(() => null);
-    if (answer === null) stop(error);
-    else settle(answer, [event]);
+    try {
+      settle(await append(toBatch([bare])), [event]);
+    } catch (again) {
+      // The header is refused, too: the chain cannot go on without it.
+      if (isRefusedForItself(again) || isFinal(again)) stop(error);
+      else await pause(again);
+    }
   };
 
   const run = async (): Promise<void> => {
@@ -204,6 +210,9 @@ const toBatch = (events: readonly ChainedEvent[]): AppendBatch => ({
   prev: events[0]?.prev ?? new Uint8Array(),
   events,
 });
+
+const isFinal = (error: unknown): error is KontextError =>
+  error instanceof KontextError && finalCodes.has(error.code);
 
 /** The batch itself is the trouble: too large for the backend, or one of its events refused. */
 function isRefusedForItself(error: unknown): boolean {
