@@ -6,6 +6,8 @@ import { createAuditService } from './audit/audit-service.ts';
 import { createAuditLog } from './audit/log/audit-log.ts';
 import { createLogKeys } from './audit/log/log-key.ts';
 import { sequenceLogs } from './audit/log/sequence-log.ts';
+import { dropDuePayloads } from './audit/payloads/drop-due-payloads.ts';
+import { createPayloadService } from './audit/payloads/payload-service.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
 import { createUpstreamRevocations } from './credentials/upstream-revocation.ts';
@@ -28,6 +30,7 @@ import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
 import { approvalRoutes } from './rpc/approvals.ts';
 import { auditRoutes } from './rpc/audit.ts';
+import { payloadMethods } from './rpc/audit-settings.ts';
 import { confirmationRoutes } from './rpc/confirmations.ts';
 import { connectionRoutes } from './rpc/connections.ts';
 import { credentialRoutes } from './rpc/credentials.ts';
@@ -63,6 +66,7 @@ export function wire(
   const life = createPolicyLife({ store, appended, workers, nowMs });
   const judge = createPolicyJudge({ store, workers, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
+  const payloads = createPayloadService({ store, appended, nowMs });
   const logKeys = createLogKeys({ store, kms, host: new URL(parts.apiUrl).host, nowMs });
   const log = createAuditLog({ store, keys: logKeys, nowMs });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
@@ -92,7 +96,7 @@ export function wire(
     services: [
       sessionRoutes(sessions),
       policyRoutes({ policies, life, judge }),
-      auditRoutes(audit, log),
+      auditRoutes(audit, log, { ...payloadMethods(payloads) }),
       organisationRoutes({ policies, log, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),
       identityProviderRoutes(federationDeps),
@@ -122,6 +126,12 @@ export function wire(
         name: 'audit log',
         intervalMs: secondMs,
         run: () => sequenceLogs({ store, keys: logKeys, nowMs }).then(() => undefined),
+      },
+      {
+        name: 'retention',
+        // Each run looks at the catalog alone; often, so that what somebody was reading is asked for again soon.
+        intervalMs: 10 * minuteMs,
+        run: () => dropDuePayloads(parts).then(() => undefined),
       },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],

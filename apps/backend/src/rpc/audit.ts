@@ -1,5 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import type { ServiceImpl } from '@connectrpc/connect';
 import {
   AppendStatus,
   type AuditEvent,
@@ -25,11 +26,12 @@ const statuses = {
 } as const;
 const kinds = { client: StreamKind.CLIENT, server: StreamKind.SERVER, admin: StreamKind.ADMIN } as const;
 
-/** The edge of `audit/`. */
+/** The edge of `audit/`; `more`: what `audit-settings.ts` and others beside it make. */
 export const auditRoutes =
-  (audit: Audit, log: LogWork): RpcRoutes =>
+  (audit: Audit, log: LogWork, more: MoreMethods = {}): RpcRoutes =>
   (router) =>
     router.service(AuditService, {
+      ...more,
       appendEvents: async ({ streamId, prev, events }, context) => {
         const batch = { streamId, prev, events: events.map(toBatchEvent) };
         const caller = callerOf(context);
@@ -77,6 +79,9 @@ export const auditRoutes =
         };
       },
     });
+
+/** Methods of the service that other files write: what they are about has a room of its own. */
+type MoreMethods = Partial<ServiceImpl<typeof AuditService>>;
 
 /** What this edge needs of the log. */
 export type LogWork = Pick<AuditLog, 'checkpoint' | 'recentNote' | 'verifierKey' | 'consistency' | 'prove'>;

@@ -3,6 +3,7 @@ import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { Mode, SessionSchema, SessionService, SessionState } from '@kontext/protocol';
 import { recallOf } from '../credentials/recall.ts';
 import type { NamedSession, SessionService as Sessions } from '../sessions/session-service.ts';
+import { toPayloadSetting } from './audit-settings.ts';
 import { callerOf } from './authenticate.ts';
 import { toSnapshotMessage } from './policies.ts';
 import type { RpcRoutes } from './router.ts';
@@ -33,11 +34,12 @@ export const sessionRoutes =
           heartbeatSeconds: opened.heartbeatSeconds,
           role: caller.role,
           groups: [...caller.groups],
+          payloads: toPayloadSetting(opened.payloads),
         };
       },
       heartbeatSession: async ({ sessionId, hookConfigHash, hooksSeen }, context) => {
         const beat = { hookConfigHash, hooksSeen };
-        const { state, policyVersion, policySeq, tamperedAt } = await sessions.heartbeat(
+        const { state, policyVersion, policySeq, tamperedAt, payloads } = await sessions.heartbeat(
           callerOf(context),
           sessionId,
           beat,
@@ -45,6 +47,7 @@ export const sessionRoutes =
         return {
           ...{ state: states[state], policyVersion: BigInt(policyVersion), policySeq: BigInt(policySeq) },
           ...(tamperedAt ? { tamperedAt: timestampFromDate(tamperedAt) } : {}),
+          payloads: toPayloadSetting(payloads),
         };
       },
       endSession: async ({ sessionId, exitCode, reason }, context) => {

@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
 import { loadHolding } from '../policies/holding.ts';
+import { type AuditSettings, loadAuditSettings } from '../store/queries/audit-settings.ts';
 import { lockSession, markTampered, type SessionRow, updateSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import { checkHookConfigHash } from './open-session.ts';
@@ -15,6 +16,8 @@ export interface HeartbeatResult {
   readonly policySeq: number;
   /** When it was found tampered with; null while it was not. */
   readonly tamperedAt: Date | null;
+  /** What to keep of payloads from now on. */
+  readonly payloads: AuditSettings['payloads'];
 }
 
 /** What a client says with a heartbeat. */
@@ -45,8 +48,9 @@ export async function heartbeat(
     const session = await lockSession(tx, sessionId);
     if (session?.userId !== caller.userId) throw notYours();
     const holding = await loadHolding(tx, caller.orgId, caller.userId);
-    const policy = { policyVersion: holding?.version ?? 0, policySeq: holding?.seq ?? 0 };
-    if (session.state === 'ended') return { state: 'ended', ...policy, tamperedAt: session.tamperedAt };
+    const { payloads } = await loadAuditSettings(tx, caller.orgId);
+    const told = { policyVersion: holding?.version ?? 0, policySeq: holding?.seq ?? 0, payloads };
+    if (session.state === 'ended') return { state: 'ended', ...told, tamperedAt: session.tamperedAt };
     const changed = hookConfigHash !== '' && hookConfigHash !== session.hookConfigHash;
     await updateSession(tx, sessionId, {
       state: 'live',
@@ -60,7 +64,7 @@ export async function heartbeat(
       ...(changed ? [settingsChanged(session, hookConfigHash)] : []),
     ];
     if (events.length > 0) await appendServerEvents(tx, { orgId: caller.orgId, sessionId }, events, now);
-    return { state: 'live', ...policy, tamperedAt: session.tamperedAt ?? (changed ? now : null) };
+    return { state: 'live', ...told, tamperedAt: session.tamperedAt ?? (changed ? now : null) };
   });
 }
 

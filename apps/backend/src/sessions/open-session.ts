@@ -6,6 +6,7 @@ import { createStreams } from '../audit/create-streams.ts';
 import type { Caller } from '../caller.ts';
 import type { Holding } from '../policies/holding.ts';
 import { loadUsePolicy } from '../policies/use-policy.ts';
+import { type AuditSettings, loadAuditSettings } from '../store/queries/audit-settings.ts';
 import { findOrgAndAgent } from '../store/queries/members.ts';
 import { insertSession, type NamedSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
@@ -33,6 +34,8 @@ export interface OpenedSession extends NamedSession {
   /** Hash of the event that opened the session, 32 bytes. */
   readonly serverEventHash: Buffer;
   readonly orgName: string;
+  /** What to keep of payloads. */
+  readonly payloads: AuditSettings['payloads'];
 }
 
 /** Longest texts, in UTF-16 code units but for the machine's name, which the contract counts in bytes. */
@@ -89,6 +92,7 @@ export async function openSession(
       ...{ id, orgId, userId, agentId: org.agentId, state: 'live', mode, policyVersion },
       ...{ loginGrantId: caller.grantId, startedAt: now, lastHeartbeatAt: now },
     });
+    const { payloads } = await loadAuditSettings(tx, orgId);
     const owner = { orgId, sessionId: id, userId };
     const [client, server] = await createStreams(tx, ['client', 'server'], owner, now);
     const event = await appendServerEvent(
@@ -111,6 +115,7 @@ export async function openSession(
       serverStreamId: server.id,
       serverEventHash: event.eventHash,
       orgName: org.name,
+      payloads,
     };
   });
   if ('denied' in opened) throw deniedBy(opened.denied);

@@ -2,6 +2,7 @@ import { KontextError } from '@kontext/errors';
 import type { Caller } from '../../caller.ts';
 import { type AuditSettings, loadAuditSettings } from '../../store/queries/audit-settings.ts';
 import type { Erased } from '../../store/queries/payloads.ts';
+import { retentionClasses } from '../../store/retention-classes.ts';
 import type { Store } from '../../store/store.ts';
 import type { AppendSignal } from '../append-signal.ts';
 import { type ErasureTarget, erasePayloads } from './erase-payloads.ts';
@@ -9,6 +10,7 @@ import { holdPayloads } from './hold-payloads.ts';
 import { type SettingsChange, setAuditSettings } from './set-audit-settings.ts';
 
 export type { AuditSettings, Erased, ErasureTarget, SettingsChange };
+export { retentionClasses };
 
 /** What is kept of payloads, as its edge uses it. Roles and confirmations are checked there. */
 export interface PayloadService {
