@@ -24,19 +24,24 @@ const commands = {
 
 /**
  * Reading a call and deciding it by a hundred rules, in this process. Floor: one evaluation of the same pre-parsed rules with a
- * request that stands ready, in turn with it. A call is judged part by part, so one with three commands costs four evaluations.
+ * request that stands ready, in turn with it. A call is judged part by part, so one with three commands is judged four times.
+ *
+ * The rules were studied, as those of a session are while its agent starts; `decide/unstudied` says what the first calls cost.
  */
 export async function benchDecide(rounds: number): Promise<readonly BenchRow[]> {
   const [engine, reader] = await Promise.all([createPolicyEngine(), createCallReader()]);
   const loaded = engine.load({ version: 1, policies: engine.parse(hundredRules()) });
-  const decide = (command: string) => prepareDecision({ engine, reader, loaded }, command);
-  const sides = Object.fromEntries(
-    Object.entries(commands).map(([name, command]) => [name, sample(decide(command))]),
-  );
+  const unstudied = engine.load({ version: 1, policies: engine.parse(hundredRules()) });
+  while (engine.study(loaded));
+  const decide = (command: string, by = loaded) => prepareDecision({ engine, reader, loaded: by }, command);
+  const sides = {
+    ...Object.fromEntries(Object.entries(commands).map(([name, command]) => [name, sample(decide(command))])),
+    'decide/unstudied': sample(decide(commands['decide/100-rules'], unstudied)),
+  };
   // The engine has parsed the rules under this name, in the one instance of Cedar that a process has.
   const samples = interleave(Math.max(rounds, 40), { ...sides, floor: sample(prepareBare(loaded.hash)) });
   const none: Samples = { wallMs: [], cpuMs: null };
-  return Object.keys(commands).map((name) =>
+  return Object.keys(sides).map((name) =>
     makeRow(name, samples[name] ?? none, floorName, samples.floor ?? none),
   );
 }
