@@ -95,7 +95,7 @@ const rules = [
     'store-not-work',
     { path: '^apps/backend/src/store/' },
     {
-      path: '^apps/backend/src/(rpc|http|login|organisations|sessions|credentials|connections|policies|approvals|webhooks|audit|providers|kms)/',
+      path: '^apps/backend/src/(rpc|http|login|organisations|sessions|credentials|connections|policies|approvals|webhooks|sinks|audit|providers|kms)/',
     },
     'the store knows nobody above it',
   ),
@@ -122,7 +122,7 @@ const rules = [
   wall(
     'work-not-edges',
     {
-      path: '^apps/backend/src/(login|organisations|sessions|credentials|connections|policies|approvals|webhooks|audit|kms)/',
+      path: '^apps/backend/src/(login|organisations|sessions|credentials|connections|policies|approvals|webhooks|sinks|audit|kms)/',
     },
     { path: '^apps/backend/src/((rpc|http)/|(app|main)\\.ts)' },
     'arrows point one way',

@@ -37,6 +37,7 @@ import { revokeAccessToken } from './login/revoke-access-token.ts';
 import { loadServerKeys, rotateSigningKeys, type ServerKeys } from './login/server-keys.ts';
 import { createVolumeLimiter, type VolumeLimiter } from './login/volume-limits.ts';
 import { type RpcRoutes, registerRpc } from './rpc/router.ts';
+import { type BackgroundTask, startTasks } from './run-tasks.ts';
 import type { Store } from './store/store.ts';
 
 /** What the app is made from; all of it is open already, and closed by whoever opened it. */
@@ -94,13 +95,6 @@ export interface Wiring {
   readonly tasks?: readonly BackgroundTask[];
 }
 
-/** Something done again and again. A failure is logged once each way. */
-export interface BackgroundTask {
-  readonly name: string;
-  readonly intervalMs: number;
-  readonly run: () => Promise<void>;
-}
-
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 
@@ -150,7 +144,7 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
     run: () => store.maintain(new Date(parts.nowMs())),
   };
   const signingKeys = { name: 'signing keys', intervalMs: minuteMs, run: () => followSigningKeys(parts) };
-  runTasks(app, [maintenance, signingKeys, ...(wiring.tasks ?? [])]);
+  runTasks(app, [maintenance, signingKeys, ...(wiring.tasks ?? [])], parts);
   return app;
 }
 
@@ -192,35 +186,10 @@ async function followSigningKeys({ store, kms, keys, nowMs }: AppParts): Promise
   await keys.reload();
 }
 
-function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[]): void {
-  const stops: (() => Promise<void>)[] = [];
+function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[], { nowMs }: AppParts): void {
+  let stop: () => Promise<void> = async () => undefined;
   app.addHook('onListen', async () => {
-    for (const task of tasks) stops.push(startTask(app, task));
+    stop = startTasks(tasks, { logger: app.log, nowMs });
   });
-  app.addHook('onClose', async () => {
-    await Promise.all(stops.map((stop) => stop()));
-  });
-}
-
-function startTask(app: FastifyInstance, { name, intervalMs, run }: BackgroundTask): () => Promise<void> {
-  let failing = false;
-  let running: Promise<void> = Promise.resolve();
-  const once = async (): Promise<void> => {
-    try {
-      await run();
-      if (failing) app.log.info({ task: name }, 'background work succeeds again');
-      failing = false;
-    } catch (err) {
-      if (!failing) app.log.error({ err, task: name }, 'background work fails');
-      failing = true;
-    }
-  };
-  const timer = setInterval(() => {
-    running = running.then(once);
-  }, intervalMs);
-  timer.unref();
-  return async () => {
-    clearInterval(timer);
-    await running;
-  };
+  app.addHook('onClose', () => stop());
 }

@@ -135,6 +135,7 @@ export const credentialErrors = {
     'the webhook cannot be used',
     'run `kontext webhooks add --help`',
   ),
+  KX_SINK_INVALID: spec(1, 'invalid_argument', 'the sink cannot be used', 'run `kontext sinks --help`'),
   KX_POLICY_DENIED: spec(77, 'permission_denied', 'policy forbids it', 'ask whoever owns the policy'),
   KX_EXCHANGE_REFUSED: spec(
     1,

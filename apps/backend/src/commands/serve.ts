@@ -1,11 +1,12 @@
 import { KontextError } from '@kontext/errors';
-import { type BackgroundTask, createApp, type Wiring } from '../app.ts';
+import { createApp, type Wiring } from '../app.ts';
 import type { Config } from '../config.ts';
 import { createKeyTask } from '../kms/key-task.ts';
 import { openKeyring } from '../kms/open-keyring.ts';
 import { syncKeys } from '../kms/sync-keys.ts';
 import type { Logger } from '../log.ts';
 import { createDefaultOrg } from '../login/local-accounts.ts';
+import type { BackgroundTask } from '../run-tasks.ts';
 import { wire } from '../wiring.ts';
 import { ensureSchema, openStore } from './open-backend.ts';
 

@@ -38,7 +38,7 @@ function toMessage({ webhook, waiting }: CountedWebhook): Webhook {
 }
 
 /** Whoever has the URL of a chat's webhook can write there: it is shown by its host and its end. */
-function maskUrl(text: string): string {
+export function maskUrl(text: string): string {
   const { origin, pathname, search } = new URL(text);
   const rest = `${pathname}${search}`;
   return rest.length <= 12 ? `${origin}${rest}` : `${origin}/…${rest.slice(-4)}`;

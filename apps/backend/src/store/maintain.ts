@@ -1,6 +1,7 @@
-import { and, lt, ne } from 'drizzle-orm';
+import { and, eq, lt, ne } from 'drizzle-orm';
 import { makePartitions } from './queries/partitions.ts';
 import {
+  auditSinkDeliveries,
   confirmations,
   connectTickets,
   deniedTokens,
@@ -25,7 +26,7 @@ const expiring = [
 const daysBehind = 2;
 const daysAhead = 7;
 const dayMs = 86_400_000;
-/** What became of messages to webhooks is kept for so long. */
+/** What became of messages to webhooks, and of those that sinks took, is kept for so long. */
 const deliveriesKeptMs = 30 * dayMs;
 
 /** The two functions of a store that know which days have partitions. */
@@ -77,6 +78,8 @@ export function addMaintenance(
         }
         const old = lt(webhookDeliveries.createdAt, new Date(now.getTime() - deliveriesKeptMs));
         await tx.delete(webhookDeliveries).where(and(old, ne(webhookDeliveries.state, 'waiting')));
+        const sent = lt(auditSinkDeliveries.at, new Date(now.getTime() - deliveriesKeptMs));
+        await tx.delete(auditSinkDeliveries).where(and(sent, eq(auditSinkDeliveries.state, 'delivered')));
       });
     },
   };

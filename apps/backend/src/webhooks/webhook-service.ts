@@ -4,7 +4,6 @@ import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
 import { sealAsRow } from '../kms/sealed-secrets.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
-import { isLoopbackUrlHost } from '../providers/public-address.ts';
 import {
   type CountedWebhook,
   deleteWebhook,
@@ -14,6 +13,7 @@ import {
   type WebhookRow,
 } from '../store/queries/webhooks.ts';
 import { isUniqueViolation } from '../store/store-errors.ts';
+import { findUrlFault } from './check-url.ts';
 import { createMessagePool, sendMessage } from './deliver-messages.ts';
 import { secretContextOf, type WebhookDeps } from './deps.ts';
 import type { Attempt } from './post-signed.ts';
@@ -49,7 +49,6 @@ export interface WebhookService {
   close(): Promise<void>;
 }
 
-const maxUrlLength = 2000;
 const maxWebhooks = 20;
 const testsByUser: RateLimit = { name: 'webhook-test', limit: 20, windowSeconds: 600 };
 
@@ -74,7 +73,8 @@ async function add(
   url: string,
   events: readonly string[],
 ): Promise<{ readonly webhook: WebhookRow; readonly secret: string }> {
-  checkUrl(url, deps.local);
+  const fault = findUrlFault(url, deps.local);
+  if (fault !== null) throw invalid(fault);
   const now = new Date(deps.nowMs());
   const id = createId('whk', now.getTime());
   const secret = createWebhookSecret();
@@ -133,16 +133,6 @@ async function test(deps: WebhookDeps, { orgId, userId }: Caller, id: string): P
   const facts = { type: 'ping', timestamp: now.toISOString(), text: 'kontext: this webhook works' };
   const body = JSON.stringify({ ...facts, data: { webhook: id } });
   return sendMessage(deps, keyed, createId('whd', now.getTime()), body);
-}
-
-/** Only what has a chance; addresses are looked at when a message is sent. */
-function checkUrl(text: string, local: boolean): void {
-  const url = text.length <= maxUrlLength && URL.canParse(text) ? new URL(text) : null;
-  if (url === null) throw invalid('that is no URL, or it is too long');
-  const plainLoopback = local && url.protocol === 'http:' && isLoopbackUrlHost(url.hostname);
-  if (url.protocol !== 'https:' && !plainLoopback) throw invalid('its URL is not https');
-  if (url.username !== '' || url.password !== '') throw invalid('its URL has a user or password');
-  if (url.hash !== '') throw invalid('its URL has a fragment');
 }
 
 function checkEvents(events: readonly string[]): string[] {
