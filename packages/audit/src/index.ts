@@ -17,6 +17,19 @@ export {
   parseHeader,
 } from './event-header.ts';
 export { clientEventKinds, type EventKind, eventKinds, isEventKind } from './event-kinds.ts';
+export type { BundleCode, BundleFinding } from './export/bundle-findings.ts';
+export {
+  type BundleEvent,
+  type BundleFacts,
+  type BundleStream,
+  type BundleSums,
+  bundleLine,
+  coverLeaves,
+} from './export/bundle-format.ts';
+export type { PinnedLog, TrustedKeys } from './export/bundle-signature.ts';
+export { parseFirstLine } from './export/parse-lines.ts';
+export { readBundleLines } from './export/read-lines.ts';
+export { type BundleReport, verifyBundle } from './export/verify-bundle.ts';
 export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
 export { createId, type Id, type IdPrefix, idPrefixes, isId } from './ids.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './log/checkpoint.ts';
@@ -47,6 +60,7 @@ export {
   parseVerifierKey,
   toVerifier,
 } from './log/signed-note.ts';
+export { plainPayloadNames } from './payload-names.ts';
 export { checkPayloadText, maxPayloadBytes } from './payload-text.ts';
 export type { RandomBytes } from './random-pool.ts';
 export type { SpoolEntry, SpoolIntent, SpoolKind } from './spool-entry.ts';

@@ -57,10 +57,12 @@ export interface VerifyReport {
   readonly ok: boolean;
   /** Rows read. */
   readonly events: number;
-  /** Seqs whose payload is not there although its hash is. */
+  /** Seqs whose payload is not there although its hash is; of those over {@link VerifyOptions.keepSeqs} only the count. */
   readonly withheld: readonly number[];
+  readonly withheldCount: number;
   /** Seqs written without the payload they should have had: orphan intents. */
   readonly missing: readonly number[];
+  readonly missingCount: number;
   /** In order of seq; at most 100 are kept. */
   readonly findings: readonly Finding[];
   readonly findingCount: number;
@@ -74,6 +76,8 @@ export interface VerifyReport {
 export interface VerifyOptions {
   /** Chain values by seq, from a witness; a stored one that differs is a fork, one past the end a truncation. */
   readonly known?: ReadonlyMap<number, Uint8Array>;
+  /** Most seqs listed as withheld, and as missing; default: all. */
+  readonly keepSeqs?: number;
 }
 
 /** Verifies row by row, for streams that come in pages. */
@@ -106,7 +110,7 @@ export function verifyStream(
 
 /** Creates a verifier that takes the rows one by one and keeps none of them. */
 export function createStreamVerifier(stream: StoredStream, options: VerifyOptions = {}): StreamVerifier {
-  const notes = createNotes(stream.streamId);
+  const notes = createNotes(stream.streamId, options.keepSeqs);
   const start = firstLink(stream.orgId, stream.streamId, stream.nonce);
   let lastSeq = 0;
   // What the next row may link to: several values after a bad row; none, which means unknown, after a gap.
@@ -228,8 +232,10 @@ function readHeader(text: string): EventHeader | null {
 }
 
 /** Collects what goes into the report. */
-function createNotes(streamId: string) {
+function createNotes(streamId: string, keepSeqs = Number.POSITIVE_INFINITY) {
   let events = 0;
+  let withheldCount = 0;
+  let missingCount = 0;
   let findingCount = 0;
   let worst: Finding | null = null;
   const findings: Finding[] = [];
@@ -239,8 +245,14 @@ function createNotes(streamId: string) {
     count(row: StoredRow, header: EventHeader | null): void {
       events += 1;
       if (header === null) return;
-      if (checkPayload(header, row) === 'withheld') withheld.push(row.seq);
-      if (header.missing !== null) missing.push(row.seq);
+      if (row.payload === null && header.payloadHash !== null) {
+        withheldCount += 1;
+        if (withheld.length < keepSeqs) withheld.push(row.seq);
+      }
+      if (header.missing !== null) {
+        missingCount += 1;
+        if (missing.length < keepSeqs) missing.push(row.seq);
+      }
     },
     find(finding: Finding): void {
       findingCount += 1;
@@ -256,7 +268,9 @@ function createNotes(streamId: string) {
         ok: code === null,
         events,
         withheld,
+        withheldCount,
         missing,
+        missingCount,
         findings: sorted,
         findingCount,
         code,
