@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import { type AppendResult, appendBatch, type Batch } from './append-batch.ts';
 import { type AppendSignal, createAppendSignal } from './append-signal.ts';
 import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
+import { type EventSearch, type FoundEvents, searchEvents } from './search/search-events.ts';
 import { type WatchQuery, watchEvents } from './watch-events.ts';
 
 export type { EventRow, StreamRow };
@@ -20,6 +21,7 @@ export interface AuditService {
     caller: Caller,
     query: { readonly streamId: string; readonly fromSeq: number; readonly pageSize: number },
   ): Promise<{ stream: StreamRow; events: EventRow[] }>;
+  search(caller: Caller, search: EventSearch): Promise<FoundEvents>;
   watch(caller: Caller, query: WatchQuery, signal: AbortSignal): AsyncGenerator<readonly EventRow[]>;
 }
 
@@ -46,6 +48,7 @@ export function createAuditService({
     },
     listStreams: (caller, query) => listVisibleStreams(store, caller, query),
     readStream: (caller, query) => readVisibleStream(store, caller, query),
+    search: (caller, search) => searchEvents(store, caller, search, { nowMs }),
     watch: (caller, query, signal) => watchEvents(store, appended, caller, query, signal, { nowMs }),
   };
 }

@@ -56,6 +56,15 @@ export const auditRoutes =
           yield { events: events.map(toStoredMessage) };
         }
       },
+      searchEvents: async ({ query, pageSize, pageToken, payloads }, context) => {
+        const search = { query, pageSize, cursor: pageToken, payloads };
+        const { events, next, searchedUntil } = await audit.search(callerOf(context), search);
+        return {
+          events: events.map(toStoredMessage),
+          nextPageToken: next ?? '',
+          ...(searchedUntil ? { searchedUntil: timestampFromDate(searchedUntil) } : {}),
+        };
+      },
       getCheckpoint: async (_request, context) => {
         const { orgId } = callerOf(context);
         const newest = await log.checkpoint(orgId);
@@ -121,5 +130,7 @@ function toStoredMessage(row: EventRow): StoredEvent {
     userName: row.userName ?? '',
     tool: row.tool ?? '',
     decision: row.decision ?? '',
+    repository: row.repository ?? '',
+    retentionClass: row.retentionClass ?? '',
   });
 }

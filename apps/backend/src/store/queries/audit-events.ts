@@ -1,7 +1,7 @@
 /** Events of the audit log: the one statement that stores them, and how they are read. */
 import { and, asc, between, eq, gte, min, sql } from 'drizzle-orm';
 import { holdClass, standardClass } from '../retention-classes.ts';
-import { auditEvents, auditPayloads, users } from '../schema.ts';
+import { auditEvents, auditPayloads, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import { dayOf, listStreamDays, type StreamRow } from './audit-streams.ts';
 
@@ -43,6 +43,10 @@ export interface EventRow {
   readonly decision: string | null;
   readonly userName: string | null;
   readonly late: boolean;
+  /** Of the session, as its command said it; null outside of sessions. */
+  readonly repository: string | null;
+  /** Null without payload. */
+  readonly retentionClass: string | null;
 }
 
 /** A segment of a stream is closed when it is this old; the next event goes to the partition of its own day. */
@@ -196,13 +200,7 @@ export async function readEvents(
 ): Promise<EventRow[]> {
   const found: EventRow[] = [];
   for (const part of await partsOf(tx, streamId, fromSeq, fromSeq + limit - 1)) {
-    const rows = await tx
-      .select(eventColumns)
-      .from(auditEvents)
-      .leftJoin(auditPayloads, isItsPayload)
-      .leftJoin(users, eq(users.id, auditEvents.userId))
-      .where(inPart(streamId, part))
-      .orderBy(asc(auditEvents.seq));
+    const rows = await selectEvents(tx).where(inPart(streamId, part)).orderBy(asc(auditEvents.seq));
     found.push(...rows);
   }
   return found;
@@ -277,4 +275,16 @@ const eventColumns = {
   decision: auditEvents.decision,
   userName: users.name,
   late: auditEvents.late,
+  repository: sessions.repository,
+  retentionClass: auditPayloads.retentionClass,
 };
+
+/** Selects events as they are read, with what belongs to them; add which and in which order. */
+export const selectEvents = (tx: Tx) =>
+  tx
+    .select(eventColumns)
+    .from(auditEvents)
+    .leftJoin(auditPayloads, isItsPayload)
+    .leftJoin(users, eq(users.id, auditEvents.userId))
+    .leftJoin(sessions, eq(sessions.id, auditEvents.sessionId))
+    .$dynamic();
