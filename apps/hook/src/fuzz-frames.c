@@ -47,10 +47,10 @@ static int check(enum frame_kind kind, const struct frame *frame, const unsigned
   if (kind == FRAME_PARTIAL || kind == FRAME_BAD) return kind == FRAME_PARTIAL ? length < MAX_REPLY : 1;
   if (frame->used > length || bytes[0] != FRAME_VERSION) return 0;
   if (kind == FRAME_HOLD) return frame->used == 6;
-  for (size_t i = 0; i < frame->stdout_length; i++) sink = frame->stdout_bytes[i];
-  for (size_t i = 0; i < frame->stderr_length; i++) sink = frame->stderr_bytes[i];
+  for (int out = 0; out < 2; out++)
+    for (size_t i = 0; i < frame->output[out].length; i++) sink = frame->output[out].bytes[i];
   (void)sink;
-  return frame->used == 11 + frame->stdout_length + frame->stderr_length;
+  return frame->used == 11 + frame->output[0].length + frame->output[1].length;
 }
 
 int main(int argc, char **argv) {

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createRequestDecoder, encodeReply } from './frames.ts';
-import { compileHookClient, hasCompiler, type TestHookClient } from './test-hook-client.ts';
+import { compileHookClient, hasCompiler, runProcess, type TestHookClient } from './test-hook-client.ts';
 import vectors from './testdata/frames.json' with { type: 'json' };
 import { textReply } from './text-reply.ts';
 
@@ -116,11 +116,24 @@ describe.skipIf(!hasCompiler)('native hook client', () => {
     expect(await client.run(args('claude', 'PreToolUse', 0), '{}')).toMatchObject({ code: 0 });
   });
 
+  it.skipIf(process.platform !== 'linux')(
+    'waits no longer when the agent blocks the signal of its timer',
+    async () => {
+      writeKey(Buffer.alloc(32));
+      await serve(() => undefined);
+      const deaf = ['--block-signal=ALRM', client.path, 'claude', 'PreToolUse', socketPath];
+
+      const run = await runProcess('/usr/bin/env', [...deaf, '2', String(process.pid), '100'], '{}');
+
+      expect(run).toMatchObject({ code: 2, stderr: expect.stringContaining('no answer in time') });
+    },
+  );
+
   it('refuses names of more than 255 bytes, and numbers that are none', async () => {
     writeKey(Buffer.alloc(32));
     await serve(good);
     expect(await client.run(args('x'.repeat(256), 'Stop'), '')).toMatchObject({ code: 2 });
-    for (const pid of ['', '1x', ' 1', '+1', '-1', '99999999999999999999']) {
+    for (const pid of ['', '1x', ' 1', '\t1', '+1', '-1', '99999999999999999999']) {
       const run = await client.run(['claude', 'PreToolUse', socketPath, '2', pid, '1000'], '{}');
       expect(run.code).toBe(2);
     }
