@@ -171,10 +171,7 @@ function serveConnection(
       if (request === null) return;
       clearTimeout(deadline);
       connections.set(socket, 'answering');
-      const isHook = request.kind === 'hook';
-      void answerRequest(socket, request, { ...options, waits }).then(() => {
-        if (isHook) waits.note(performance.now() - connectedAtMs);
-      });
+      void answerRequest(socket, request, { ...options, waits, connectedAtMs });
     } catch {
       socket.destroy();
     }
@@ -192,10 +189,10 @@ function makeRoom(connections: Map<Socket, ConnectionState>): boolean {
   return false;
 }
 
-type Answering = HookServerOptions & Pick<Desk, 'waits'>;
+type Answering = HookServerOptions & Pick<Desk, 'waits'> & { readonly connectedAtMs: number };
 
 async function answerRequest(socket: Socket, request: HookRequest, options: Answering): Promise<void> {
-  const { holdEveryMs = 500, firstHoldMs = 0 } = options;
+  const { holdEveryMs = 500, firstHoldMs = 0, waits, connectedAtMs } = options;
   if (firstHoldMs > 0 && socket.writable) socket.write(encodeHold(firstHoldMs));
   const hold = setInterval(() => {
     if (socket.writable) socket.write(encodeHold(Math.max(4 * holdEveryMs, firstHoldMs)));
@@ -208,7 +205,10 @@ async function answerRequest(socket: Socket, request: HookRequest, options: Answ
     const reply = await answers[request.kind](request, options).catch((error: unknown) =>
       options.onFailure(request, error),
     );
-    socket.end(encodeReply(reply));
+    const bytes = encodeReply(reply);
+    // Before the write: it wakes the client, which may well run first, with its answer in hand.
+    if (request.kind === 'hook') waits.note(performance.now() - connectedAtMs);
+    socket.end(bytes);
     // A client that does not take its reply may not keep the connection.
     socket.setTimeout(2000, () => socket.destroy());
   } catch {
