@@ -102,10 +102,12 @@ export async function listSinks(tx: Tx, orgId: string, id?: string): Promise<Lag
   const rows = await tx
     .select({
       sink: auditSinks,
-      size: sql<string>`coalesce((SELECT l.size FROM audit_logs l WHERE l.org_id = ${auditSinks.orgId}), 0)`,
+      // Written out: within a subquery drizzle's bare names would mean the columns of its own table.
+      size: sql<string>`coalesce((SELECT l.size FROM audit_logs l WHERE l.org_id = audit_sinks.org_id), 0)`,
       oldestAt: sql<Date | string | null>`(SELECT s.accepted_at FROM audit_segments s
-        WHERE s.org_id = ${auditSinks.orgId} AND s.leaf_index = ${auditSinks.nextLeaf})`,
-      dead: sql<string>`(SELECT count(*) FROM audit_sink_deliveries d WHERE d.sink_id = ${auditSinks.id} AND d.state = 'dead')`,
+        WHERE s.org_id = audit_sinks.org_id AND s.leaf_index = audit_sinks.next_leaf)`,
+      dead: sql<string>`(SELECT count(*) FROM audit_sink_deliveries d
+        WHERE d.sink_id = audit_sinks.id AND d.state = 'dead')`,
     })
     .from(auditSinks)
     .where(id === undefined ? eq(auditSinks.orgId, orgId) : isSink(orgId, id))
