@@ -37,8 +37,9 @@ export function createPayloadService(deps: PayloadDeps): PayloadService {
   return {
     settings: ({ orgId }) => deps.store.single({ role: 'read', orgId }, (tx) => loadAuditSettings(tx, orgId)),
     set: (caller, change) => told(caller, setAuditSettings(deps, caller, change)),
-    erase: (caller, target, reason) => told(caller, erasePayloads(deps, caller, target, checkReason(reason))),
-    hold: (caller, sessionId, held, reason) =>
+    erase: async (caller, target, reason) =>
+      told(caller, erasePayloads(deps, caller, target, checkReason(reason))),
+    hold: async (caller, sessionId, held, reason) =>
       told(caller, holdPayloads(deps, caller, { sessionId, held, reason: checkReason(reason) })),
   };
 }
