@@ -20,10 +20,11 @@ export const sessionRoutes =
   (router) =>
     router.service(SessionService, {
       openSession: async (request, context) => {
-        const { agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive } = request;
+        const { agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive, repository } =
+          request;
         const caller = callerOf(context);
         const opened = await sessions.open(caller, {
-          ...{ agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive },
+          ...{ agent, agentVersion, hostname, cliVersion, hookConfigHash, interactive, repository },
           mode: askedMode(request.mode),
         });
         const { clientStreamId, clientStreamNonce, serverStreamId, serverEventHash, orgName } = opened;
@@ -90,6 +91,7 @@ function toSessionMessage({ session, userName, liveLeases }: NamedSession) {
   const init: MessageInitShape<typeof SessionSchema> = {
     ...{ id, userId, userName, orgId, agent, agentVersion, hostname, liveLeases },
     endReason: session.endReason ?? '',
+    repository: session.repository,
     state: states[state],
     mode: mode === 'observe' ? Mode.OBSERVE : Mode.ENFORCE,
     policyVersion: BigInt(policyVersion),

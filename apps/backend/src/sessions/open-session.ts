@@ -24,6 +24,8 @@ export interface OpenSessionInput {
   readonly hookConfigHash: string;
   /** Whether the agent can ask its user itself; default no. */
   readonly interactive?: boolean;
+  /** Repository it runs in, `host/owner/name`; default empty. */
+  readonly repository?: string;
 }
 
 /** A session that was just opened, with what its client needs to write its stream. */
@@ -39,7 +41,7 @@ export interface OpenedSession extends NamedSession {
 }
 
 /** Longest texts, in UTF-16 code units but for the machine's name, which the contract counts in bytes. */
-const limits = { agent: 64, version: 64, hostnameBytes: 255 } as const;
+const limits = { agent: 64, version: 64, hostnameBytes: 255, repository: 255 } as const;
 
 /**
  * Opens a session: its row, both of its streams, and `session.opened` on the server stream, in one transaction.
@@ -134,13 +136,16 @@ const deniedBy = ({ rule, reason, failure }: Decision): KontextError =>
     details: rule === null ? {} : { policy_id: rule },
   });
 
-function checkInput({ agent, agentVersion, hostname, cliVersion, hookConfigHash }: OpenSessionInput): void {
+function checkInput(input: OpenSessionInput): void {
+  const { agent, agentVersion, hostname, cliVersion, hookConfigHash, repository = '' } = input;
   if (!/^[a-z0-9][a-z0-9-]*$/.test(agent) || agent.length > limits.agent)
     throw invalid('agent', 'not an agent name');
   if (Buffer.byteLength(hostname) > limits.hostnameBytes) throw invalid('hostname', 'over 255 bytes');
   if (Math.max(agentVersion.length, cliVersion.length) > limits.version)
     throw invalid('version', 'over 64 characters');
   checkHookConfigHash(hookConfigHash);
+  if (repository.length > limits.repository) throw invalid('repository', 'over 255 characters');
+  if (/[\p{Cc}\p{Surrogate}]/u.test(repository)) throw invalid('repository', 'it holds control characters');
   // Postgres text cannot hold NUL.
   if ([agentVersion, hostname, cliVersion].some((text) => text.includes('\0')))
     throw invalid('text', 'it holds NUL');

@@ -105,6 +105,23 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
     });
   });
 
+  test('a session says which repository it runs in, and its opening records it', async () => {
+    const repository = 'github.com/acme/shop';
+    const made = await sessions.open(org.owner, { ...input, repository });
+    const [event] = await serverEvents(made.serverStreamId);
+    expect(JSON.parse(event?.payload ?? '')).toMatchObject({ repository });
+    expect(event).toMatchObject({ repository });
+    expect((await sessions.get(org.owner, made.session.id)).session).toMatchObject({ repository });
+  });
+
+  test.each(['a'.repeat(256), 'a\0b', 'a\u001b[31m', '\ud800'])(
+    'refuses %j as a repository',
+    async (repository) => {
+      const opening = sessions.open(org.owner, { ...input, repository });
+      await expect(opening).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+    },
+  );
+
   test('the snapshot verifies with the pinned key, names the organisation and hashes its policies', async () => {
     const { snapshot } = await sessions.open(org.owner, input);
     const pinnedThumbprint = await policies.keyThumbprint(org.orgId);

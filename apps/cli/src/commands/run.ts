@@ -9,6 +9,7 @@ import { showDryRun } from '../session/dry-run.ts';
 import { findExecutable } from '../session/find-executable.ts';
 import { loadTemplate, reportProblems } from '../session/load-template.ts';
 import { openSession } from '../session/open-session.ts';
+import { readRepository } from '../session/read-repository.ts';
 import { resolveOrAsk } from '../session/resolve-or-ask.ts';
 import { spawnChild } from '../session/spawn-agent.ts';
 import { requireTrust } from '../session/trust-store.ts';
@@ -56,7 +57,10 @@ async function runCommand(context: Context, words: readonly string[], options: R
   const backend = await openBackendOrLogIn(context);
   let exitCode = 1;
   try {
-    const session = await openSession(backend.calls, { agent: 'run', mode: config.mode, signal });
+    const session = await openSession(backend.calls, {
+      ...{ agent: 'run', mode: config.mode, signal },
+      repository: readRepository(config.cwd),
+    });
     try {
       const allowMissing = options.allowMissing ?? false;
       const { credentials } = await resolveOrAsk({

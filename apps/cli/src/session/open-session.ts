@@ -20,6 +20,8 @@ export interface SessionRequest {
   readonly hookConfigHash?: string;
   /** The agent can ask its user itself; default false. */
   readonly interactive?: boolean;
+  /** Where it runs, see {@link readRepository}; default empty. */
+  readonly repository?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -108,6 +110,7 @@ export async function openSession(
       ...(request.mode === null ? {} : { mode: modeNames[request.mode] }),
       hookConfigHash: request.hookConfigHash ?? '',
       interactive: request.interactive ?? false,
+      repository: request.repository ?? '',
     },
     request.signal ? { signal: request.signal } : {},
   );

@@ -23,6 +23,7 @@ import { keepSession } from './keep-session.ts';
 import type { loadTemplate } from './load-template.ts';
 import { type OpenSession, openSession } from './open-session.ts';
 import { programPath } from './program-path.ts';
+import { readRepository } from './read-repository.ts';
 import { resolveOrAsk } from './resolve-or-ask.ts';
 import { createSessionCredentials, type SessionCredentials } from './session-credentials.ts';
 import { createSessionFacts, type SessionFacts } from './session-facts.ts';
@@ -87,6 +88,7 @@ export async function runSession(given: SessionRun): Promise<number> {
     mode: config.mode,
     hookConfigHash: hashHookConfig(adapter, plan),
     interactive,
+    repository: readRepository(config.cwd),
     signal,
   });
   let exitCode = 1;
