@@ -40,8 +40,10 @@ import { organisationRoutes } from './rpc/organisation.ts';
 import { policyRoutes } from './rpc/policies.ts';
 import { providerRoutes } from './rpc/providers.ts';
 import { sessionRoutes } from './rpc/sessions.ts';
+import { sinkRoutes } from './rpc/sinks.ts';
 import { webhookRoutes } from './rpc/webhooks.ts';
 import { createSessionService } from './sessions/session-service.ts';
+import { createSinkService } from './sinks/sink-service.ts';
 import type { Store } from './store/store.ts';
 import { createWebhookService } from './webhooks/webhook-service.ts';
 
@@ -91,6 +93,7 @@ export function wire(
   const logins = createManagedLogins({ store, appended, nowMs });
   const approvals = createApprovalService({ ...parts, appended });
   const webhooks = createWebhookService({ ...parts, fetch, appended });
+  const sinks = createSinkService({ ...parts, fetch, appended });
   const members = createMembers({ store, appended, nowMs });
   return {
     services: [
@@ -107,6 +110,7 @@ export function wire(
       agentRoutes(createAgentService({ store, appended, nowMs })),
       approvalRoutes(approvals),
       webhookRoutes(webhooks),
+      sinkRoutes(sinks, nowMs),
     ],
     pages: [
       async (app) => void app.addHook('onClose', () => workers.close()),
@@ -121,7 +125,13 @@ export function wire(
       { name: 'leases', intervalMs: 5 * secondMs, run: () => credentials.sweep() },
       { name: 'revocations', intervalMs: 2 * secondMs, run: () => revocations.run() },
       { name: 'approvals', intervalMs: 5 * secondMs, run: () => approvals.sweep() },
-      { name: 'webhooks', intervalMs: secondMs, run: () => webhooks.deliver() },
+      {
+        name: 'webhooks',
+        intervalMs: secondMs,
+        run: () => webhooks.start(),
+        close: () => webhooks.close(),
+      },
+      { name: 'sinks', intervalMs: secondMs, run: () => sinks.start(), close: () => sinks.close() },
       {
         name: 'audit log',
         intervalMs: secondMs,
