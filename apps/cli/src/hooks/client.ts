@@ -138,7 +138,7 @@ export function askServer(
   done: (reply: HookReply | null, reason: string) => void,
   firstMs = firstDeadlineMs,
 ): void {
-  const startedAt = performance.now();
+  const startedMs = monotonicMs();
   const decoder = createServerFrameDecoder();
   let finished = false;
   let timer: NodeJS.Timeout;
@@ -153,7 +153,7 @@ export function askServer(
   };
   const waitFor = (ms: number): void => {
     clearTimeout(timer);
-    const leftMs = maxWaitMs - (performance.now() - startedAt);
+    const leftMs = maxWaitMs - (monotonicMs() - startedMs);
     timer = setTimeout(() => finish(null, 'no answer in time'), Math.max(0, Math.min(ms, leftMs)));
   };
   waitFor(firstMs);
@@ -171,6 +171,9 @@ export function askServer(
   socket.on('close', () => finish(null, 'connection closed without an answer'));
   socket.write(request);
 }
+
+/** `performance` would load a module for it, on every tool call. */
+const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 /** @throws Error when the path is not a socket of this user; a link to one is refused too. */
 export function checkSocketOwner(socketPath: string): void {
