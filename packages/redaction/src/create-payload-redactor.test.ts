@@ -93,9 +93,11 @@ describe('redactJson', () => {
 
   it('takes out everywhere what a rule takes out in one place', () => {
     const value = {
-      command: "aws login --password 'h7 x' && tool --token Swordfish9 --user dev",
-      parts: [{ args: ['--token', 'Swordfish9', 'xSwordfish9x'] }],
-      note: 'the token is Swordfish9.',
+      command: "aws login --password 'h7 x' && tool --token Swordfish9-of-my-own --user dev",
+      parts: [{ args: ['--token', 'Swordfish9-of-my-own', 'xSwordfish9-of-my-ownx'] }],
+      note: 'the token is Swordfish9-of-my-own.',
+      cut: 'tool --token Swordfish9-of',
+      other: 'Sword is a word',
     };
 
     expect(redactor.redactJson(value)).toMatchObject({
@@ -103,6 +105,8 @@ describe('redactJson', () => {
         command: "aws login --password '[redacted]' && tool --token [redacted] --user dev",
         parts: [{ args: ['--token', '[redacted]', 'x[redacted]x'] }],
         note: 'the token is [redacted].',
+        cut: 'tool --token [redacted]',
+        other: 'Sword is a word',
       },
     });
     expect(redactor.redactPayload(value)).toMatchObject({
@@ -181,7 +185,7 @@ describe('the budget', () => {
     (method) => {
       const slow = redactorWith({ nowMs: clockOf(30) });
 
-      expect(slow[method](`TOKEN=abc1 ${known}`)).toEqual({ kind: 'omitted', reason: 'budget' });
+      expect(slow[method](`TOKEN=abc1 ${known} `.repeat(300))).toEqual({ kind: 'omitted', reason: 'budget' });
       expect(redactorWith({ nowMs: clockOf(30), budgetMs: 10_000 })[method]('a b c d')).not.toMatchObject({
         kind: 'omitted',
       });
@@ -189,7 +193,9 @@ describe('the budget', () => {
   );
 
   it('omits a value when one of its strings takes too long', () => {
-    expect(redactorWith({ nowMs: clockOf(20) }).redactJson({ a: 'some text', b: known })).toEqual({
+    expect(
+      redactorWith({ nowMs: clockOf(20) }).redactJson({ a: 'some text '.repeat(900), b: known }),
+    ).toEqual({
       kind: 'omitted',
       reason: 'budget',
     });
@@ -206,7 +212,7 @@ describe('the budget', () => {
   });
 
   it('omits when the clock gives no number', () => {
-    expect(redactorWith({ nowMs: () => Number.NaN }).redactText('some text')).toEqual({
+    expect(redactorWith({ nowMs: () => Number.NaN }).redactText('some text '.repeat(300))).toEqual({
       kind: 'omitted',
       reason: 'budget',
     });

@@ -59,7 +59,10 @@ export interface PayloadRedactor {
 export interface PayloadRedactorOptions {
   /** The secrets of the session, found in every form {@link createRedactor} finds; none is fine. */
   readonly secrets: readonly Secret[];
-  /** A clock that never goes back, in milliseconds, such as `performance.now`. */
+  /**
+   * A clock that never goes back, in milliseconds: `performance.now`, or the processor time of this process where a busy
+   * machine should cost no payload.
+   */
   readonly nowMs: () => number;
   /** Time for up to 65,536 characters; a longer input has more in proportion. Default 50, sensible 10 to 1,000. */
   readonly budgetMs?: number;

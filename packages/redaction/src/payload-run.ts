@@ -21,6 +21,8 @@ export interface PlainNames {
 
 /** No rule finds anything in a shorter text. */
 const MIN_PATTERN = 4;
+/** Work between two looks at the clock: some tens of microseconds. */
+const LOOK_EVERY = 2048;
 /** Longest key that is judged; a longer one is no name. */
 const MAX_KEY = 256;
 
@@ -38,6 +40,7 @@ export class PayloadRun {
   readonly #budgetMs: number;
   readonly #startMs: number;
   #seen = 0;
+  #nextLook = LOOK_EVERY;
 
   constructor(index: SecretIndex, nowMs: () => number, budgetMs: number) {
     this.#index = index;
@@ -94,13 +97,23 @@ export class PayloadRun {
       if (!this.#mayGoOn()) return '';
       this.work += this.#markExact(view, mask);
       if (!this.#mayGoOn()) return '';
-      this.work += markPatterns(view, mask, this.found, () => this.#mayGoOn());
+      this.work += markPatterns(view, mask, this.found, this.#betweenStretches());
     }
     if (!this.#mayGoOn()) return '';
     const { text: next, hits } = replaceMarked(text, mask);
     this.hits += hits;
     if (hits > 0) this.#taken.addMarked(text, mask);
     return next;
+  }
+
+  /** What is searched now is counted at its end: from the second stretch on the clock alone says whether to go on. */
+  #betweenStretches(): () => boolean {
+    let stretches = 0;
+    return () => {
+      if (stretches > 0) this.#nextLook = this.work;
+      stretches += 1;
+      return this.#mayGoOn();
+    };
   }
 
   #markExact(view: TextView, mask: Uint8Array): number {
@@ -152,10 +165,12 @@ export class PayloadRun {
     return Object.fromEntries(entries);
   }
 
-  /** Checks the count, which is the same everywhere, before the clock. */
+  /** Checks the count, which is the same everywhere, before the clock, which costs more than a short text. */
   #mayGoOn(): boolean {
     if (this.reason !== null) return false;
     if (this.work > MAX_WORK) this.#stop('work');
+    if (this.work < this.#nextLook) return this.reason === null;
+    this.#nextLook = this.work + LOOK_EVERY;
     const allowedMs = this.#budgetMs * Math.max(1, this.#seen / BUDGET_UNIT);
     // Written so that a clock that gives no number stops it too.
     if (!(this.#nowMs() - this.#startMs <= allowedMs)) this.#stop('budget');

@@ -3,6 +3,8 @@ import { REPLACEMENT } from './text-view.ts';
 /** Shortest value that is looked for elsewhere, and the longest. */
 const MIN_TAKEN = 6;
 const MAX_TAKEN = 1024;
+/** Shortest beginning of one that is taken for it at the end of a text. */
+const MIN_START = 12;
 /** Values kept of one payload; each costs a look at all of it. */
 const MAX_COUNT = 32;
 
@@ -36,8 +38,9 @@ export class TakenValues {
   }
 }
 
-/** As a word where it is short: part of a longer word it may be anything. */
-function replaceAll(text: string, value: string): string {
+/** As a word where it is short: part of a longer word it may be anything. Also its beginning where the text was cut. */
+function replaceAll(uncut: string, value: string): string {
+  const text = withoutStartAtEnd(uncut, value);
   const pieces = text.split(value);
   if (pieces.length === 1) return text;
   const isShort = value.length < 8;
@@ -45,6 +48,14 @@ function replaceAll(text: string, value: string): string {
     const isPart = isShort && (/\w$/.test(left) || /^\w/.test(right));
     return left + (isPart ? value : REPLACEMENT) + right;
   });
+}
+
+function withoutStartAtEnd(text: string, value: string): string {
+  const at = text.length < MIN_START ? -1 : value.indexOf(text.slice(-MIN_START));
+  const start = value.slice(0, at + MIN_START);
+  return at < 0 || start === value || !text.endsWith(start)
+    ? text
+    : text.slice(0, text.length - start.length) + REPLACEMENT;
 }
 
 /** A copy of a JSON value with every text in it changed, keys left as they are. */

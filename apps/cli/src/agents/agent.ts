@@ -25,6 +25,8 @@ export interface AgentEvent {
   readonly toolUse: string | null;
   /** Arguments of the tool, any JSON value. */
   readonly input: unknown;
+  /** What the tool gave back, any JSON value; null where it gave nothing, or has not yet. */
+  readonly result: unknown;
   /** Name of the MCP server the tool belongs to, where the agent says it. */
   readonly mcpServer: string | null;
   /** Kind of the sub-agent that calls; null for the main one. */

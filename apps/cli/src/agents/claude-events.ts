@@ -55,6 +55,7 @@ export function decodeEvent(event: string, value: unknown): AgentEvent {
     cwd: textOrNull(value.cwd),
     agentSession: textOrNull(value.session_id),
     permissionMode: textOrNull(value.permission_mode),
+    result: step === 'completed' ? (value.tool_response ?? null) : null,
   };
   if (step === 'elicitation') return { ...common, ...readElicitation(value) };
   if (step === 'other') {

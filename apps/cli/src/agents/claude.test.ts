@@ -244,6 +244,7 @@ describe('claude events', () => {
       subagent: 'Explore',
       subagentId: 'a1',
       cwd: '/work',
+      result: null,
       permissionMode: 'bypassPermissions',
       details: { agentId: 'a1', agentType: 'Explore' },
     });

@@ -1,6 +1,7 @@
 import type { PolicyEngine } from '@kontext/policy';
 import { describe, expect, it } from 'vitest';
 import type { HookRequest } from './frames.ts';
+import { createRecordRedactor } from './payload-text.ts';
 import { call, handle, nothing, request, said, setUp } from './test-handler.ts';
 
 describe('a tool call', () => {
@@ -198,7 +199,7 @@ describe('trouble inside', () => {
 
 describe('other events', () => {
   it('record how a call ended', async () => {
-    const { handler, events } = setUp();
+    const { handler, events } = setUp({ more: { payloads: () => 'full' } });
     const second = { tool_use_id: 'toolu_2' };
     await handle(handler, call('PreToolUse', 'ls'));
     await handle(handler, call('PreToolUse', 'false', second));
@@ -271,5 +272,68 @@ describe('other events', () => {
     );
     expect(events[0]?.fields.tool).toBe(`\ufffd\ufffd${'x'.repeat(254)}`);
     expect(events[0]?.fields.toolUse).toBeNull();
+  });
+});
+
+describe('what is recorded', () => {
+  const token = `ghp_${'q7Xk2Lm9Rt4V'.repeat(3)}`;
+  const recorded = async (payloads: 'summary' | 'full' | 'omitted', ...hooks: HookRequest[]) => {
+    const { handler, events } = setUp({ mode: 'observe', more: { payloads: () => payloads } });
+    for (const hook of hooks) await handle(handler, hook);
+    return events.map(({ fields, payload }) => ({
+      kind: fields.kind,
+      payload: payload?.startsWith('{') ? JSON.parse(payload) : payload,
+    }));
+  };
+  const failed = call('PostToolUseFailure', 'ls', { error: `Exit code 2: ${token}` });
+  const done = call('PostToolUse', 'ls', { tool_response: { stdout: `a ${token}`, password: 'b' } });
+
+  it('has nothing in it that looks like a secret, though policy decides on all of it', async () => {
+    const { handler, events } = setUp();
+    const hidden = call('PreToolUse', `TOKEN='$(rm -rf victim)' X_TOKEN=${token} run`);
+    const named = call('PreToolUse', 'ls', { tool_use_id: token });
+
+    expect((await handle(handler, hidden))[0]).toBe(2);
+    await handle(handler, named);
+
+    expect(JSON.stringify(events)).not.toContain(token.slice(0, 12));
+    expect(JSON.parse(String(events[0]?.payload))).toMatchObject({
+      callRedacted: true,
+      call: { command: expect.stringContaining('X_TOKEN=[redacted] run') as string },
+    });
+    expect(events[1]?.fields.toolUse).toBe('[redacted]');
+  });
+
+  it('is without texts in a summary', async () => {
+    const [decision, end, failure] = await recorded('summary', call('PreToolUse', 'ls'), done, failed);
+
+    expect(decision?.payload).toMatchObject({ details: {}, call: { command: 'ls' } });
+    expect(Object.keys(end?.payload)).toEqual(['schema', 'event', 'details']);
+    expect(failure?.payload.details).toEqual({
+      outcome: 'failed',
+      errorLength: 13 + token.length,
+    });
+  });
+
+  it('is all of it in full, without what looks like a secret', async () => {
+    const [, end, failure] = await recorded('full', call('PreToolUse', 'ls'), done, failed);
+
+    expect(end?.payload.result).toEqual({ stdout: 'a [redacted]', password: '[redacted]' });
+    expect(failure?.payload.details.error).toBe('Exit code 2: [redacted]');
+  });
+
+  it('is the view of a decided call alone where payloads are omitted', async () => {
+    const [decision, end] = await recorded('omitted', call('PreToolUse', 'ls'), done);
+
+    expect(Object.keys(decision?.payload)).toEqual(['schema', 'call']);
+    expect(end).toEqual({ kind: 'tool_call.completed', payload: 'left out' });
+  });
+
+  it('misses its payload, and is never raw, when it cannot be searched in time', async () => {
+    const { handler, events } = setUp({ mode: 'observe', more: { patterns: createRecordRedactor(0) } });
+
+    await handle(handler, call('PreToolUse', `echo ${token} ${'x'.repeat(5000)}`));
+
+    expect(events.map(({ payload }) => payload)).toEqual([null]);
   });
 });

@@ -10,13 +10,20 @@
  * - The record is written after the answer has been handed to the socket.
  */
 import type { CallReader, Decision, Mode, ToolCall } from '@kontext/policy';
-import type { Redactor } from '@kontext/redaction';
+import type { PayloadRedactor, Redactor } from '@kontext/redaction';
 import type { AgentAdapter, Answer } from '../agents/agent.ts';
 import { type Actor, type BuiltCall, createCallBuilder } from './build-call.ts';
 import { type CallFacts, noFacts } from './call-facts.ts';
-import type { EventSink, IntentFields, WriteRecord } from './event-sink.ts';
+import { type EventSink, type IntentFields, leftOut, type WriteRecord } from './event-sink.ts';
 import type { HookReply, HookRequest } from './frames.ts';
-import { clipUtf8, payloadText } from './payload-text.ts';
+import {
+  clipUtf8,
+  createRecordRedactor,
+  type PayloadSetting,
+  payloadText,
+  redactName,
+  redactQuestion,
+} from './payload-text.ts';
 import { type ReadEvent, readEvent } from './read-event.ts';
 import type { SettingsGuard } from './settings-guard.ts';
 import { type AskPerson, createAskSettler, type Settled } from './settle-ask.ts';
@@ -47,7 +54,12 @@ export interface HookCounts {
 export interface HookHandlerOptions {
   readonly agent: AgentAdapter;
   readonly actor: Actor;
+  /** Takes the session's own secrets out of everything, before it is decided on. */
   readonly redactor: Redactor;
+  /** Takes what looks like a secret out of what is recorded. Default {@link createRecordRedactor}. */
+  readonly patterns?: PayloadRedactor;
+  /** What is kept of payloads from now on. Default `summary`. */
+  readonly payloads?: () => PayloadSetting;
   readonly policy: DecidingPolicy;
   readonly sink: EventSink;
   /** Loads the reader of calls; called once, before the first call at the latest. */
@@ -83,6 +95,8 @@ export interface HookHandler {
 
 /** What handling one event needs. */
 interface Room extends HookHandlerOptions {
+  readonly patterns: PayloadRedactor;
+  readonly payloads: () => PayloadSetting;
   readonly counts: HookCounts;
   readonly calls: ReturnType<typeof createCallBuilder>;
   readonly asks: ReturnType<typeof createAskSettler>;
@@ -125,13 +139,17 @@ const decidedSteps: readonly string[] = ['proposed', 'permission', 'elicitation'
 
 function furnish(options: HookHandlerOptions): Room {
   const { agent, facts = noFacts, interactive = false, askPerson } = options;
+  const patterns = options.patterns ?? createRecordRedactor();
   const { failsOpen, missed, settings } = options.watch ?? { failsOpen: false, missed: () => new Map() };
   return {
     ...options,
+    patterns,
+    payloads: options.payloads ?? (() => 'summary'),
     counts: { toolCalls: 0, denied: 0, wouldDeny: 0 },
     calls: createCallBuilder({ ...options, facts }),
     asks: createAskSettler({
       ...{ agent, interactive, nowMs: facts.nowMs },
+      show: (call, part) => redactQuestion(patterns, call, part),
       ...(askPerson === undefined ? {} : { askPerson }),
     }),
     tampering: createTamperWatch({
@@ -165,8 +183,8 @@ async function decideCall(room: Room, request: HookRequest, event: ReadEvent): P
     approvalId === null
       ? await askIfWanted(room, request, event, first)
       : { ...first, effect: 'allow', settled: { kind: 'approved', approvalId } };
-  const record = sink.intend(intentOf(event, verdict, step));
-  afterAnswer(record, () => decidedPayload(request, event, verdict));
+  const record = sink.intend(intentOf(room, event, verdict, step));
+  afterAnswer(record, () => decidedPayload(room, request, event, verdict));
   const { decision, effect, settled } = verdict;
   const enforced = decision.mode === 'enforce';
   const why = enforced && record === null ? unrecordedWhy : verdict.blockedWhy;
@@ -226,9 +244,12 @@ async function askIfWanted(
     return { ...verdict, settled: { kind: 'agent', answer: { kind: 'ask', reason: askText(decision) } } };
   }
   // Whoever is killed while somebody thinks leaves the attempt on record.
-  const attempt = sink.intend({ ...headerOf(event, decision), kind: 'tool_call.proposed', decision: 'ask' });
+  const attempt = sink.intend({
+    ...headerOf(room, event, decision),
+    ...{ kind: 'tool_call.proposed', decision: 'ask' },
+  });
   if (attempt === null) return { ...verdict, effect: 'deny', blockedWhy: unrecordedWhy };
-  attempt(decidedPayload(request, event, verdict));
+  attempt(decidedPayload(room, request, event, verdict));
   const settled = await asks.askPerson(asked);
   if (settled.kind !== 'denied') return { ...verdict, effect: 'allow', settled };
   const blockedWhy = `${decision.reason}; ${settled.why}`;
@@ -258,36 +279,46 @@ const failedDecision = (policy: DecidingPolicy, reason: string, failure: string)
   failure,
 });
 
-function intentOf(event: ReadEvent, verdict: Verdict, step: string): IntentFields {
+function intentOf(room: Room, event: ReadEvent, verdict: Verdict, step: string): IntentFields {
   const { decision, effect, blockedWhy, settled } = verdict;
   // The agent asking its user is no decision of ours, unless we answer in the user's place.
   const isOurs = step !== 'permission' || blockedWhy !== null || settled?.kind === 'approved';
   const approval = settled === null || settled.kind === 'agent' ? null : settled.approvalId;
   return {
-    ...headerOf(event, decision),
+    ...headerOf(room, event, decision),
     kind: isOurs ? 'tool_call.decided' : 'approval.requested',
     decision: effect,
     ...(approval === null ? {} : { lineage: { approval } }),
   };
 }
 
-function headerOf(event: ReadEvent, { rule, policyVersion, mode }: Decision) {
-  return { ...callNames(event), rule: headerText(rule), policyVersion, mode };
+function headerOf(room: Room, event: ReadEvent, { rule, policyVersion, mode }: Decision) {
+  return { ...callNames(room, event), rule: headerText(rule), policyVersion, mode };
 }
 
-function decidedPayload(request: HookRequest, event: ReadEvent, verdict: Verdict): string {
+function decidedPayload(
+  { patterns, payloads }: Room,
+  request: HookRequest,
+  event: ReadEvent,
+  verdict: Verdict,
+): string | null {
   const { call, decision, settled, stale } = verdict;
   const { reason, failure, part, approver, fourEyes } = decision;
-  const said = { reason: clipUtf8(reason, 500), ...(failure === null ? {} : { failure }) };
-  return payloadText({
-    ...said,
+  // Without these nobody could tell what the view is worth, so they go wherever it goes.
+  const view = {
+    ...(failure === null ? {} : { failure }),
+    ...(stale ? { policyStale: true } : {}),
+    ...opaqueFacts(request, event),
+    call,
+  };
+  if (payloads() === 'omitted') return payloadText(patterns, view);
+  return payloadText(patterns, {
+    reason: clipUtf8(reason, 500),
     ...(part === null ? {} : { part: clipUtf8(part, 500) }),
     ...(decision.effect === 'ask' ? { approver, fourEyes } : {}),
     ...(settled === null ? {} : { asked: describeSettled(settled) }),
-    ...(stale ? { policyStale: true } : {}),
-    ...opaqueFacts(request, event),
     details: event.redacted?.details ?? {},
-    call,
+    ...view,
   });
 }
 
@@ -298,35 +329,51 @@ const opaqueFacts = (request: HookRequest, { opaque }: ReadEvent) =>
   opaque === null ? {} : { opaque, inputBytes: request.trueLength };
 
 function recordOther(room: Room, request: HookRequest, event: ReadEvent): void {
-  const { sink, agent, tampering, redactor } = room;
+  const { sink, agent, tampering, redactor, patterns, payloads } = room;
   const step = agent.stepOf(request.event);
   const { text: name } = redactor.redactText(request.event);
+  const isFull = payloads() === 'full';
+  const write = (record: WriteRecord | null, parts: () => Readonly<Record<string, unknown>>): void =>
+    afterAnswer(record, () => (payloads() === 'omitted' ? leftOut : payloadText(patterns, parts())));
   for (const { kind, facts } of event.raw === null ? [] : tampering.look(event.raw)) {
     const { value } = redactor.redactJson(facts);
     const input = step === 'other' ? {} : { input: event.redacted?.input };
-    const tamper = sink.intend({ kind, ...callNames(event) });
-    afterAnswer(tamper, () => payloadText({ event: name, facts: value, ...input }));
+    write(sink.intend({ kind, ...callNames(room, event) }), () => ({ event: name, facts: value, ...input }));
   }
   const kind =
     step === 'completed' ? 'tool_call.completed' : step === 'failed' ? 'tool_call.failed' : 'agent.event';
-  const record = sink.intend({ kind, ...callNames(event) });
-  const details = event.redacted?.details ?? {};
-  afterAnswer(record, () => payloadText({ event: name, ...opaqueFacts(request, event), details }));
+  write(sink.intend({ kind, ...callNames(room, event) }), () => ({
+    event: name,
+    ...opaqueFacts(request, event),
+    ...describeEnd(room, event, isFull),
+  }));
+}
+
+/** Texts that a tool gave back are kept where the organisation keeps them in full; what they looked like is, always. */
+function describeEnd({ redactor }: Room, { raw, redacted }: ReadEvent, isFull: boolean) {
+  const { error, ...facts } = redacted?.details ?? {};
+  if (!isFull) return { details: facts };
+  const details = error === undefined ? facts : { ...facts, error };
+  if (raw === null || raw.result === null) return { details };
+  const result = redactor.redactJson(raw.result);
+  return { details, ...(result.omitted ? {} : { result: result.value }) };
 }
 
 /** Names from the agent, fit for a header: nothing a database refuses, at most 256 code units, never empty. */
-function callNames(event: ReadEvent) {
-  return { tool: headerText(event.redacted?.tool), toolUse: headerText(event.redacted?.toolUse) };
+function callNames({ patterns }: Room, { redacted }: ReadEvent) {
+  const shown = (text: string | null | undefined): string | null =>
+    headerText(text ? redactName(patterns, text) : null);
+  return { tool: shown(redacted?.tool), toolUse: shown(redacted?.toolUse) };
 }
 
 const headerText = (text: string | null | undefined): string | null =>
   text ? text.slice(0, 256).replaceAll(/[\p{Cc}\p{Surrogate}]/gu, '\ufffd') : null;
 
 /** `setImmediate` keeps the order of the intents, and runs after the reply has been given to the socket. */
-function afterAnswer(record: WriteRecord | null, payload: () => string): void {
+function afterAnswer(record: WriteRecord | null, payload: () => Parameters<WriteRecord>[0]): void {
   if (record === null) return;
   setImmediate(() => {
-    let text: string | null = null;
+    let text: Parameters<WriteRecord>[0] = null;
     try {
       text = payload();
     } catch {

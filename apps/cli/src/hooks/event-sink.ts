@@ -7,8 +7,15 @@ export type IntentFields = Pick<EventFields, 'kind'> &
     readonly lineage?: { readonly approval: string };
   };
 
-/** Takes the rest of an event whose intent was written. Called exactly once, after the answer. */
-export type WriteRecord = (payload: string | null) => void;
+/** In place of a payload that the organisation does not keep: the event has none, and misses none. */
+export const leftOut = Symbol('left out');
+
+/**
+ * Takes the rest of an event whose intent was written. Called exactly once, after the answer.
+ *
+ * @param payload Null when there should be one and is not.
+ */
+export type WriteRecord = (payload: string | null | typeof leftOut) => void;
 
 /** Where the hook server writes its events: the spool, or a list in a test. */
 export interface EventSink {

@@ -64,7 +64,7 @@ describe('credentials over the socket', () => {
       },
       sink: {
         intend: ({ kind }) => {
-          return (payload) => void noted.push(`${kind} ${payload}`);
+          return (payload) => void noted.push(`${kind} ${String(payload)}`);
         },
       },
       attenuate: async (request) => {

@@ -19,6 +19,12 @@ export interface AskOptions {
   /** Left out: there is no backend that could ask anybody. */
   readonly askPerson?: AskPerson;
   readonly nowMs: () => number;
+  /**
+   * Call and part as a person may see them; null when they could not be searched for secrets in time.
+   *
+   * @param part The part that decided, in words.
+   */
+  readonly show: (call: ToolCall, part: string) => { readonly call: ToolCall; readonly part: string } | null;
 }
 
 /** How a rule's ask is put to somebody, and what came of it. */
@@ -50,7 +56,7 @@ const maxRemembered = 1000;
 
 /** Makes the settler of a session. */
 export function createAskSettler(options: AskOptions): AskSettler {
-  const { agent, interactive, askPerson, nowMs } = options;
+  const { agent, interactive, askPerson, nowMs, show } = options;
   const hashes = createCallHashes();
   const approved = new Map<string, { readonly approvalId: string; readonly untilMs: number }>();
   const remember = (name: string, approvalId: string): void => {
@@ -85,7 +91,11 @@ export function createAskSettler(options: AskOptions): AskSettler {
       if (askPerson === undefined || raw === null || decision.rule === null) {
         return denied(null, 'a person has to approve it, and nobody can be asked here');
       }
-      const outcome = await askPerson(await questionOf(hashes, asked, raw));
+      const shown = show(asked.call, decision.part ?? asked.call.tool);
+      if (shown === null) {
+        return denied(null, 'a person has to approve it, and it could not be searched for secrets in time');
+      }
+      const outcome = await askPerson(await questionOf(hashes, asked, raw, shown));
       if (outcome.kind === 'approved') remember(nameOf(hashes, raw), outcome.approvalId);
       return settledBy(outcome);
     },
@@ -93,15 +103,16 @@ export function createAskSettler(options: AskOptions): AskSettler {
 }
 
 type RawEvent = NonNullable<ReadEvent['raw']>;
+type Shown = NonNullable<ReturnType<AskOptions['show']>>;
 
 const nameOf = (hashes: CallHashes, raw: RawEvent): string => hashes.exact(raw).toString('base64');
 
-async function questionOf(hashes: CallHashes, { call, decision }: AskedCall, raw: RawEvent) {
+async function questionOf(hashes: CallHashes, { call, decision }: AskedCall, raw: RawEvent, shown: Shown) {
   // Loaded with the engine, which has just decided.
   const { callShape } = await import('@kontext/policy');
   const rule = decision.rule ?? '';
   return {
-    ...{ call, rule, policyVersion: decision.policyVersion, part: decision.part ?? call.tool },
+    ...{ call: shown.call, rule, policyVersion: decision.policyVersion, part: shown.part },
     callHash: hashes.exact(raw),
     shapeHash: hashes.shape(rule, callShape(call)),
     toolUseId: call.event === 'PreToolUse' ? (raw.toolUse ?? undefined) : undefined,

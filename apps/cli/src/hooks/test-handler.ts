@@ -9,7 +9,7 @@ import { createRedactor, Secret } from '@kontext/redaction';
 import { claude } from '../agents/claude.ts';
 import { createActivePolicy } from './active-policy.ts';
 import { createHookHandler, type HookHandler, type HookHandlerOptions } from './decide-and-record.ts';
-import type { EventSink, IntentFields } from './event-sink.ts';
+import { type EventSink, type IntentFields, leftOut } from './event-sink.ts';
 import type { HookReply, HookRequest } from './frames.ts';
 
 /** The real ones, loaded once. */
@@ -50,9 +50,9 @@ function createListSink() {
     intend(fields: IntentFields) {
       if (sink.full || sink.broken) return null;
       log.push(`intent ${fields.kind}`);
-      return (payload: string | null) => {
+      return (payload: string | null | typeof leftOut) => {
         log.push(`record ${fields.kind}`);
-        events.push({ fields, payload });
+        events.push({ fields, payload: payload === leftOut ? 'left out' : payload });
       };
     },
   };

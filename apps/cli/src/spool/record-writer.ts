@@ -1,5 +1,6 @@
 import type { ChainedEvent, EventFields, Reservation, SpoolEntry, StreamWriter } from '@kontext/audit';
-import type { EventSink, IntentFields, WriteRecord } from '../hooks/event-sink.ts';
+import { fullRedaction } from '@kontext/redaction';
+import { type EventSink, type IntentFields, leftOut, type WriteRecord } from '../hooks/event-sink.ts';
 
 /** Limits of one session's spool; what is acknowledged does not count. */
 export interface SpoolLimits {
@@ -38,7 +39,7 @@ export interface RecordWriterOptions<Place> {
 interface Pending {
   readonly fields: EventFields;
   readonly reservation: Reservation;
-  payload: string | null | undefined;
+  payload: Parameters<WriteRecord>[0] | undefined;
 }
 
 /** Fields an intent line always has. */
@@ -79,11 +80,11 @@ export function createRecordWriter<Place>(options: RecordWriterOptions<Place>): 
     }
   };
 
-  const chain = ({ fields, reservation }: Pending, payload: string | null): ChainedEvent => {
+  const chain = ({ fields, reservation }: Pending, payload: Parameters<WriteRecord>[0]): ChainedEvent => {
     // The last quarter of the space is for headers.
-    if (payload !== null && segments.bytes < limits.maxBytes * 0.75) {
+    if (payload === leftOut || (payload !== null && segments.bytes < limits.maxBytes * 0.75)) {
       try {
-        return stream.append(fields, payload, reservation);
+        return stream.append(fields, payload === leftOut ? null : payload, reservation);
       } catch {
         // A payload the format refuses must not cost the event.
       }
@@ -117,7 +118,7 @@ export function createRecordWriter<Place>(options: RecordWriterOptions<Place>): 
     const lineage = { ...fields.lineage, ...(serverEvent === null ? {} : { serverEvent }) };
     serverEvent = null;
     const item: Pending = {
-      fields: { ...fields, ...common, lineage, occurredAt, redaction: 'exact-v1' },
+      fields: { ...fields, ...common, lineage, occurredAt, redaction: fullRedaction },
       reservation,
       payload: undefined,
     };

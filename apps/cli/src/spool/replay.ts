@@ -16,6 +16,7 @@ import {
   startSpoolSegment,
 } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
+import { fullRedaction } from '@kontext/redaction';
 import { hasLiveOwner } from '../process-mark.ts';
 import { readAcknowledged } from './acknowledged.ts';
 import type { SpoolFacts } from './spool.ts';
@@ -145,10 +146,14 @@ function orphanEvent(
   const from = head.hash === null ? { nonce } : { head: { seq: head.seq, hash: head.hash } };
   const writer = createStreamWriter({ orgId: facts.org, streamId: facts.stream, from });
   const { session, user, agent } = facts;
-  return writer.append({ ...fields, session, user, agent, redaction: 'exact-v1', missing: 'payload' }, null, {
-    seq,
-    id,
-  });
+  return writer.append(
+    { ...fields, session, user, agent, redaction: fullRedaction, missing: 'payload' },
+    null,
+    {
+      seq,
+      id,
+    },
+  );
 }
 
 async function uploadLeftover(
