@@ -2,8 +2,11 @@ import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type TestStore, testStores } from './test-stores.ts';
 
-/** Tables of policies, approvals, webhooks and the log, each with the columns a row needs beside `org_id`. */
-const tables: readonly (readonly [string, string, string])[] = [
+/**
+ * Tables of policies, approvals, webhooks, the log and what stands around it, each with the columns a row needs beside `org_id`;
+ * and the role that writes it, where role system may not.
+ */
+const tables: readonly (readonly [string, string, string, ('app' | 'erase')?])[] = [
   [
     'policy_publications',
     'seq, version, mode, author, reason, created_at',
@@ -32,6 +35,36 @@ const tables: readonly (readonly [string, string, string])[] = [
     'id, webhook_id, event, body, state, due_at, created_at',
     "'whd_' || $1, 'whk_' || $1, 'e', '{}', 'waiting', now(), now()",
   ],
+  ['audit_refs', 'ref, stream_id, seq, part_day, received_at', "'r', 'str_' || $1, 1, now(), now()"],
+  [
+    'audit_rollups',
+    'hour, kind, user_id, agent, tool, decision, mode, count',
+    "now(), 'k', 'u', 'a', 't', 'd', 'm', 1",
+  ],
+  ['audit_rollup_positions', 'next_leaf, updated_at', '0, now()'],
+  [
+    'audit_settings',
+    'payloads, retention_class, changed_by, changed_at',
+    "'full', 'standard', 'u', now()",
+    'app',
+  ],
+  ['audit_holds', 'session_id, reason, held_by, held_at', "'ses_' || $1, 'r', 'u', now()", 'erase'],
+  [
+    'audit_exports',
+    'id, user_id, format, query, without_payloads, state, created_at, expires_at',
+    "'exp_' || $1, 'u', 'csv', '', false, 'running', now(), now()",
+  ],
+  ['audit_export_chunks', 'export_id, chunk, "offset", data', "'exp_' || $1, 0, 0, ''"],
+  [
+    'audit_sinks',
+    'id, name, url, kinds, payloads, secret_id, state, next_leaf, due_at, created_by, created_at',
+    "'snk_' || $1, 'n', 'https://a', '{}', false, 'sec_' || $1, 'active', 0, now(), 'u', now()",
+  ],
+  [
+    'audit_sink_deliveries',
+    'id, sink_id, state, first_leaf, last_leaf, events, attempts, first_at, at',
+    "'skd_' || $1, 'snk_' || $1, 'delivered', 0, 0, 1, 1, now(), now()",
+  ],
 ];
 
 describe.each(testStores())('rows of other organisations on $kind', ({ open }) => {
@@ -53,16 +86,26 @@ describe.each(testStores())('rows of other organisations on $kind', ({ open }) =
           VALUES ('sec_' || $1, $1, 'webhook', $1, 1, 1, 'k', '', '', '', now())`);
         await run(`INSERT INTO audit_streams (id, org_id, kind, nonce, head_hash, part_day, part_started_at, created_at, updated_at)
           VALUES ('str_' || $1, $1, 'admin', '', '', now(), now(), now(), now())`);
-        for (const [table, columns, values] of tables) {
+        for (const [table, columns, values, role] of tables) {
+          if (role !== undefined) continue;
           await run(`INSERT INTO ${table} (org_id, ${columns}) VALUES ($1, ${values})`);
         }
       }
     });
+    for (const [table, columns, values, role] of tables) {
+      for (const orgId of ['org_a', 'org_b']) {
+        if (role === undefined) continue;
+        const text = `INSERT INTO ${table} (org_id, ${columns}) VALUES ($1, ${values})`;
+        await opened.store.transaction({ role, orgId }, (tx) =>
+          tx.execute(sql.raw(text.replaceAll('$1', `'${orgId}'`))),
+        );
+      }
+    }
   });
   afterAll(() => opened?.close());
 
   describe.each(tables)('%s', (table) => {
-    test.each(['app', 'ingest', 'read'] as const)('are hidden from role %s', async (role) => {
+    test.each(['app', 'ingest', 'read', 'erase'] as const)('are hidden from role %s', async (role) => {
       const seen = opened.store.transaction({ role, orgId: 'org_b' }, (tx) =>
         tx.execute(sql.raw(`SELECT DISTINCT org_id FROM ${table}`)),
       );
@@ -76,19 +119,22 @@ describe.each(testStores())('rows of other organisations on $kind', ({ open }) =
       if (role === 'read') expect(orgs).toEqual(['org_b']);
     });
 
-    test.each(['app', 'ingest'] as const)('are neither written nor changed by role %s', async (role) => {
-      const change = (text: string) =>
-        opened.store.transaction(
-          { role, orgId: 'org_b' },
-          async (tx) => (await tx.execute(sql.raw(text))).rows,
-        );
-      const [, columns, values] = tables.find(([name]) => name === table) ?? ['', '', ''];
-      const foreign = `INSERT INTO ${table} (org_id, ${columns}) VALUES ('org_a', ${values.replaceAll('$1', "'new'")})`;
-      await expect(change(foreign)).rejects.toThrow(/row-level security|permission denied/);
-      const changed = await change(
-        `UPDATE ${table} SET org_id = org_id WHERE org_id = 'org_a' RETURNING 1`,
-      ).catch((error: unknown) => (/permission denied/.test(String(error)) ? [] : Promise.reject(error)));
-      expect(changed).toEqual([]);
-    });
+    test.each(['app', 'ingest', 'erase'] as const)(
+      'are neither written nor changed by role %s',
+      async (role) => {
+        const change = (text: string) =>
+          opened.store.transaction(
+            { role, orgId: 'org_b' },
+            async (tx) => (await tx.execute(sql.raw(text))).rows,
+          );
+        const [, columns, values] = tables.find(([name]) => name === table) ?? ['', '', ''];
+        const foreign = `INSERT INTO ${table} (org_id, ${columns}) VALUES ('org_a', ${values.replaceAll('$1', "'new'")})`;
+        await expect(change(foreign)).rejects.toThrow(/row-level security|permission denied/);
+        const changed = await change(
+          `UPDATE ${table} SET org_id = org_id WHERE org_id = 'org_a' RETURNING 1`,
+        ).catch((error: unknown) => (/permission denied/.test(String(error)) ? [] : Promise.reject(error)));
+        expect(changed).toEqual([]);
+      },
+    );
   });
 });

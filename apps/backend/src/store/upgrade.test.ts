@@ -65,7 +65,7 @@ describe.each([{ login: 'a superuser' }, { login: 'a plain owner' }])('an upgrad
     return { client, end };
   };
 
-  test('keeps what holds for an organisation in enforce, and hands its streams to the log', async () => {
+  test('keeps what holds for an organisation in enforce, and hands its streams to the log, and its payloads to classes', async () => {
     const { client, end } = await open();
     await run(
       client,
@@ -80,6 +80,11 @@ describe.each([{ login: 'a superuser' }, { login: 'a plain owner' }])('an upgrad
        INSERT INTO audit_streams (org_id, id, kind, nonce, head_seq, head_hash, part_day, part_started_at, created_at, updated_at)
          VALUES ('org_a', 'str_a', 'admin', 'n', 7, 'head', now(), now(), now(), now())`,
     );
+    await client.query('SELECT kontext_make_partitions(current_date - 1, 2)');
+    const payload = (day: string, seq: number) => `
+      INSERT INTO audit_payloads (retention_class, part_day, stream_id, seq, org_id, salt, payload)
+        VALUES ('standard', ${day}, 'str_a', ${seq}, 'org_a', 's', '{}')`;
+    await asSystem(client, payload('current_date', 7));
 
     await run(client);
 
@@ -89,6 +94,22 @@ describe.each([{ login: 'a superuser' }, { login: 'a plain owner' }])('an upgrad
     expect(
       await asSystem(client, 'SELECT stream_id, first_seq::int, last_seq::int FROM audit_segments'),
     ).toEqual([{ stream_id: 'str_a', first_seq: 1, last_seq: 7 }]);
+    // Partitions made before and after stand side by side, and what was stored can be moved to a hold.
+    await client.query('SELECT kontext_make_partitions(current_date - 1, 4)');
+    await asSystem(client, payload('current_date + 2', 8));
+    await client.query(`BEGIN; SET LOCAL ROLE kontext_erase; SET LOCAL kontext.org_id = 'org_a'`);
+    await client.query(`UPDATE audit_payloads SET retention_class = 'hold' WHERE seq = 7`);
+    await client.query(`UPDATE audit_payloads SET retention_class = 'days-30' WHERE seq = 8`);
+    await client.query('COMMIT');
+    expect(
+      await asSystem(
+        client,
+        `SELECT p.retention_class, p.seq::int, s.held FROM audit_payloads p JOIN audit_streams s ON s.id = p.stream_id ORDER BY p.seq`,
+      ),
+    ).toEqual([
+      { retention_class: 'hold', seq: 7, held: false },
+      { retention_class: 'days-30', seq: 8, held: false },
+    ]);
     await end();
   });
 });
