@@ -6,6 +6,7 @@ import { copyPreparedData } from '../prepared-data.ts';
 import { startWorld, type World } from '../world.ts';
 import { type BenchStream, openBenchStream, sendBatch } from './audit-batches.ts';
 import { closeConnections, type Round, runLanes } from './load.ts';
+import { fillStore } from './load-events.ts';
 import { copyOnPostgres, type RawInsert, unnestOnPglite, unnestOnPostgres } from './raw-insert.ts';
 import { type BenchRow, makeRateRow } from './row.ts';
 import { unlimited } from './session-world.ts';
@@ -24,21 +25,30 @@ type Side = 'kontext' | 'unnest' | 'COPY';
 /**
  * `ingest/batch-1`, `-50`, `-500`: events per second from 16 clients through the whole stack (Connect, access token and DPoP,
  * checking the chain, insert, ack). Floors, in turn with it: the same rows put into the same tables by `unnest`, and on
- * Postgres by COPY, from as many connections.
+ * Postgres by COPY, from as many connections. With `--events n` also `ingest/batch-50@n`: into a table that holds so many
+ * already, against the raw insert into the same one; flat means a ratio like that of `ingest/batch-50`.
  */
-export async function benchIngest(rounds: number): Promise<readonly BenchRow[]> {
+export async function benchIngest(rounds: number, events: number | null): Promise<readonly BenchRow[]> {
   const { reason } = partState('postgres');
   if (reason !== '') process.stderr.write(`bench: no Postgres, its rows are left out: ${reason}\n`);
   const onPostgres = reason === '' ? await benchOn('Postgres', '', rounds) : [];
   const onPglite = await benchOn('the embedded database', '@pglite', rounds);
+  const onFull =
+    reason === '' && events !== null ? await benchOn('Postgres', `@${events}`, rounds, events) : [];
   closeConnections();
-  return [...onPostgres, ...onPglite];
+  return [...onPostgres, ...onPglite, ...onFull];
 }
 
-async function benchOn(kind: DatabaseKind, suffix: string, rounds: number): Promise<readonly BenchRow[]> {
+async function benchOn(
+  kind: DatabaseKind,
+  suffix: string,
+  rounds: number,
+  events = 0,
+): Promise<readonly BenchRow[]> {
   const database = await openDatabase(kind);
   const databaseUrl = database.url === undefined ? {} : { databaseUrl: database.url };
   const world = await startWorld({ ...databaseUrl, upstream: false, backendEnv: unlimited });
+  if (events > 0) await fillStore(database.url ?? '', events);
   const floors = await openFloors(database);
   try {
     return await runShapes(world, floors.inserts, suffix, rounds);

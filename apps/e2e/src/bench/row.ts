@@ -15,6 +15,8 @@ export interface BenchRow {
   /** User and system time of one run, mean over all; null where the system does not tell. */
   readonly cpuMs: number | null;
   readonly n: number;
+  /** Processor time per KB of input in microseconds, where that is what counts. */
+  readonly usPerKb?: number;
 }
 
 /** Samples of one side of a comparison. */
@@ -40,6 +42,13 @@ export function makeRow(name: string, samples: Samples, floorName: string, floor
     cpuMs: samples.cpuMs === null ? null : round(samples.cpuMs),
     n: samples.wallMs.length,
   };
+}
+
+/** Puts a row together in which the slow ends are compared: p95 divided by the floor's p95. */
+export function makeTailRow(name: string, samples: Samples, floorName: string, floor: Samples): BenchRow {
+  const [value, floorValue] = [quantile(samples.wallMs, 0.95), quantile(floor.wallMs, 0.95)];
+  const row = makeRow(name, samples, `p95 of ${floorName}`, floor);
+  return { ...row, value, floor: floorValue, ratio: round(value / floorValue) };
 }
 
 /** Rounds of requests: how many were answered per second, and how long each took. */
