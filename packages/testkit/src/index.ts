@@ -43,10 +43,12 @@ export {
   startPostgresCluster,
   type TestDatabase,
 } from './postgres/cluster.ts';
+export { type CrashPostgres, startCrashPostgres } from './postgres/crash-postgres.ts';
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
 export { type ScratchHome, scratchHome } from './scratch-home.ts';
 export { createSelfSignedCertificate, type SelfSignedCertificate } from './self-signed-certificate.ts';
+export { type NetworkFaults, startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 export type { FaultMode } from './upstream/faults.ts';
 export {
   type HostileAnswer,

@@ -54,7 +54,12 @@ export async function stopServer(server: PostgresServer): Promise<void> {
   rmSync(server.directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
-async function initialise(binaries: PostgresBinaries, directory: string, password: string): Promise<void> {
+/** Runs `initdb` for a cluster in `<directory>/data`, superuser `postgres`. The directory must exist. */
+export async function initialise(
+  binaries: PostgresBinaries,
+  directory: string,
+  password: string,
+): Promise<void> {
   const passwordFile = join(directory, 'password');
   writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 });
   mkdirSync(join(directory, 'data'), { mode: 0o700 });
