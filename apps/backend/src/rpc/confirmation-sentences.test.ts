@@ -6,7 +6,10 @@ import {
   ClientAuth,
   DetachProviderRequestSchema,
   DisableAgentRequestSchema,
+  ErasePayloadsRequestSchema,
+  HoldPayloadsRequestSchema,
   InviteMemberRequestSchema,
+  PayloadSetting,
   ProviderKind,
   PutAgentRequestSchema,
   PutSecretRequestSchema,
@@ -14,6 +17,7 @@ import {
   RemoveProviderRequestSchema,
   RevokeLeasesRequestSchema,
   RevokeLoginsRequestSchema,
+  SetAuditSettingsRequestSchema,
   SetMemberRequestSchema,
   SuspendMemberRequestSchema,
 } from '@kontext/protocol';
@@ -118,6 +122,46 @@ describe('the sentence a person confirms', () => {
   ])('%s', (said, expected) => {
     expect(said).toBe(expected);
     expect(said).not.toContain('planted');
+  });
+
+  it.each([
+    [{ payloads: PayloadSetting.FULL }, 'record the payloads of new events redacted, in full'],
+    [
+      { payloads: PayloadSetting.SUMMARY, retentionClass: 'days-30' },
+      'record the payloads of new events as summaries, and in the retention class "days-30"',
+    ],
+    [
+      { retentionClass: 'd\u0430ys-30' },
+      String.raw`record the payloads of new events as now, and in the retention class "d\u0430ys-30"`,
+    ],
+    [{ payloads: PayloadSetting.OMITTED }, 'record the payloads of new events not at all'],
+    [
+      { payloads: 9 as PayloadSetting },
+      'record the payloads of new events in a way this version does not know',
+    ],
+  ])('of what is kept of payloads %j is %s', (init, expected) => {
+    expect(sentence.setAuditSettings(create(SetAuditSettingsRequestSchema, init))).toBe(expected);
+  });
+
+  it.each([
+    [{ eventId: 'evt_1' }, 'the event "evt_1"'],
+    [{ sessionId: 'ses_1' }, 'the session "ses_1"'],
+    [{ userId: 'usr_1' }, 'the member "usr_1"'],
+    // Refused later; the sentence hides none of them.
+    [{ eventId: 'evt_1', userId: 'usr_1' }, 'the event "evt_1" and the member "usr_1"'],
+  ])('of an erasure %j names what and why', (init, what) => {
+    const message = create(ErasePayloadsRequestSchema, { ...init, reason: 'x", and so on' });
+    expect(sentence.erasePayloads(message)).toBe(
+      `erase for good what was recorded beside the headers of ${what}, because "x\\", and so on"`,
+    );
+  });
+
+  it.each([
+    [true, 'keep the payloads of the session "ses_1" from erasure, because "a case"'],
+    [false, 'let the payloads of the session "ses_1" be erased again, because "a case"'],
+  ])('of a hold (%s) is %s', (hold, expected) => {
+    const message = create(HoldPayloadsRequestSchema, { sessionId: 'ses_1', hold, reason: 'a case' });
+    expect(sentence.holdPayloads(message)).toBe(expected);
   });
 
   it('lets no name pose as part of the sentence', () => {
