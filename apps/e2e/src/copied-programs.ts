@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { builtPrograms, type Programs, repositoryRoot } from './programs.ts';
@@ -10,6 +10,8 @@ export interface CopiedPrograms extends Programs {
   readonly twinClient: string;
   /** Cedar's WebAssembly. */
   readonly policyEngine: string;
+  /** Puts hook clients and policy engine back; nothing else is touched, so that whatever runs goes on. */
+  restore(): void;
 }
 
 /** Copies the built command and its hook clients into a folder; the backend stays where it was built. */
@@ -21,13 +23,26 @@ export function copyPrograms(folder: string): CopiedPrograms {
     return join(folder, path);
   };
   const cli = copy('apps/cli/dist');
-  const hook = copy('apps/hook/dist');
+  copy('apps/hook/dist');
   symlinkSync(source('node_modules'), join(folder, 'node_modules'));
+  const breakable = {
+    nativeClient: 'apps/hook/dist/kontext-hook',
+    twinClient: 'apps/cli/dist/hook.cjs',
+    policyEngine: 'apps/cli/dist/cedar_wasm_bg.wasm',
+  };
+  const copied = (name: keyof typeof breakable): string => join(folder, breakable[name]);
   return {
     ...builtPrograms(),
     kontext: [process.execPath, '--', join(cli, 'main.js')],
-    nativeClient: join(hook, 'kontext-hook'),
-    twinClient: join(cli, 'hook.cjs'),
-    policyEngine: join(cli, 'cedar_wasm_bg.wasm'),
+    nativeClient: copied('nativeClient'),
+    twinClient: copied('twinClient'),
+    policyEngine: copied('policyEngine'),
+    restore() {
+      for (const path of Object.values(breakable)) {
+        // Unlinked first: what still runs keeps the file it has.
+        rmSync(join(folder, path), { force: true });
+        if (existsSync(source(path))) cpSync(source(path), join(folder, path));
+      }
+    },
   };
 }

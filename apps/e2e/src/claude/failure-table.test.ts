@@ -70,10 +70,6 @@ describe.skipIf(!claude.available)(`the failure table with the real Claude Code 
     writeFileSync(client, script);
     chmodSync(client, 0o755);
   };
-  const restoreClients = (): void => {
-    rmSync(folder, { recursive: true, force: true });
-    programs = copyPrograms(folder);
-  };
   /** Takes the socket's place and answers whoever comes. */
   const impersonate = async (answer: (peer: Socket) => void): Promise<void> => {
     const path = socketPath();
@@ -157,7 +153,7 @@ describe.skipIf(!claude.available)(`the failure table with the real Claude Code 
 
   /** One call in a session that breaks before it; the session goes on afterwards where it still can. */
   const runRow = async (row: Row, mode: Mode): Promise<FinishedAgent & { readonly made: boolean }> => {
-    restoreClients();
+    programs.restore();
     for (const file of runtimeFiles('.missed')) rmSync(file);
     const project = stage.makeProject();
     const goOn = (): void => {
@@ -219,7 +215,7 @@ describe.skipIf(!claude.available)(`the failure table with the real Claude Code 
     /** The rules that fail to evaluate are refused before anybody decides by them, so the engine itself is broken. */
     const withBrokenEngine = async <T>(work: () => Promise<T>): Promise<T> => {
       writeFileSync(programs.policyEngine, 'no engine');
-      return work().finally(restoreClients);
+      return work().finally(() => programs.restore());
     };
 
     it('a policy engine that fails denies in enforce, and the failure is recorded', async () => {
