@@ -17,12 +17,25 @@ for (const [index, char] of [..."abcdefghijklmnopqrstuvwxyz0123456789_-./:<>+= '
 export class AnchorAutomaton {
   readonly #next: Int32Array;
   readonly #ending: readonly (readonly number[])[];
+  readonly #isEnd: Uint8Array;
 
   /** @param anchors Each at least one character of the symbols above; may repeat. */
   constructor(anchors: readonly string[]) {
     const trie = buildTrie(anchors);
     this.#next = trie.next;
     this.#ending = trie.ending;
+    this.#isEnd = Uint8Array.from(trie.ending, (found) => (found.length > 0 ? 1 : 0));
+  }
+
+  /** Whether a text holds any anchor; stops at the first. */
+  isIn(text: string): boolean {
+    let current = 0;
+    for (let i = 0; i < text.length; i += 1) {
+      const code = text.charCodeAt(i);
+      current = this.#next[current * SYMBOLS + (code < 128 ? (symbolOf[code] as number) : OTHER)] as number;
+      if ((this.#isEnd[current] as number) === 1) return true;
+    }
+    return false;
   }
 
   /**

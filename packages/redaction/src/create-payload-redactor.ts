@@ -1,3 +1,4 @@
+import { CleanTexts } from './clean-texts.ts';
 import { clipUtf8 } from './clip-utf8.ts';
 import { BUDGET_MS, MAX_PAYLOAD_BYTES } from './limits.ts';
 import { type OmissionReason, PayloadRun, type PlainNames } from './payload-run.ts';
@@ -85,7 +86,8 @@ export function createPayloadRedactor(options: PayloadRedactorOptions): PayloadR
   const index = new SecretIndex(options.secrets);
   const maxBytes = options.maxBytes ?? MAX_PAYLOAD_BYTES;
   const plain = options.plainNames;
-  const newRun = () => new PayloadRun(index, options.nowMs, options.budgetMs ?? BUDGET_MS);
+  const clean = new CleanTexts();
+  const newRun = () => new PayloadRun(index, clean, options.nowMs, options.budgetMs ?? BUDGET_MS);
   return {
     redactText(text) {
       const run = newRun();

@@ -73,6 +73,9 @@ const anchors = rules.flatMap((rule, index) =>
 );
 const automaton = new AnchorAutomaton(anchors.map(({ anchor }) => anchor));
 
+/** Whether any rule would look at a text at all. Says nothing of what its escapes hide. */
+export const hasAnchor = (text: string): boolean => automaton.isIn(text);
+
 /** Characters between two looks at the clock: some hundred microseconds. */
 const STRETCH = 4096;
 

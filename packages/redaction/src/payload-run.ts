@@ -1,6 +1,7 @@
+import type { CleanTexts } from './clean-texts.ts';
 import { isQuotedSecret } from './judge-value.ts';
 import { BUDGET_UNIT, MAX_DEPTH, MAX_PASSES, MAX_WORK } from './limits.ts';
-import { markPatterns } from './pattern-set.ts';
+import { hasAnchor, markPatterns } from './pattern-set.ts';
 import { replaceMarked } from './replace-marked.ts';
 import type { SecretIndex } from './secret-index.ts';
 import { type NameStrength, nameStrength } from './sensitive-names.ts';
@@ -35,6 +36,7 @@ export class PayloadRun {
   /** What was taken out, to be looked for in the rest of the same value. */
   readonly #taken = new TakenValues();
   readonly #index: SecretIndex;
+  readonly #clean: CleanTexts | null;
   readonly #minLength: number;
   readonly #nowMs: () => number;
   readonly #budgetMs: number;
@@ -42,24 +44,39 @@ export class PayloadRun {
   #seen = 0;
   #nextLook = LOOK_EVERY;
 
-  constructor(index: SecretIndex, nowMs: () => number, budgetMs: number) {
+  /** @param clean What earlier runs found nothing in; left alone when there are values to look for, too. */
+  constructor(index: SecretIndex, clean: CleanTexts, nowMs: () => number, budgetMs: number) {
     this.#index = index;
+    this.#clean = index.isEmpty ? clean : null;
     this.#minLength = Math.min(index.minLength, MIN_PATTERN);
     this.#nowMs = nowMs;
     this.#budgetMs = budgetMs;
     this.#startMs = nowMs();
   }
 
+  /** Most texts hold nothing that any rule begins with, and short ones come again and again. */
+  #isKnown(text: string): boolean {
+    if (this.#clean === null) return false;
+    const known = this.#clean.workOf(text) ?? (/[\\%]/.test(text) || hasAnchor(text) ? null : text.length);
+    if (known === null) return false;
+    this.work += known;
+    return true;
+  }
+
   /** Redacts a text until nothing more is found; empty once there is a reason to omit. */
   redactString(text: string): string {
     if (this.reason !== null) return '';
     this.#seen += text.length;
-    if (text.length < this.#minLength) return text;
+    if (text.length < this.#minLength || this.#isKnown(text)) return text;
+    const before = this.work;
     let current = text;
     for (let pass = 0; pass < MAX_PASSES; pass += 1) {
       const next = this.#redactOnce(current);
       if (this.reason !== null) return '';
-      if (next === current) return current;
+      if (next === current) {
+        if (current === text) this.#clean?.add(text, this.work - before);
+        return current;
+      }
       current = next;
     }
     this.#stop('work');
@@ -151,13 +168,13 @@ export class PayloadRun {
     plain: PlainNames | undefined,
   ): unknown {
     const counts = new Map<string, number>();
-    const pairStrength = strengthOfPair(value);
     const entries = Object.entries(value).map(([key, item]) => {
       const shown = this.redactString(key);
       const own = shown.length > MAX_KEY ? null : nameStrength(shown);
-      const paired = /^value$/i.test(key) ? pairStrength : null;
+      const paired = key.length === 5 && /^value$/i.test(key) ? strengthOfPair(value) : null;
       const known = plain !== undefined && Object.hasOwn(plain, key) ? plain[key] : undefined;
-      const strength = known === true || isLabel(key, item) ? null : (own ?? paired ?? inherited);
+      const said = known === true ? null : (own ?? paired ?? inherited);
+      const strength = said === null || isLabel(key, item) ? null : said;
       const below = known === true ? undefined : known;
       return [uniqueName(shown, counts), this.redactValue(item, depth + 1, strength, below)] as const;
     });

@@ -76,7 +76,10 @@ const mayAnnounce = /pass|pwd|pswd|secret|token|key|cred|auth|cookie|jwt|pat/i;
  * @returns Null for a name that announces nothing.
  */
 export function nameStrength(name: string): NameStrength | null {
-  if (!mayAnnounce.test(name)) return null;
+  return mayAnnounce.test(name) ? judgeName(name) : null;
+}
+
+function judgeName(name: string): NameStrength | null {
   const parts = withoutQualifiers(splitWords(name));
   if (parts.length > 1 && otherBeginnings.has(parts[0] as string)) return null;
   const last = (parts.at(-1) ?? '').replace(/\d+$/, '');

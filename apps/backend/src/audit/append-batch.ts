@@ -11,8 +11,9 @@ import {
 import { markTampered } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
-import { appendServerEvent } from './append-server-event.ts';
+import { appendServerEvent, appendServerEvents } from './append-server-event.ts';
 import { toNewEvent } from './new-event.ts';
+import { type WithheldPayload, withholdPayloads, withoutSecrets } from './withhold-payloads.ts';
 
 /** A batch as it came over the wire. */
 export interface Batch {
@@ -40,7 +41,8 @@ const maxAttempts = 20;
  * Appends a batch to a client stream of the caller; idempotent.
  *
  * The rules are those of `checkBatch` in packages/audit; here they meet the stored head. A fork, and a batch for somebody
- * else's stream, are refused and recorded. A batch that tells of tampering marks its session.
+ * else's stream, are refused and recorded. A batch that tells of tampering marks its session. A payload in which a secret is
+ * found is not stored, and an event of ours says so.
  *
  * @throws KontextError `KX_EVENT_INVALID` when the batch is not one of this stream; nothing is stored.
  * @throws KontextError `KX_NOT_FOUND` when the stream does not exist or is not the caller's.
@@ -108,12 +110,16 @@ async function tryAppend(
   if (verdict.status !== 'ok') {
     return { status: verdict.status, headSeq: stream.headSeq, headHash: stream.headHash };
   }
-  const rows = verdict.events.map((event) => toNewEvent(event, event.parsed));
+  const { events, withheld } = withholdPayloads(verdict.events);
+  const rows = events.map((event) => toNewEvent(event, event.parsed));
   const eventHash = hashEvent(lastHeader(verdict.events));
   if (!(await appendEvents(tx, stream, rows, { eventHash, late, now }))) return 'lost the race';
   // With the events or not at all: what tells of tampering stops renewals in enforce.
   if (verdict.events.some(({ parsed }) => parsed.kind.startsWith('tamper.'))) {
     await markTampered(tx, sessionId, now);
+  }
+  if (withheld.length > 0) {
+    await recordWithheld(tx, { orgId: stream.orgId, sessionId, userId }, stream.id, withheld, now);
   }
   return { status: 'ok', headSeq: verdict.head.seq, headHash: Buffer.from(verdict.head.hash) };
 }
@@ -123,13 +129,29 @@ const lastHeader = (events: readonly CheckedEvent[]): string => events.at(-1)?.h
 const invalidBatch = ({ seq, why }: Extract<BatchVerdict, { status: 'invalid' }>): KontextError =>
   new KontextError('KX_EVENT_INVALID', `the event with seq ${seq} is refused`, { why, details: { seq } });
 
-async function recordFork(
+/** Whose client stream it is. */
+interface Owner {
+  readonly orgId: string;
+  readonly sessionId: string;
+  readonly userId: string;
+}
+
+/** With the events or not at all: a payload that is gone without a word would look like an erasure. */
+async function recordWithheld(
   tx: Tx,
-  owner: { readonly orgId: string; readonly sessionId: string; readonly userId: string },
-  batch: Batch,
-  seq: number,
+  owner: Owner,
+  stream: string,
+  withheld: readonly WithheldPayload[],
   now: Date,
 ): Promise<void> {
+  const events = withheld.map(({ seq, rules }) => ({
+    ...{ kind: 'payload.withheld' as const, user: owner.userId },
+    facts: { stream, seq, rules },
+  }));
+  await appendServerEvents(tx, owner, events, now);
+}
+
+async function recordFork(tx: Tx, owner: Owner, batch: Batch, seq: number, now: Date): Promise<void> {
   const offered = batch.events.find((event) => event.seq === seq);
   await markTampered(tx, owner.sessionId, now);
   await appendServerEvent(
@@ -142,7 +164,7 @@ async function recordFork(
         stream: batch.streamId,
         seq,
         offeredChain: Buffer.from(offered?.chain ?? []).toString('hex'),
-        offeredHeader: offered?.header ?? null,
+        offeredHeader: offered ? withoutSecrets(offered.header) : null,
       },
     },
     now,

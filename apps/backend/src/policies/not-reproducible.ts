@@ -7,6 +7,7 @@ export function whyNotReproducible(payload: Readonly<Record<string, unknown>> | 
   if (payload === null || payload.call === undefined) return 'the call was not recorded';
   if (payload.policyStale === true) return 'the policy was stale when it was decided';
   if (payload.failure !== undefined) return 'the policy could not be evaluated when it was decided';
+  if (payload.callRedacted === true) return 'a secret was taken out of the call before it was recorded';
   if (payload.opaque !== undefined) return 'the call could not be read when it was made';
   return null;
 }
