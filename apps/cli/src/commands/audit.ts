@@ -8,6 +8,7 @@ import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
 import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
 import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
+import { defineAuditSettings } from './audit-settings.ts';
 
 interface TailOptions {
   readonly session?: string;
@@ -15,7 +16,7 @@ interface TailOptions {
   readonly json?: boolean;
 }
 
-/** `kontext audit tail|verify|checkpoint|proof` */
+/** `kontext audit tail|verify|checkpoint|proof`, and what the files beside it define. */
 export function define(command: Command, run: RunCommand): void {
   command
     .command('tail')
@@ -52,6 +53,7 @@ export function define(command: Command, run: RunCommand): void {
     .action((event: string, { json = false }: { json?: boolean }) =>
       run({}, (context) => showProof(context, event, json)),
     );
+  defineAuditSettings(command, run);
 }
 
 async function tail({ terminal, signal }: Context, clients: Clients, options: TailOptions): Promise<number> {
