@@ -67,7 +67,7 @@ describe('a tool call', () => {
     const { handler, events } = setUp();
     const hooks = Array.from({ length: 50 }, (_, index) => call('PreToolUse', `echo ${index}`));
     await Promise.all(hooks.map((hook) => handler.handleHook(hook)));
-    await new Promise((resolve) => setImmediate(resolve));
+    handler.settle();
     const commands = events.map(({ payload }) => JSON.parse(payload!).call.command);
     expect(commands).toEqual(hooks.map((_, index) => `echo ${index}`));
   });

@@ -29,6 +29,7 @@ import type { SettingsGuard } from './settings-guard.ts';
 import { type AskPerson, createAskSettler, type Settled } from './settle-ask.ts';
 import { createTamperWatch } from './tamper-watch.ts';
 import { timeLimit } from './time-limit.ts';
+import { createTurnQueue, type TurnQueue } from './turn-queue.ts';
 
 export type { Actor } from './build-call.ts';
 
@@ -91,6 +92,8 @@ export interface HookHandler {
   /** The answer when {@link HookHandler.handleHook} fails: closed in enforce, where the event can block. */
   onFailure(request: HookRequest, error: unknown): HookReply;
   readonly counts: Readonly<HookCounts>;
+  /** Hands what is still to be recorded to the sink, at the end of a session. */
+  settle(): void;
 }
 
 /** What handling one event needs. */
@@ -98,6 +101,8 @@ interface Room extends HookHandlerOptions {
   readonly patterns: PayloadRedactor;
   readonly payloads: () => PayloadSetting;
   readonly counts: HookCounts;
+  /** What has time until answers are out. */
+  readonly later: TurnQueue;
   readonly calls: ReturnType<typeof createCallBuilder>;
   readonly asks: ReturnType<typeof createAskSettler>;
   readonly tampering: ReturnType<typeof createTamperWatch>;
@@ -125,6 +130,7 @@ export function createHookHandler(options: HookHandlerOptions): HookHandler {
   return {
     handleHook,
     counts: room.counts,
+    settle: room.later.drain,
     onFailure(request) {
       if (policy.mode !== 'enforce' || !isDecided(request.event)) {
         return agent.encodeAnswer(request.event, { kind: 'silent' });
@@ -146,6 +152,7 @@ function furnish(options: HookHandlerOptions): Room {
     patterns,
     payloads: options.payloads ?? (() => 'summary'),
     counts: { toolCalls: 0, denied: 0, wouldDeny: 0 },
+    later: createTurnQueue(),
     calls: createCallBuilder({ ...options, facts }),
     asks: createAskSettler({
       ...{ agent, interactive, nowMs: facts.nowMs },
@@ -184,7 +191,7 @@ async function decideCall(room: Room, request: HookRequest, event: ReadEvent): P
       ? await askIfWanted(room, request, event, first)
       : { ...first, effect: 'allow', settled: { kind: 'approved', approvalId } };
   const record = sink.intend(intentOf(room, event, verdict, step));
-  afterAnswer(record, () => decidedPayload(room, request, event, verdict));
+  afterAnswer(room, record, () => decidedPayload(room, request, event, verdict));
   const { decision, effect, settled } = verdict;
   const enforced = decision.mode === 'enforce';
   const why = enforced && record === null ? unrecordedWhy : verdict.blockedWhy;
@@ -334,7 +341,7 @@ function recordOther(room: Room, request: HookRequest, event: ReadEvent): void {
   const { text: name } = redactor.redactText(request.event);
   const isFull = payloads() === 'full';
   const write = (record: WriteRecord | null, parts: () => Readonly<Record<string, unknown>>): void =>
-    afterAnswer(record, () => (payloads() === 'omitted' ? leftOut : payloadText(patterns, parts())));
+    afterAnswer(room, record, () => (payloads() === 'omitted' ? leftOut : payloadText(patterns, parts())));
   for (const { kind, facts } of event.raw === null ? [] : tampering.look(event.raw)) {
     const { value } = redactor.redactJson(facts);
     const input = step === 'other' ? {} : { input: event.redacted?.input };
@@ -369,10 +376,14 @@ function callNames({ patterns }: Room, { redacted }: ReadEvent) {
 const headerText = (text: string | null | undefined): string | null =>
   text ? text.slice(0, 256).replaceAll(/[\p{Cc}\p{Surrogate}]/gu, '\ufffd') : null;
 
-/** `setImmediate` keeps the order of the intents, and runs after the reply has been given to the socket. */
-function afterAnswer(record: WriteRecord | null, payload: () => Parameters<WriteRecord>[0]): void {
+/** In the order of the intents, once the reply has been given to the socket. */
+function afterAnswer(
+  { later }: Room,
+  record: WriteRecord | null,
+  payload: () => Parameters<WriteRecord>[0],
+): void {
   if (record === null) return;
-  setImmediate(() => {
+  later.add(() => {
     let text: Parameters<WriteRecord>[0] = null;
     try {
       text = payload();

@@ -131,9 +131,9 @@ export const said = ({ exitCode, stdout, stderr }: HookReply): [number, string, 
 /** Silence. */
 export const nothing = [0, '', ''];
 
-/** Handles, and waits until the record is written. */
+/** Handles, and has the record written. */
 export async function handle(handler: HookHandler, hook: HookRequest): Promise<[number, string, string]> {
   const reply = await handler.handleHook(hook);
-  await new Promise((resolve) => setImmediate(resolve));
+  handler.settle();
   return said(reply);
 }

@@ -13,6 +13,7 @@ import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import type { HookClientPath } from '../hooks/hook-client-path.ts';
 import { createHookServer, type HookServer, type HookServerOptions } from '../hooks/hook-server.ts';
 import { countMissedHooks } from '../hooks/missed-hooks.ts';
+import { createRecordRedactor, type PayloadSetting, payloadText } from '../hooks/payload-text.ts';
 import { createSettingsGuard } from '../hooks/settings-guard.ts';
 import type { AskPerson } from '../hooks/settle-ask.ts';
 import { createSpool, type Spool, type SpoolFacts } from '../spool/spool.ts';
@@ -46,6 +47,8 @@ export interface SessionHooksOptions {
   /** Directory the agent is started in; its settings are watched. Left out: none are. */
   readonly project?: string;
   readonly redactor: Redactor;
+  /** What is kept of payloads from now on. Default `summary`. */
+  readonly payloads?: () => PayloadSetting;
   readonly runtimeDir: string;
   readonly maxWaitMs: number;
   readonly client: HookClientPath;
@@ -165,6 +168,7 @@ export async function openSessionHooks(options: SessionHooksOptions): Promise<Se
     async close(flushMs) {
       const startedAt = Date.now();
       await server.close();
+      handler.settle();
       await spool.settle();
       await uploader.flush(Math.max(0, flushMs - (Date.now() - startedAt)));
       uploader.close();
@@ -188,6 +192,7 @@ function describeHandler(options: SessionHooksOptions, sink: Spool) {
     loadReader: options.loadReader ?? loadReader,
     ...(facts === undefined ? {} : { facts }),
     ...(askPerson === undefined ? {} : { askPerson }),
+    ...(options.payloads === undefined ? {} : { payloads: options.payloads }),
   };
 }
 
@@ -220,8 +225,8 @@ function openStore(store: EventStore) {
   return { spool, uploader, upload: () => state, pauses: () => pauses };
 }
 
-/** Flags only, without values, which may hold anything. */
-const launchPayload = ({ args }: LaunchPlan): string => {
+/** Flags only, without values, which may hold anything; so may the word behind a short one. */
+const launchPayload = ({ args }: LaunchPlan): string | null => {
   const flags = args.filter((arg) => /^--?[a-z]/i.test(arg)).map((arg) => arg.split('=', 1)[0]);
-  return JSON.stringify({ schema: 1, event: 'launch', flags: flags.slice(0, 100) });
+  return payloadText(createRecordRedactor(), { event: 'launch', flags: flags.slice(0, 100) });
 };
