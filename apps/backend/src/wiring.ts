@@ -3,11 +3,13 @@ import type { AppParts, Wiring } from './app.ts';
 import { createApprovalService } from './approvals/approval-service.ts';
 import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts';
 import { createAuditService } from './audit/audit-service.ts';
+import { createExportService } from './audit/exports/export-service.ts';
 import { createAuditLog } from './audit/log/audit-log.ts';
 import { createLogKeys } from './audit/log/log-key.ts';
 import { sequenceLogs } from './audit/log/sequence-log.ts';
 import { dropDuePayloads } from './audit/payloads/drop-due-payloads.ts';
 import { createPayloadService } from './audit/payloads/payload-service.ts';
+import { rollUpLogs } from './audit/rollups/roll-up.ts';
 import { createConnectionService } from './connections/connection-service.ts';
 import { createCredentialService } from './credentials/credential-service.ts';
 import { createUpstreamRevocations } from './credentials/upstream-revocation.ts';
@@ -30,6 +32,7 @@ import { createSafeFetch, type SafeFetch } from './providers/safe-fetch.ts';
 import { agentRoutes } from './rpc/agents.ts';
 import { approvalRoutes } from './rpc/approvals.ts';
 import { auditRoutes } from './rpc/audit.ts';
+import { exportMethods } from './rpc/audit-exports.ts';
 import { payloadMethods } from './rpc/audit-settings.ts';
 import { confirmationRoutes } from './rpc/confirmations.ts';
 import { connectionRoutes } from './rpc/connections.ts';
@@ -71,6 +74,7 @@ export function wire(
   const payloads = createPayloadService({ store, appended, nowMs });
   const logKeys = createLogKeys({ store, kms, host: new URL(parts.apiUrl).host, nowMs });
   const log = createAuditLog({ store, keys: logKeys, nowMs });
+  const exports = createExportService({ store, log, appended, nowMs });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
   const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
   const connectionDeps = { ...parts, refreshStore, fetch, appended };
@@ -99,7 +103,7 @@ export function wire(
     services: [
       sessionRoutes(sessions),
       policyRoutes({ policies, life, judge }),
-      auditRoutes(audit, log, { ...payloadMethods(payloads) }),
+      auditRoutes(audit, log, { ...payloadMethods(payloads), ...exportMethods(exports) }),
       organisationRoutes({ policies, log, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),
       identityProviderRoutes(federationDeps),
@@ -137,11 +141,17 @@ export function wire(
         intervalMs: secondMs,
         run: () => sequenceLogs({ store, keys: logKeys, nowMs }).then(() => undefined),
       },
+      { name: 'exports', intervalMs: secondMs / 2, run: () => exports.run() },
       {
         name: 'retention',
         // Each run looks at the catalog alone; often, so that what somebody was reading is asked for again soon.
         intervalMs: 10 * minuteMs,
         run: () => dropDuePayloads(parts).then(() => undefined),
+      },
+      {
+        name: 'roll-ups',
+        intervalMs: 2 * secondMs,
+        run: () => rollUpLogs({ store, nowMs }).then(() => undefined),
       },
       { name: 'identity providers', intervalMs: minuteMs, run: () => federation.sweep() },
     ],

@@ -321,6 +321,12 @@ export const errorTable = {
     'the audit log is signed by a key nobody vouches for here',
     'ask somebody you trust for the key (`kontext audit checkpoint` shows it), then pass it with `--key`',
   ),
+  KX_EXPORT_FAILED: spec(
+    1,
+    'failed_precondition',
+    'an audit export was not made, or is not there any longer',
+    'make another one with `kontext audit export`',
+  ),
   KX_AUDIT_ALTERED: spec(
     15,
     'failed_precondition',

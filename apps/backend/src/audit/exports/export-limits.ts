@@ -1,0 +1,31 @@
+/** How large an export may become, and how much is done at once; the defaults are those of the backend. */
+export interface ExportLimits {
+  readonly maxEvents: number;
+  readonly maxBytes: number;
+  /** Most sessions a query may choose for a bundle. */
+  readonly maxSessions: number;
+  /** Segments, and events, of one step. */
+  readonly stepLeaves: number;
+  readonly stepEvents: number;
+  /** Kept per organisation at a time. */
+  readonly maxKept: number;
+  /** Waits so long for a checkpoint that holds everything before the export was asked for. */
+  readonly checkpointWaitMs: number;
+}
+
+/** 5 M events or 4 GiB. */
+export const defaultExportLimits: ExportLimits = {
+  maxEvents: 5_000_000,
+  maxBytes: 4 * 1024 ** 3,
+  maxSessions: 10_000,
+  stepLeaves: 500,
+  stepEvents: 2_000,
+  maxKept: 10,
+  checkpointWaitMs: 30_000,
+};
+
+/** Longest piece in bytes. */
+export const chunkBytes = 256 * 1024;
+
+/** Exports are kept for a day. */
+export const keptMs = 86_400_000;
