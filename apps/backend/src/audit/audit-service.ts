@@ -1,10 +1,12 @@
 import type { Caller } from '../caller.ts';
 import type { EventRow } from '../store/queries/audit-events.ts';
 import type { StreamRow } from '../store/queries/audit-streams.ts';
+import type { BucketCount } from '../store/queries/rollups.ts';
 import type { Store } from '../store/store.ts';
 import { type AppendResult, appendBatch, type Batch } from './append-batch.ts';
 import { type AppendSignal, createAppendSignal } from './append-signal.ts';
 import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
+import { type Counted, countFacets, countHistogram, type EventFacet } from './rollups/count-events.ts';
 import { type EventSearch, type FoundEvents, searchEvents } from './search/search-events.ts';
 import { type WatchQuery, watchEvents } from './watch-events.ts';
 
@@ -22,6 +24,14 @@ export interface AuditService {
     query: { readonly streamId: string; readonly fromSeq: number; readonly pageSize: number },
   ): Promise<{ stream: StreamRow; events: EventRow[] }>;
   search(caller: Caller, search: EventSearch): Promise<FoundEvents>;
+  facets(
+    caller: Caller,
+    request: { readonly query: string; readonly fields: readonly string[]; readonly limit: number },
+  ): Promise<Counted<EventFacet>>;
+  histogram(
+    caller: Caller,
+    request: { readonly query: string; readonly bucketSeconds: number },
+  ): Promise<Counted<BucketCount>>;
   watch(caller: Caller, query: WatchQuery, signal: AbortSignal): AsyncGenerator<readonly EventRow[]>;
 }
 
@@ -48,6 +58,8 @@ export function createAuditService({
     },
     listStreams: (caller, query) => listVisibleStreams(store, caller, query),
     readStream: (caller, query) => readVisibleStream(store, caller, query),
+    facets: (caller, request) => countFacets({ store, nowMs }, caller, request),
+    histogram: (caller, request) => countHistogram({ store, nowMs }, caller, request),
     search: (caller, search) => searchEvents(store, caller, search, { nowMs }),
     watch: (caller, query, signal) => watchEvents(store, appended, caller, query, signal, { nowMs }),
   };

@@ -56,6 +56,22 @@ export const auditRoutes =
           yield { events: events.map(toStoredMessage) };
         }
       },
+      getEventFacets: async (request, context) => {
+        const { counts, countedUntil } = await audit.facets(callerOf(context), request);
+        const facets = counts.map(({ field, clipped, values }) => ({
+          ...{ field, clipped },
+          values: values.map(({ value, label, count }) => ({ value, label, count: BigInt(count) })),
+        }));
+        return { facets, countedUntil: timestampFromDate(countedUntil) };
+      },
+      getEventHistogram: async (request, context) => {
+        const { counts, countedUntil } = await audit.histogram(callerOf(context), request);
+        const buckets = counts.map(({ start, count, denied, asked }) => ({
+          start: timestampFromDate(start),
+          ...{ count: BigInt(count), denied: BigInt(denied), asked: BigInt(asked) },
+        }));
+        return { buckets, countedUntil: timestampFromDate(countedUntil) };
+      },
       searchEvents: async ({ query, pageSize, pageToken, payloads }, context) => {
         const search = { query, pageSize, cursor: pageToken, payloads };
         const { events, next, searchedUntil } = await audit.search(callerOf(context), search);

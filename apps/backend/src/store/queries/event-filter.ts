@@ -96,7 +96,8 @@ const latest = (a: Date | null, b: Date | null): Date | null => (a === null || (
 const earliest = (a: Date | null, b: Date | null): Date | null =>
   a === null || (b !== null && b < a) ? b : a;
 
-type Actors = ReadonlyMap<FieldTerm, readonly string[]>;
+/** Ids of the people each `actor:` stands for. */
+export type Actors = ReadonlyMap<FieldTerm, readonly string[]>;
 
 const actorTermsOf = ({ terms }: EventQuery): FieldTerm[] =>
   terms.filter((term): term is FieldTerm => term.field === 'actor');
@@ -136,9 +137,10 @@ const exactText = (column: Column, { value, prefix }: FieldTerm): SQL =>
   prefix ? like(column, `${escapeLike(value)}%`) : sql`${column} = ${value}`;
 
 /** A text that LIKE takes for nothing but itself. */
-const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
+export const escapeLike = (text: string): string => text.replace(/[\\%_]/g, '\\$&');
 
-const signed = (condition: SQL, negated: boolean): SQL =>
+/** A condition, or what does not fulfil it: also where there is no value. */
+export const signed = (condition: SQL, negated: boolean): SQL =>
   negated ? sql`(${condition}) IS NOT TRUE` : condition;
 
 /** Which streams the query names, and when they were written; null when it names none. */

@@ -1,0 +1,149 @@
+/** Events by the segments they came in: the way along the log, which is a total order that nothing enters late. */
+import { and, asc, eq, gte, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { auditEvents, auditSegments, auditStreamDays, auditStreams } from '../schema.ts';
+import type { Tx } from '../tx.ts';
+import { type EventRow, selectEvents } from './audit-events.ts';
+import type { StreamFilter } from './audit-streams.ts';
+
+/** Some events of a stream that follow each other. */
+export interface EventRun {
+  readonly streamId: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+}
+
+/** A segment on its way; `leafIndex` null: not in the log yet. */
+export interface LogSegment extends EventRun {
+  readonly leafIndex: number | null;
+  readonly acceptedAt: Date;
+}
+
+const segmentColumns = {
+  streamId: auditSegments.streamId,
+  firstSeq: auditSegments.firstSeq,
+  lastSeq: auditSegments.lastSeq,
+  leafIndex: auditSegments.leafIndex,
+  acceptedAt: auditSegments.acceptedAt,
+};
+
+/** Segments from a leaf on, in the order of the log; those that wait are left out. */
+export async function readLogSegments(
+  tx: Tx,
+  orgId: string,
+  fromLeaf: number,
+  limit: number,
+): Promise<(LogSegment & { readonly leafIndex: number })[]> {
+  const rows = await tx
+    .select(segmentColumns)
+    .from(auditSegments)
+    .where(and(eq(auditSegments.orgId, orgId), gte(auditSegments.leafIndex, fromLeaf)))
+    .orderBy(asc(auditSegments.leafIndex))
+    .limit(limit);
+  return rows.map((row) => ({ ...row, leafIndex: row.leafIndex ?? 0 }));
+}
+
+/**
+ * Segments from a leaf on and then those that wait, in one statement: a segment that enters the log meanwhile is seen once.
+ *
+ * @param sent Up to which seq events of some streams are known: waiting segments of theirs up to there are left out.
+ */
+export async function readNewSegments(
+  tx: Tx,
+  { orgId, fromLeaf, ...filter }: StreamFilter & { readonly orgId: string; readonly fromLeaf: number },
+  sent: ReadonlyMap<string, number>,
+  limit: number,
+): Promise<LogSegment[]> {
+  const texts = (values: Iterable<string | number>) => sql`${sql.param([...values].map(String))}::text[]`;
+  const isKnown = sql`EXISTS (SELECT FROM unnest(${texts(sent.keys())}, ${texts(sent.values())}) AS w(stream_id, seq)
+    WHERE w.stream_id = ${auditSegments.streamId} AND w.seq::bigint >= ${auditSegments.lastSeq})`;
+  const isVisible = sql`EXISTS (SELECT FROM ${auditStreams} WHERE ${and(
+    eq(auditStreams.id, auditSegments.streamId),
+    filter.sessionId === null ? undefined : eq(auditStreams.sessionId, filter.sessionId),
+    filter.userId === null ? undefined : eq(auditStreams.userId, filter.userId),
+  )})`;
+  return tx
+    .select(segmentColumns)
+    .from(auditSegments)
+    .where(
+      and(
+        eq(auditSegments.orgId, orgId),
+        or(
+          gte(auditSegments.leafIndex, fromLeaf),
+          and(isNull(auditSegments.leafIndex), sent.size === 0 ? undefined : sql`NOT ${isKnown}`),
+        ),
+        filter.sessionId === null && filter.userId === null ? undefined : isVisible,
+      ),
+    )
+    .orderBy(
+      sql`${auditSegments.leafIndex} ASC NULLS LAST`,
+      asc(auditSegments.streamId),
+      asc(auditSegments.firstSeq),
+    )
+    .limit(limit);
+}
+
+/** Of some streams, those with a segment at or after a leaf, or one that waits. */
+export async function listStreamsFrom(
+  tx: Tx,
+  orgId: string,
+  fromLeaf: number,
+  streamIds: readonly string[],
+): Promise<Set<string>> {
+  const rows = await tx
+    .selectDistinct({ streamId: auditSegments.streamId })
+    .from(auditSegments)
+    .where(
+      and(
+        eq(auditSegments.orgId, orgId),
+        or(gte(auditSegments.leafIndex, fromLeaf), isNull(auditSegments.leafIndex)),
+        sql`${auditSegments.streamId} = ANY(${sql.param([...streamIds])}::text[])`,
+      ),
+    );
+  return new Set(rows.map(({ streamId }) => streamId));
+}
+
+/** The events of some runs: run by run, and in each by seq. */
+export async function readRuns(tx: Tx, runs: readonly EventRun[]): Promise<EventRow[]> {
+  if (runs.length === 0) return [];
+  return selectEvents(tx)
+    .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
+    .orderBy(sql`run.at`, asc(auditEvents.seq));
+}
+
+/** An event of one of the runs that {@link placesOf} names as `run`. */
+export const isInRun: SQL = sql`${auditEvents.partDay} = run.part_day AND ${auditEvents.streamId} = run.stream_id
+  AND ${auditEvents.seq} BETWEEN run.first_seq AND run.last_seq`;
+
+/** Runs with the day each part of them is stored under, so that one partition is read for each. */
+export function placesOf(runs: readonly EventRun[]): SQL {
+  const texts = (values: readonly (string | number)[]) => sql`${sql.param(values.map(String))}::text[]`;
+  return sql`
+    SELECT w.at, w.stream_id, w.first_seq::bigint AS first_seq, w.last_seq::bigint AS last_seq, d.part_day
+    FROM unnest(${texts(runs.map(({ streamId }) => streamId))}, ${texts(runs.map(({ firstSeq }) => firstSeq))},
+      ${texts(runs.map(({ lastSeq }) => lastSeq))}) WITH ORDINALITY AS w(stream_id, first_seq, last_seq, at)
+    JOIN ${auditStreamDays} d ON d.stream_id = w.stream_id AND d.first_seq <= w.last_seq::bigint
+      AND NOT EXISTS (SELECT FROM ${auditStreamDays} later WHERE later.stream_id = w.stream_id
+        AND later.first_seq > d.first_seq AND later.first_seq <= w.first_seq::bigint)`;
+}
+
+/** When the oldest segment was accepted that is not before a leaf; null: there is none. */
+export async function oldestSegmentFrom(tx: Tx, orgId: string, fromLeaf: number): Promise<Date | null> {
+  const [row] = await tx
+    .select({ at: sql<string | null>`min(${auditSegments.acceptedAt})` })
+    .from(auditSegments)
+    .where(
+      and(
+        eq(auditSegments.orgId, orgId),
+        or(gte(auditSegments.leafIndex, fromLeaf), isNull(auditSegments.leafIndex)),
+      ),
+    );
+  return row?.at ? new Date(row.at) : null;
+}
+
+/** How long the log was at the newest checkpoint made before an instant. */
+export async function findLogSizeAt(tx: Tx, orgId: string, at: Date): Promise<number> {
+  const { rows } = await tx.execute<{ size: string }>(sql`
+    SELECT size::text FROM audit_checkpoints WHERE org_id = ${orgId} AND created_at < ${at.toISOString()}::timestamptz
+    ORDER BY size DESC LIMIT 1`);
+  return Number(rows[0]?.size ?? 0);
+}
