@@ -94,6 +94,7 @@ describe.each(testStores())('judging policies and calls on $kind', ({ open }) =>
       [recorded({ clipped: '{"schema":2', bytes: 70_000 }), allow],
       [recorded(push, { policyStale: true }), { decision: 'deny' }],
       [recorded(push, { failure: 'engine' }), { decision: 'deny' }],
+      [recorded(push, { callRedacted: true }), allow],
       ['not json', allow],
       // No decided call: not looked at.
       [recorded(push), { kind: 'tool_call.completed', decision: null }],
@@ -110,16 +111,17 @@ describe.each(testStores())('judging policies and calls on $kind', ({ open }) =>
       ].join('\n'),
     );
     expect(report).toMatchObject({
-      ...{ calls: 12, same: 1, newlyDenied: 3, newlyAsked: 2, newlyAllowed: 0 },
+      ...{ calls: 13, same: 1, newlyDenied: 3, newlyAsked: 2, newlyAllowed: 0 },
       ...{ people: 2, sessions: 2, truncated: false },
     });
     const { notReproducible: not } = report;
-    expect(not.reduce((sum, { calls }) => sum + calls, 0)).toBe(6);
+    expect(not.reduce((sum, { calls }) => sum + calls, 0)).toBe(7);
     expect(Object.fromEntries(not.map(({ cause, calls }) => [cause, calls]))).toMatchObject({
       'the call was not recorded': 2,
       'recorded before calls had parts': 1,
       'the call was too long to be recorded whole': 1,
       'the policy was stale when it was decided': 1,
+      'a secret was taken out of the call before it was recorded': 1,
       'the policy could not be evaluated when it was decided': 1,
     });
     const groups = report.groups.map(({ shape, before, after, rule, calls, people }) => ({

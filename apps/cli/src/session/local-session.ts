@@ -112,6 +112,8 @@ function openHooks(
     project: config.cwd,
     // There is no credential whose value would have to be searched for.
     redactor: createRedactor([]),
+    // It stays on this machine, for whoever runs the agent.
+    payloads: () => 'full',
     runtimeDir: config.runtimeDir,
     maxWaitMs: config.hookTimeoutMs ?? defaultMaxWaitMs,
     client: hookClientPath(),

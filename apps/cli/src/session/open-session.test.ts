@@ -29,7 +29,13 @@ describe('a session', () => {
     const services = createTestServices();
     const session = await openSession(createTestCalls(createRouterTransport(services.routes)), request);
     const beat = await new Promise((resolve) => session.startHeartbeats({ onBeat: resolve }));
-    expect(beat).toEqual({ state: 'live', policyVersion: 4, policySeq: 0, tampered: false });
+    expect(beat).toEqual({
+      state: 'live',
+      policyVersion: 4,
+      policySeq: 0,
+      tampered: false,
+      payloads: 'summary',
+    });
     await session.end(0);
   });
 
@@ -40,6 +46,25 @@ describe('a session', () => {
       }));
     });
     expect((await openSession(createTestCalls(transport), request)).mode).toBe('enforce');
+  });
+
+  it('keeps of payloads what the backend says, and a summary of what it does not understand', async () => {
+    const { PayloadSetting } = await import('@kontext/protocol');
+    let said = PayloadSetting.FULL;
+    const transport = createRouterTransport(({ rpc }) => {
+      rpc(SessionService.method.openSession, () => ({ session: { id: 'ses_1' }, payloads: said }));
+      rpc(SessionService.method.heartbeatSession, () => ({ payloads: said }));
+    });
+    const session = await openSession(createTestCalls(transport), request);
+    const beat = () => new Promise((resolve) => session.startHeartbeats({ onBeat: resolve })());
+    const settings = [session.payloads()];
+    for (said of [PayloadSetting.OMITTED, PayloadSetting.SUMMARY, PayloadSetting.FULL, 99 as never]) {
+      await beat();
+      settings.push(session.payloads());
+    }
+
+    expect(settings).toEqual(['full', 'omitted', 'summary', 'full', 'summary']);
+    await session.end(0);
   });
 
   it('that cannot be ended at the backend is no error: the child is gone already', async () => {

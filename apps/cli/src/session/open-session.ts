@@ -3,9 +3,11 @@ import { KontextError } from '@kontext/errors';
 import type {
   EndSessionResponseJson,
   OpenSessionResponseJson,
+  PayloadSettingJson,
   PolicySnapshotJson,
   SessionStateJson,
 } from '@kontext/protocol';
+import type { PayloadSetting } from '../hooks/payload-text.ts';
 import type { Calls } from '../rpc/calls.ts';
 import { cliVersion } from '../version.ts';
 
@@ -34,6 +36,8 @@ export interface Heartbeat {
   readonly policySeq: number;
   /** Whether the session was found tampered with. */
   readonly tampered: boolean;
+  /** What to keep of payloads from now on. */
+  readonly payloads: PayloadSetting;
 }
 
 /** What sends heartbeats say. */
@@ -74,6 +78,8 @@ export interface OpenSession {
   /** Facts about the user that policy may look at; empty where the backend tells none. */
   readonly role: string;
   readonly groups: readonly string[];
+  /** What to keep of payloads, as the backend said it last; anything unknown counts as `summary`. */
+  payloads(): PayloadSetting;
   /**
    * Sends heartbeats until the session ends. A heartbeat that fails is left out: the next one speaks for both.
    *
@@ -146,10 +152,11 @@ function describeSession(answer: OpenSessionResponseJson) {
 function keepSession(
   calls: Pick<Calls, 'heartbeatSession' | 'endSession'>,
   answer: OpenSessionResponseJson,
-): Pick<OpenSession, 'startHeartbeats' | 'end'> {
+): Pick<OpenSession, 'startHeartbeats' | 'end' | 'payloads'> {
   const sessionId = answer.session?.id ?? '';
   const intervalMs = Math.min(Math.max(answer.heartbeatSeconds ?? 0, 1), 3_600) * 1000;
   let timer: NodeJS.Timeout | undefined;
+  let payloads = toPayloads(answer.payloads);
   let ended: Promise<SessionClose | null> | undefined;
   const beat = async ({ hookConfigHash, hooksSeen, onBeat }: HeartbeatOptions) => {
     try {
@@ -157,12 +164,15 @@ function keepSession(
         ...{ sessionId, hookConfigHash: hookConfigHash?.() ?? '' },
         hooksSeen: hooksSeen?.() ?? false,
       };
-      const { state, policyVersion, policySeq, tamperedAt } = await calls.heartbeatSession(said);
+      const beaten = await calls.heartbeatSession(said);
+      const { state, policyVersion, policySeq, tamperedAt } = beaten;
+      payloads = toPayloads(beaten.payloads);
       onBeat?.({
         state: (state && stateNames[state]) ?? 'live',
         policyVersion: Number(policyVersion ?? 0),
         policySeq: Number(policySeq ?? 0),
         tampered: tamperedAt !== undefined,
+        payloads,
       });
     } catch {
       // The backend may be away for a while; the session lives on.
@@ -177,6 +187,7 @@ function keepSession(
     }
   };
   return {
+    payloads: () => payloads,
     startHeartbeats(options = {}) {
       clearInterval(timer);
       timer = setInterval(() => void beat(options), intervalMs).unref();
@@ -196,6 +207,14 @@ const toClose = ({ leasesRevoked = 0, living = [] }: EndSessionResponseJson): Se
     expiresAt: expiresAt === undefined ? null : new Date(expiresAt),
   })),
 });
+
+const toPayloads = (said: PayloadSettingJson | undefined): PayloadSetting =>
+  (said && payloadNames[said]) ?? 'summary';
+
+const payloadNames: Readonly<Partial<Record<PayloadSettingJson, PayloadSetting>>> = {
+  PAYLOAD_SETTING_FULL: 'full',
+  PAYLOAD_SETTING_OMITTED: 'omitted',
+};
 
 const stateNames: Readonly<Partial<Record<SessionStateJson, Heartbeat['state']>>> = {
   SESSION_STATE_LIVE: 'live',

@@ -233,6 +233,7 @@ async function openHooks(run: Run, redactor: Redactor, held: SessionCredentials)
     askPerson: askPersonOf(run, maxWaitMs, ended.signal),
     project: config.cwd,
     redactor,
+    payloads: session.payloads,
     runtimeDir: config.runtimeDir,
     maxWaitMs,
     client: hookClientPath(),
