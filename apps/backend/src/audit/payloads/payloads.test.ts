@@ -1,7 +1,20 @@
-import { parseHeader, verifyStream } from '@kontext/audit';
+import {
+  hashSegment,
+  type Id,
+  openNote,
+  parseCheckpoint,
+  parseHeader,
+  parseVerifierKey,
+  verifyInclusion,
+  verifyStream,
+} from '@kontext/audit';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTestOrganisation, type TestOrganisation } from '../../organisations/test-organisation.ts';
+import {
+  createTestOrganisation,
+  type TestOrganisation,
+  testKms,
+} from '../../organisations/test-organisation.ts';
 import { endSession } from '../../sessions/end-session.ts';
 import { makePartitions } from '../../store/queries/partitions.ts';
 import { retentionClasses } from '../../store/retention-classes.ts';
@@ -12,6 +25,9 @@ import type { TxScope } from '../../store/tx.ts';
 import { appendServerEvent } from '../append-server-event.ts';
 import { createAppendSignal } from '../append-signal.ts';
 import { type AuditService, createAuditService } from '../audit-service.ts';
+import { createAuditLog } from '../log/audit-log.ts';
+import { createLogKeys } from '../log/log-key.ts';
+import { sequenceLogs } from '../log/sequence-log.ts';
 import { openTestSession } from '../test-client.ts';
 import { dropDuePayloads } from './drop-due-payloads.ts';
 import { createPayloadService, type PayloadService } from './payload-service.ts';
@@ -179,6 +195,25 @@ describe.each(testStores())('payloads on $kind', ({ open }) => {
       // The stream goes on.
       await audit.append(org.owner, one.client.batch([one.client.write()]));
       expect(findings(await read(one.streamId))).toMatchObject({ ok: true, withheld: [1, 2, 3] });
+    });
+
+    test('leaves the event proven: the signed log still holds it, and the record of its erasure', async () => {
+      const keys = createLogKeys({ store, kms: testKms, host: 'kontext.test', nowMs: () => nowMs });
+      const log = createAuditLog({ store, keys });
+      const { events, sessionId } = await openWith(3);
+      await payloads.erase(org.owner, { ...noTarget, sessionId }, 'r');
+      await sequenceLogs({ store, keys, nowMs: () => nowMs });
+      const { note, verifierKey } = (await log.checkpoint(org.orgId))!;
+      const { size, root } = parseCheckpoint(openNote(note, [parseVerifierKey(verifierKey)!])!.text)!;
+      const { streams } = await audit.listStreams(org.owner, { sessionId: null, pageSize: 0, cursor: '' });
+      const admin = await read(streams.find(({ kind }) => kind === 'admin')?.id ?? '');
+      for (const eventId of [events[1]!.id, admin.events.at(-1)!.eventId]) {
+        const found = await log.prove(org.owner, { streamId: '', seq: 0, eventId, size });
+        const segment = { ...found.segment, stream: found.segment.streamId as Id<'str'> };
+        const [leaf, index] = [hashSegment(segment), found.leafIndex];
+        expect(verifyInclusion({ leaf, index, size, root, proof: found.proof })).toBe(true);
+      }
+      expect(admin.events.at(-1)).toMatchObject({ kind: 'payload.erased' });
     });
 
     test('of a user takes what they did, but not the traces of what they did to the record, and nobody else', async () => {
