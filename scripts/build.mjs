@@ -197,6 +197,7 @@ async function buildE2e() {
     'hook-timing': 'apps/e2e/src/demo/hook-timing.ts',
     upstream: 'packages/testkit/src/upstream/main.ts',
     bench: 'apps/e2e/src/bench/main.ts',
+    chaos: 'apps/e2e/src/chaos/main.ts',
     'bench-hook-agent': 'apps/e2e/src/bench/hook-agent.ts',
     'bench-hook-load-agent': 'apps/e2e/src/bench/hook-load-agent.ts',
     'bench-exchange-floor': 'apps/e2e/src/bench/exchange-floor.ts',

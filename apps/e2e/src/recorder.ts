@@ -39,6 +39,7 @@ export async function startRecorder(): Promise<Recorder> {
     onward.on('response', (answer) => {
       exchange.status = answer.statusCode ?? 0;
       exchange.responseHeaders = answer.headers;
+      answer.on('error', () => outgoing.destroy());
       answer.on('data', (bytes: Buffer) => {
         exchange.responseBody = Buffer.concat([exchange.responseBody, bytes]);
       });
