@@ -8,7 +8,15 @@ import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
 import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
 import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
+import { defineAuditExport } from './audit-export.ts';
 import { defineAuditSettings } from './audit-settings.ts';
+
+interface VerifyOptions {
+  readonly key: readonly string[];
+  readonly json?: boolean;
+}
+
+const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
 interface TailOptions {
   readonly session?: string;
@@ -32,9 +40,10 @@ export function define(command: Command, run: RunCommand): void {
     .description(
       'read the raw rows of a session, or of everything you may see, and check every hash; or those of a file, offline',
     )
+    .option('--key <key>', 'verifier key of the log, or a file that holds it; for a file', collect, [])
     .option('--json', 'as JSON')
-    .action((what: string | undefined, options: { json?: boolean }) =>
-      run({}, (context) => verify(context, what ?? '', options.json ?? false)),
+    .action((what: string | undefined, options: VerifyOptions) =>
+      run({}, (context) => verify(context, what ?? '', options)),
     );
   command
     .command('checkpoint')
@@ -54,6 +63,7 @@ export function define(command: Command, run: RunCommand): void {
       run({}, (context) => showProof(context, event, json)),
     );
   defineAuditSettings(command, run);
+  defineAuditExport(command, run);
 }
 
 async function tail({ terminal, signal }: Context, clients: Clients, options: TailOptions): Promise<number> {
@@ -77,9 +87,20 @@ function parseSince(text: string): number {
 }
 
 /** @param what A session (`ses_…`), a file, or empty for everything the caller may see. */
-async function verify(context: Context, what: string, json: boolean): Promise<number> {
+async function verify(
+  context: Context,
+  what: string,
+  { key: keys, json = false }: VerifyOptions,
+): Promise<number> {
   const { terminal, config } = context;
   const isFile = what !== '' && !what.startsWith('ses_');
+  if (!isFile && keys.length > 0)
+    throw new KontextError('KX_USAGE', '--key cannot be used', { why: 'it is for verifying a file' });
+  if (isFile) {
+    const { verifyFile } = await import('../session/verify-export.ts');
+    const exitCode = await verifyFile(context, what, { keys, json });
+    if (exitCode !== null) return exitCode;
+  }
   const found: Found = isFile
     ? {
         reports: await (await import('../session/verify-bundle.ts')).verifyBundle(what, config.cwd),
