@@ -8,7 +8,7 @@ import { type AppendSignal, createAppendSignal } from './append-signal.ts';
 import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
 import { type Counted, countFacets, countHistogram, type EventFacet } from './rollups/count-events.ts';
 import { type EventSearch, type FoundEvents, searchEvents } from './search/search-events.ts';
-import { type WatchQuery, watchEvents } from './watch-events.ts';
+import { type WatchBatch, type WatchQuery, watchEvents } from './watch-events.ts';
 
 export type { EventRow, StreamRow };
 
@@ -32,7 +32,7 @@ export interface AuditService {
     caller: Caller,
     request: { readonly query: string; readonly bucketSeconds: number },
   ): Promise<Counted<BucketCount>>;
-  watch(caller: Caller, query: WatchQuery, signal: AbortSignal): AsyncGenerator<readonly EventRow[]>;
+  watch(caller: Caller, query: WatchQuery, signal: AbortSignal): AsyncGenerator<WatchBatch>;
 }
 
 /** What the audit service needs. */

@@ -344,12 +344,9 @@ describe.each(testStores())('the audit log on $kind', ({ open }) => {
 
   describe('a watcher', () => {
     /** Collects events of a watch until `count` came; the watch is ended then. */
-    const collect = async (
-      watch: AsyncGenerator<readonly { readonly streamId: string; readonly seq: number }[]>,
-      count: number,
-    ): Promise<string[]> => {
+    const collect = async (watch: ReturnType<AuditService['watch']>, count: number): Promise<string[]> => {
       const seen: string[] = [];
-      for await (const events of watch) {
+      for await (const { events } of watch) {
         seen.push(...events.map((event) => `${event.streamId}:${event.seq}`));
         if (seen.length >= count) break;
       }

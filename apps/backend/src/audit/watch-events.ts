@@ -1,12 +1,21 @@
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
-import { type EventRow, findFirstSeqSince, readEvents } from '../store/queries/audit-events.ts';
-import { listMovedStreams, type StreamRow } from '../store/queries/audit-streams.ts';
+import type { EventRow } from '../store/queries/audit-events.ts';
+import { readLog } from '../store/queries/audit-log.ts';
 import { findMember } from '../store/queries/members.ts';
+import {
+  type EventRun,
+  findLogSizeAt,
+  type LogSegment,
+  listStreamsFrom,
+  readNewSegments,
+  readRuns,
+} from '../store/queries/segment-events.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
 import type { AppendSignal } from './append-signal.ts';
 import { visibleStreams } from './read-audit.ts';
+import { maxSentStreams, openWatchCursor, sealWatchCursor, type WatchState } from './watch-cursor.ts';
 
 /** What is followed, and for how long. */
 export interface WatchQuery {
@@ -14,6 +23,8 @@ export interface WatchQuery {
   readonly sessionId: string | null;
   /** Also the events of the last so many seconds, 0 to 86,400. */
   readonly sinceSeconds: number;
+  /** Where an earlier watch of the same ended; then `sinceSeconds` counts for nothing. Empty or left out: a new watch. */
+  readonly cursor?: string;
   /** Unix time at which the watch ends: the expiry of the access token. */
   readonly untilMs: number;
 }
@@ -27,22 +38,27 @@ export interface WatchOptions {
   readonly keepAliveMs?: number;
 }
 
-/**
- * Replicas' clocks may differ by so much, and a transaction may be open for so long, without an event being missed. What was
- * sent is remembered by seq, so looking back costs no doubles.
- */
+/** What a watch sends. */
+export interface WatchBatch {
+  /** Up to 500; none is a keep-alive. */
+  readonly events: readonly EventRow[];
+  /** Where to go on after them. */
+  readonly cursor: string;
+}
+
+/** Replicas' clocks may differ by so much, and a transaction may be open for so long, and a watch still begins early enough. */
 const overlapMs = 20_000;
-const maxStreams = 10_000;
+const maxSegments = 500;
 const maxEvents = 500;
 
 /**
- * Follows events as they are stored, stream by stream in order of seq.
+ * Follows events as they are stored: in the order of the log, and before they enter it, each stream's in order of seq.
  *
- * Works with any number of replicas: it reads the heads of streams that moved and then their events, so nothing depends on
- * being told. It ends when `signal` is aborted, when the token expires, or when the user was disabled or removed.
+ * Works with any number of replicas: it reads the segments that are new, so nothing depends on being told. Whatever commits late
+ * is still ahead in the log, so nothing is left out and nothing sent twice, also when a watch goes on by the cursor of another.
+ * It ends when `signal` is aborted, when the token expires, or when the user was disabled or removed.
  *
- * @returns Batches of 1 to 500 events; an empty one is a keep-alive.
- * @throws KontextError `KX_REQUEST_INVALID` when `sinceSeconds` is out of range.
+ * @throws KontextError `KX_REQUEST_INVALID` when `sinceSeconds` is out of range, or the cursor cannot be used.
  */
 export async function* watchEvents(
   store: Store,
@@ -51,63 +67,85 @@ export async function* watchEvents(
   query: WatchQuery,
   signal: AbortSignal,
   { nowMs, pollMs = 400, keepAliveMs = 15_000 }: WatchOptions,
-): AsyncGenerator<readonly EventRow[]> {
+): AsyncGenerator<WatchBatch> {
   if (query.sinceSeconds < 0 || query.sinceSeconds > 86_400) {
     throw new KontextError('KX_REQUEST_INVALID', 'since_seconds must be 0 to 86,400');
   }
-  const start = new Date(nowMs() - query.sinceSeconds * 1000);
-  const sent = new Map<string, number>();
-  let lookFrom = start;
+  const state = await begin(store, caller, query, nowMs());
   let quietSinceMs = nowMs();
   while (!signal.aborted && nowMs() < query.untilMs) {
-    const lookedAtMs = nowMs();
-    const events = await poll(store, caller, query.sessionId, start, lookFrom, sent);
-    if (events === null) return;
-    if (events.length > 0 || nowMs() - quietSinceMs >= keepAliveMs) {
-      yield events;
+    const step = await poll(store, caller, state);
+    if (step === null) return;
+    if (step.events.length > 0 || nowMs() - quietSinceMs >= keepAliveMs) {
+      yield { events: step.events, cursor: sealWatchCursor(state) };
       quietSinceMs = nowMs();
     }
-    if (events.length < maxEvents) {
-      lookFrom = new Date(Math.max(start.getTime(), lookedAtMs - overlapMs));
+    if (step.isUpToDate) {
       await appended.wait(caller.orgId, Math.min(pollMs, Math.max(0, query.untilMs - nowMs())), signal);
     }
   }
 }
 
-/** @returns Events not sent yet; null when the caller may not look any longer. */
-async function poll(
-  store: Store,
-  caller: Caller,
-  sessionId: string | null,
-  start: Date,
-  lookFrom: Date,
-  sent: Map<string, number>,
-): Promise<EventRow[] | null> {
+async function begin(store: Store, caller: Caller, query: WatchQuery, nowMs: number): Promise<WatchState> {
   return store.transaction({ role: 'read', orgId: caller.orgId }, async (tx) => {
-    const member = await findMember(tx, caller.userId);
-    if (member === null || member.disabled) return null;
-    const filter = visibleStreams({ ...caller, role: member.role }, sessionId);
-    const found: EventRow[] = [];
-    for (const stream of await listMovedStreams(tx, filter, lookFrom, maxStreams)) {
-      const room = maxEvents - found.length;
-      if (room <= 0) break;
-      found.push(...(await readNew(tx, stream, start, sent, room)));
+    if (query.cursor) {
+      const state = openWatchCursor(query.cursor, query.sessionId);
+      if (state.nextLeaf <= (await readLog(tx, caller.orgId)).size) return state;
+      throw new KontextError('KX_REQUEST_INVALID', 'cursor is of another log');
     }
-    return found;
+    const startMs = nowMs - query.sinceSeconds * 1000;
+    const nextLeaf = await findLogSizeAt(tx, caller.orgId, new Date(startMs - overlapMs));
+    return { startMs, sessionId: query.sessionId, nextLeaf, sent: new Map() };
   });
 }
 
-async function readNew(
-  tx: Tx,
-  stream: StreamRow,
-  start: Date,
-  sent: Map<string, number>,
-  limit: number,
-): Promise<EventRow[]> {
-  const known =
-    sent.get(stream.id) ?? ((await findFirstSeqSince(tx, stream, start)) ?? stream.headSeq + 1) - 1;
-  const wanted = Math.min(limit, stream.headSeq - known);
-  const events = wanted < 1 ? [] : await readEvents(tx, stream.id, known + 1, wanted);
-  sent.set(stream.id, events.at(-1)?.seq ?? known);
-  return events;
+interface Step {
+  readonly events: readonly EventRow[];
+  readonly isUpToDate: boolean;
+}
+
+/** Moves the state on. @returns What is new; null when the caller may not look any longer. */
+async function poll(store: Store, caller: Caller, state: WatchState): Promise<Step | null> {
+  return store.transaction({ role: 'read', orgId: caller.orgId }, async (tx) => {
+    const member = await findMember(tx, caller.userId);
+    if (member === null || member.disabled) return null;
+    const filter = visibleStreams({ ...caller, role: member.role }, state.sessionId);
+    // The size first: what is in the log by now is among the segments read after it.
+    const { size } = await readLog(tx, caller.orgId);
+    const from = { ...filter, orgId: caller.orgId, fromLeaf: state.nextLeaf };
+    const hasRoom = state.sent.size < maxSentStreams;
+    const segments = await readNewSegments(tx, from, { sent: state.sent, hasRoom, limit: maxSegments });
+    const { runs, isDone } = takeRuns(state, segments);
+    const isUpToDate = isDone && segments.length < maxSegments;
+    if (isUpToDate) state.nextLeaf = Math.max(state.nextLeaf, size);
+    const events = await readRuns(tx, runs);
+    await forgetSettled(tx, caller.orgId, state);
+    return { events: events.filter(({ receivedAt }) => receivedAt.getTime() >= state.startMs), isUpToDate };
+  });
+}
+
+/** Takes what was not sent yet from segments in order, as much as a batch holds, and notes it as sent. */
+function takeRuns(state: WatchState, segments: readonly LogSegment[]) {
+  const runs: EventRun[] = [];
+  let room = maxEvents;
+  for (const { streamId, lastSeq, leafIndex, ...segment } of segments) {
+    const firstSeq = Math.max(segment.firstSeq, (state.sent.get(streamId) ?? 0) + 1);
+    if (firstSeq <= lastSeq) {
+      if (room === 0) return { runs, isDone: false };
+      const until = Math.min(lastSeq, firstSeq + room - 1);
+      runs.push({ streamId, firstSeq, lastSeq: until });
+      room -= until - firstSeq + 1;
+      state.sent.set(streamId, until);
+      if (until < lastSeq) return { runs, isDone: false };
+    }
+    if (leafIndex !== null) state.nextLeaf = leafIndex + 1;
+  }
+  return { runs, isDone: true };
+}
+
+/** Streams all of whose segments lie before the next leaf need no memory: what comes of them is new. */
+async function forgetSettled(tx: Tx, orgId: string, { sent, nextLeaf }: WatchState): Promise<void> {
+  if (sent.size === 0) return;
+  const unsettled = await listStreamsFrom(tx, orgId, nextLeaf, [...sent.keys()]);
+  for (const streamId of [...sent.keys()]) if (!unsettled.has(streamId)) sent.delete(streamId);
 }

@@ -49,11 +49,12 @@ export const auditRoutes =
         const { stream, events } = await audit.readStream(callerOf(context), query);
         return { stream: toStreamMessage(stream), events: events.map(toStoredMessage) };
       },
-      watchEvents: async function* ({ sessionId, sinceSeconds }, context) {
+      watchEvents: async function* ({ sessionId, sinceSeconds, cursor: from }, context) {
         const caller = callerOf(context);
-        const query = { sessionId: sessionId || null, sinceSeconds, untilMs: caller.tokenExpiresAtMs };
-        for await (const events of audit.watch(caller, query, context.signal)) {
-          yield { events: events.map(toStoredMessage) };
+        const untilMs = caller.tokenExpiresAtMs;
+        const query = { sessionId: sessionId || null, sinceSeconds, cursor: from, untilMs };
+        for await (const { events, cursor } of audit.watch(caller, query, context.signal)) {
+          yield { events: events.map(toStoredMessage), cursor };
         }
       },
       getEventFacets: async (request, context) => {

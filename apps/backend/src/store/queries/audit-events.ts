@@ -1,5 +1,5 @@
 /** Events of the audit log: the one statement that stores them, and how they are read. */
-import { and, asc, between, eq, gte, min, sql } from 'drizzle-orm';
+import { and, asc, between, eq, gte, sql } from 'drizzle-orm';
 import { holdClass, standardClass } from '../retention-classes.ts';
 import { auditEvents, auditPayloads, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
@@ -204,27 +204,6 @@ export async function readEvents(
     found.push(...rows);
   }
   return found;
-}
-
-/** The first seq of a stream that was stored at or after an instant; null when none was. */
-export async function findFirstSeqSince(tx: Tx, stream: StreamRow, since: Date): Promise<number | null> {
-  const days = await listStreamDays(tx, [stream.id]);
-  // Received no earlier than the day its segment began, and at most a segment later.
-  for (const { partDay } of days) {
-    if (Date.parse(partDay) + 2 * segmentMs < since.getTime() && partDay !== stream.partDay) continue;
-    const [row] = await tx
-      .select({ seq: min(auditEvents.seq) })
-      .from(auditEvents)
-      .where(
-        and(
-          eq(auditEvents.partDay, partDay),
-          eq(auditEvents.streamId, stream.id),
-          gte(auditEvents.receivedAt, since),
-        ),
-      );
-    if (row?.seq !== null && row?.seq !== undefined) return row.seq;
-  }
-  return null;
 }
 
 interface Part {

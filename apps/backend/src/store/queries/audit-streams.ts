@@ -1,5 +1,5 @@
 /** Streams of the audit log: heads, owners, days. */
-import { and, asc, desc, eq, gte, inArray, lt, type SQL } from 'drizzle-orm';
+import { and, asc, desc, eq, inArray, lt, type SQL } from 'drizzle-orm';
 import { auditStreamDays, auditStreams, sessions } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
@@ -93,21 +93,6 @@ export async function listStreams(
     .where(and(matching(filter), before))
     .orderBy(desc(auditStreams.id))
     .limit(page.limit);
-}
-
-/** Streams that got an event since an instant, longest ago first. */
-export async function listMovedStreams(
-  tx: Tx,
-  filter: StreamFilter,
-  since: Date,
-  limit: number,
-): Promise<StreamRow[]> {
-  return tx
-    .select()
-    .from(auditStreams)
-    .where(and(matching(filter), gte(auditStreams.updatedAt, since)))
-    .orderBy(asc(auditStreams.updatedAt))
-    .limit(limit);
 }
 
 /** The days of some streams with the first seq of each, in order. */

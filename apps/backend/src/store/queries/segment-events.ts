@@ -45,14 +45,15 @@ export async function readLogSegments(
 /**
  * Segments from a leaf on and then those that wait, in one statement: a segment that enters the log meanwhile is seen once.
  *
- * @param sent Up to which seq events of some streams are known: waiting segments of theirs up to there are left out.
+ * @param page.sent Up to which seq events of some streams are known: waiting segments of theirs up to there are left out.
+ * @param page.hasRoom False: only those in the log.
  */
 export async function readNewSegments(
   tx: Tx,
   { orgId, fromLeaf, ...filter }: StreamFilter & { readonly orgId: string; readonly fromLeaf: number },
-  sent: ReadonlyMap<string, number>,
-  limit: number,
+  page: { readonly sent: ReadonlyMap<string, number>; readonly hasRoom: boolean; readonly limit: number },
 ): Promise<LogSegment[]> {
+  const { sent, hasRoom, limit } = page;
   const texts = (values: Iterable<string | number>) => sql`${sql.param([...values].map(String))}::text[]`;
   const isKnown = sql`EXISTS (SELECT FROM unnest(${texts(sent.keys())}, ${texts(sent.values())}) AS w(stream_id, seq)
     WHERE w.stream_id = ${auditSegments.streamId} AND w.seq::bigint >= ${auditSegments.lastSeq})`;
@@ -69,7 +70,9 @@ export async function readNewSegments(
         eq(auditSegments.orgId, orgId),
         or(
           gte(auditSegments.leafIndex, fromLeaf),
-          and(isNull(auditSegments.leafIndex), sent.size === 0 ? undefined : sql`NOT ${isKnown}`),
+          !hasRoom
+            ? undefined
+            : and(isNull(auditSegments.leafIndex), sent.size === 0 ? undefined : sql`NOT ${isKnown}`),
         ),
         filter.sessionId === null && filter.userId === null ? undefined : isVisible,
       ),
