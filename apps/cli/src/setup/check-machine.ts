@@ -17,7 +17,8 @@ import { cliVersion } from '../version.ts';
 import { type CheckResult, failed, passed, warned } from './checkup.ts';
 import { isOlder } from './daemon-facts.ts';
 
-const minNode = '20.19.0';
+/** From where on, within a line of releases, Node loads ES modules by require; lines between never do. */
+const nodeLines = ['20.19.0', '22.12.0'] as const;
 /** Bytes of events that wait, from which somebody should look: a quarter of what a session may keep. */
 const muchSpoolBytes = 16_777_216;
 /** The backend takes late batches for seven days. */
@@ -44,10 +45,12 @@ export async function checkMachine(context: Context): Promise<readonly CheckResu
 }
 
 function checkNode(): CheckResult {
-  const { version } = process;
-  const detail = `${version}, ${process.execPath}`;
-  return isOlder(version.slice(1), minNode)
-    ? failed('node', detail, `install Node ${minNode} or newer`)
+  const version = process.version.slice(1);
+  const detail = `v${version}, ${process.execPath}`;
+  const [first, second] = nodeLines;
+  const isBetween = !isOlder(version, '21.0.0') && isOlder(version, second);
+  return isOlder(version, first) || isBetween
+    ? failed('node', detail, `install Node ${first} or a later 20, or ${second} or newer`)
     : passed('node', detail);
 }
 

@@ -13,6 +13,7 @@ import { benchQuery } from './query.ts';
 import { benchRedact } from './redact.ts';
 import type { BenchRow } from './row.ts';
 import { benchStart } from './start.ts';
+import { benchVerify } from './verify.ts';
 
 /** How much is measured. */
 interface BenchSize {
@@ -28,6 +29,7 @@ const suites: Readonly<Record<string, (rounds: number, size: BenchSize) => Promi
   ingest: (rounds, { events }) => benchIngest(rounds, events),
   query: (rounds, { events }) => benchQuery(rounds, events),
   redact: benchRedact,
+  verify: benchVerify,
 };
 
 const digits = (value: number): string => value.toFixed(value < 1 ? 3 : 1);
