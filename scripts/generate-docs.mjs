@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// Writes the documents that are made from code: docs/errors.md, docs/configuration.md and docs/providers.md.
+// Writes the documents that are made from code: errors.md, configuration.md, metrics.md and providers.md of docs/.
 // With --check nothing is written and a difference is a failure.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
+import { eventsPage } from './events-page.mjs';
 import { providersPage } from './providers-page.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -67,10 +68,48 @@ async function configurationPage() {
   return `# Configuration\n\n${note}\n\n## The \`kontext\` command\n\nPrecedence: flag, environment, project file (only the env file and the agent), user file, default.\n\n${table(head, rows(cli.settings))}\n\n## The backend\n\n\`kontext-backend\` reads its environment and nothing else.\n\n${table(head, rows(backend.settings))}\n`;
 }
 
+async function metricsPage() {
+  const { metricTable } = await load('apps/backend/src/metrics/metric-table.ts');
+  const rows = metricTable.map((one) => [
+    `\`${one.name}\``,
+    one.type,
+    one.labels.map((label) => `\`${label}\``).join(' ') || '–',
+    one.sentence,
+    one.from,
+  ]);
+  return `# Metrics\n\n${note}\n\n${metricsIntro}\n\n${table(['Name', 'Type', 'Labels', 'What it says', 'Read from'], rows)}\n`;
+}
+
+const metricsIntro = `The backend answers \`GET /metrics\` in the text format of Prometheus
+
+- on its own address, when \`KONTEXT_METRICS_TOKEN\` is set, to whoever sends that token as \`Authorization: Bearer …\`;
+- on a loopback address of its own, when \`KONTEXT_METRICS_LISTEN\` is set, to anybody on the machine.
+
+With neither it is not there. No label holds a name, an id, an address or anything else that a user or an organisation chooses.
+
+Values *from the database* are about everything that is stored: every replica says the same, so take the maximum and not the sum.
+They are read again at most every five seconds. When the database does not answer, they are left out, \`kontext_store_up\` is 0, and
+the rest of the page is there. Values *from the process* are those of one replica since its start.
+
+Worth an alert: \`kontext_task_since_success_seconds\` above a few minutes (above two hours for \`maintenance\`),
+\`kontext_audit_unsequenced_seconds\` above 30, \`kontext_sink_lag_seconds\` above what you accept, \`kontext_sink_dead_letters\`
+or \`kontext_sinks{state="disabled"}\` above 0, \`kontext_store_up\` at 0. A background task that fails also says so in the log, once when
+it begins (\`failing since\`) and once when it works again.`;
+
 let stale = 0;
 for (const [path, make] of [
   ['docs/errors.md', errorsPage],
   ['docs/configuration.md', configurationPage],
+  ['docs/metrics.md', metricsPage],
+  [
+    'docs/audit-events.md',
+    async () => eventsPage(await load('packages/audit/src/schema/event-schema.ts'), { table, note }),
+  ],
+  [
+    'packages/audit/schema/audit-event-v1.json',
+    async () =>
+      `${JSON.stringify((await load('packages/audit/src/schema/event-schema.ts')).eventSchema(), null, 1)}\n`,
+  ],
   [
     'docs/providers.md',
     async () =>

@@ -8,6 +8,7 @@ import { registerConfirm } from './http/confirm.ts';
 import { registerHealth } from './http/health.ts';
 import { registerLogin } from './http/login.ts';
 import { registerMetadata } from './http/metadata.ts';
+import { registerMetrics } from './http/metrics.ts';
 import { addDeviceFlowRules, defaultIntervalSeconds } from './http/oauth/device-flow.ts';
 import { addLoginRules } from './http/oauth/login-rules.ts';
 import { mountOAuth } from './http/oauth/mount.ts';
@@ -36,6 +37,8 @@ import { createRecordLogin } from './login/record-login.ts';
 import { revokeAccessToken } from './login/revoke-access-token.ts';
 import { loadServerKeys, rotateSigningKeys, type ServerKeys } from './login/server-keys.ts';
 import { createVolumeLimiter, type VolumeLimiter } from './login/volume-limits.ts';
+import { createMetrics, type Metrics } from './metrics/metrics.ts';
+import { addStoreMetrics } from './metrics/store-metrics.ts';
 import { type RpcRoutes, registerRpc } from './rpc/router.ts';
 import { type BackgroundTask, startTasks } from './run-tasks.ts';
 import type { Store } from './store/store.ts';
@@ -43,7 +46,7 @@ import type { Store } from './store/store.ts';
 /** What the app is made from; all of it is open already, and closed by whoever opened it. */
 export interface AppDeps {
   readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'> &
-    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs' | 'limits'>>;
+    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs' | 'limits' | 'metrics'>>;
   /** Migrated and maintained. */
   readonly store: Store;
   readonly kms: Kms;
@@ -81,6 +84,7 @@ export interface AppParts {
   readonly recordLogin: RecordLogin;
   readonly confirmations: Confirmations;
   readonly volume: VolumeLimiter;
+  readonly metrics: Metrics;
 }
 
 /** What the rooms give back. */
@@ -123,6 +127,8 @@ export async function createApp(deps: AppDeps): Promise<FastifyInstance> {
   registerSecurityHeaders(app, config.apiUrl.startsWith('https:'));
   registerMetadata(app, parts);
   registerHealth(app, () => store.ping());
+  addStoreMetrics(parts.metrics, store, parts.nowMs);
+  registerMetrics(app, parts.metrics, config.metrics ?? { token: null, listen: null });
   await mountOAuth(app, provider, parts);
   const locals = config.local ? createLocalLogins(store, parts.limiter) : null;
   const { federation = null } = wiring;
@@ -174,6 +180,7 @@ async function createParts(
     limiter,
     kit: createPageKit(config.apiUrl, sessions, nowMs),
     recordLogin: createRecordLogin(store, logger, nowMs),
+    metrics: createMetrics(nowMs),
     volume: createVolumeLimiter(config.limits ?? defaultVolumeLimits, nowMs),
     confirmations: createConfirmations({ store, apiUrl, keys: confirmationKeys, limiter, nowMs }),
   };
@@ -186,10 +193,12 @@ async function followSigningKeys({ store, kms, keys, nowMs }: AppParts): Promise
   await keys.reload();
 }
 
-function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[], { nowMs }: AppParts): void {
+function runTasks(app: FastifyInstance, tasks: readonly BackgroundTask[], parts: AppParts): void {
+  const { metrics, nowMs } = parts;
+  metrics.watchTasks(tasks);
   let stop: () => Promise<void> = async () => undefined;
   app.addHook('onListen', async () => {
-    stop = startTasks(tasks, { logger: app.log, nowMs });
+    stop = startTasks(tasks, { logger: app.log, nowMs, onRun: metrics.taskRan });
   });
   app.addHook('onClose', () => stop());
 }

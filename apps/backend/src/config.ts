@@ -99,6 +99,17 @@ const schema = z.object({
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
+  KONTEXT_METRICS_TOKEN: text
+    .regex(/^[\x21-\x7e]{20,}$/, 'must be at least 20 printable characters without spaces')
+    .optional()
+    .meta({
+      description:
+        'Bearer token, at least 20 characters, with which `GET /metrics` answers (docs/metrics.md). Without it that page is not there.',
+    }),
+  KONTEXT_METRICS_LISTEN: text.optional().meta({
+    description:
+      'Loopback address and port, `host:port`, on which `/metrics` is read without a token, for a collector on the same machine.',
+  }),
   NODE_OPTIONS: text.optional().meta({
     description: 'Options of Node. Outside local mode those that dump memory or open a debugger are refused.',
   }),
@@ -149,6 +160,11 @@ export interface Config {
   /** A session without heartbeat for so long is lost. */
   readonly lostSessionMs: number;
   readonly limits: VolumeLimits;
+  /** Who may read the metrics: with `token` on the main address, anybody on `listen`. */
+  readonly metrics: {
+    readonly token: string | null;
+    readonly listen: { readonly host: string; readonly port: number } | null;
+  };
   readonly logLevel: string;
   /** Node's own options, to look for ones that must not be. */
   readonly nodeOptions: string;
@@ -197,6 +213,10 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       rpc: raw.KONTEXT_RPC_PER_MINUTE,
       exchange: raw.KONTEXT_EXCHANGES_PER_MINUTE,
       events: raw.KONTEXT_EVENTS_PER_MINUTE,
+    },
+    metrics: {
+      token: raw.KONTEXT_METRICS_TOKEN ?? null,
+      listen: parseMetricsListen(raw.KONTEXT_METRICS_LISTEN),
     },
     logLevel: raw.KONTEXT_LOG_LEVEL,
     nodeOptions: raw.NODE_OPTIONS ?? '',
@@ -279,10 +299,17 @@ function parseHosts(value: string): readonly string[] {
   return hosts;
 }
 
-function parseListen(value: string): Config['listen'] {
+function parseMetricsListen(value: string | undefined): Config['metrics']['listen'] {
+  if (value === undefined) return null;
+  const listen = parseListen(value, 'KONTEXT_METRICS_LISTEN');
+  if (!isLoopbackHost(listen.host)) throw invalid('KONTEXT_METRICS_LISTEN', 'must be a loopback address');
+  return listen;
+}
+
+function parseListen(value: string, name = 'KONTEXT_LISTEN'): Config['listen'] {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
-  if (!match || port > 65_535) throw invalid('KONTEXT_LISTEN', 'must be host:port or [ipv6]:port');
+  if (!match || port > 65_535) throw invalid(name, 'must be host:port or [ipv6]:port');
   return { host: match[1] ?? match[2] ?? '', port };
 }
 

@@ -33,6 +33,7 @@ import { agentRoutes } from './rpc/agents.ts';
 import { approvalRoutes } from './rpc/approvals.ts';
 import { auditRoutes } from './rpc/audit.ts';
 import { exportMethods } from './rpc/audit-exports.ts';
+import { lineageMethods } from './rpc/audit-lineage.ts';
 import { payloadMethods } from './rpc/audit-settings.ts';
 import { confirmationRoutes } from './rpc/confirmations.ts';
 import { connectionRoutes } from './rpc/connections.ts';
@@ -68,6 +69,7 @@ export function wire(
   const appended = createAppendSignal();
   const policies = createPolicyService({ store, kms, nowMs });
   const workers = createPolicyWorkers(workerOptions);
+  parts.metrics.onRead(() => parts.metrics.set('kontext_policy_workers', [{ value: workers.threads() }]));
   const life = createPolicyLife({ store, appended, workers, nowMs });
   const judge = createPolicyJudge({ store, workers, nowMs });
   const audit = createAuditService({ store, nowMs, appended });
@@ -103,7 +105,11 @@ export function wire(
     services: [
       sessionRoutes(sessions),
       policyRoutes({ policies, life, judge }),
-      auditRoutes(audit, log, { ...payloadMethods(payloads), ...exportMethods(exports) }),
+      auditRoutes(audit, log, {
+        ...payloadMethods(payloads),
+        ...exportMethods(exports),
+        ...lineageMethods(store),
+      }),
       organisationRoutes({ policies, log, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),
       identityProviderRoutes(federationDeps),

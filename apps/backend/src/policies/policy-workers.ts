@@ -27,6 +27,8 @@ export interface PolicyWorkers {
   /** A thread for a replay, with a set loaded; close it. Throws as {@link PolicyWorkers.load}. */
   openReplay(orgId: string, set: PolicySet): Promise<ReplayThread>;
   /** Ends every thread. */
+  /** How many threads there are now. */
+  threads(): number;
   close(): Promise<void>;
 }
 
@@ -120,6 +122,7 @@ export function createPolicyWorkers(options: PolicyWorkerOptions = {}): PolicyWo
       }
       return { decide: (payloads) => thread.run('replay', { payloads }), close };
     },
+    threads: () => all.size,
     close: async () => {
       await Promise.all([...all].map((thread) => thread.end()));
     },

@@ -7,10 +7,12 @@ import type { FastifyInstance } from 'fastify';
 import { challengeOf } from '../http/metadata.ts';
 import type { Confirmations } from '../login/confirmations.ts';
 import type { VolumeLimiter } from '../login/volume-limits.ts';
+import type { Metrics } from '../metrics/metrics.ts';
 import { type AuthenticationParts, createAuthentication } from './authenticate.ts';
 import { toConnectError } from './connect-error.ts';
 import { addressKey, createPermissionCheck } from './enforce-permissions.ts';
 import { createVolumeCheck } from './limit-volume.ts';
+import { createCallMeasure } from './measure-calls.ts';
 import { services as everyService } from './permissions.ts';
 
 /** Adds one service to the router: `(router) => router.service(SessionService, { … })`. */
@@ -33,9 +35,10 @@ export async function registerRpc(
   authentication: AuthenticationParts & {
     readonly confirmations: Confirmations;
     readonly volume: VolumeLimiter;
+    readonly metrics: Metrics;
   },
 ): Promise<void> {
-  const { confirmations, volume } = authentication;
+  const { confirmations, volume, metrics } = authentication;
   await app.register(async (scope) => {
     scope.addHook('onRequest', async (request, reply) => {
       if (/^dpop /i.test(request.headers.authorization ?? '')) return;
@@ -53,7 +56,12 @@ export async function registerRpc(
       routes: (router: ConnectRouter) => {
         mountServices(router, services);
       },
-      interceptors: [interceptor, createVolumeCheck(volume), createPermissionCheck(confirmations)],
+      interceptors: [
+        createCallMeasure(metrics),
+        interceptor,
+        createVolumeCheck(volume),
+        createPermissionCheck(confirmations),
+      ],
       contextValues: (request) => createContextValues().set(addressKey, request.ip),
       grpc: false,
       grpcWeb: false,

@@ -98,6 +98,11 @@ export async function openPostgresStore(
       }),
     schemaState: () => withConnection((client) => readSchemaState(asMigrationConnection(client))),
     ping: () => withConnection(async (client) => void (await client.query('SELECT 1'))),
+    connections: () => ({
+      busy: pool.totalCount - pool.idleCount,
+      idle: pool.idleCount,
+      waiting: pool.waitingCount,
+    }),
     close: () => pool.end(),
   };
 }

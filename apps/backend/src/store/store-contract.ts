@@ -33,6 +33,8 @@ export interface Store {
   maintain(now: Date): Promise<void>;
   /** One cheap query, for readiness. */
   ping(): Promise<void>;
+  /** How its connections are used; absent where there is only one. */
+  connections?(): { readonly busy: number; readonly idle: number; readonly waiting: number };
   /** Waits for open transactions and closes; the store cannot be used afterwards. */
   close(): Promise<void>;
 }
