@@ -9,6 +9,7 @@ import {
   verifyStream,
 } from '@kontext/audit';
 import { sql } from 'drizzle-orm';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   createTestOrganisation,
@@ -17,6 +18,7 @@ import {
 } from '../../organisations/test-organisation.ts';
 import { endSession } from '../../sessions/end-session.ts';
 import { makePartitions } from '../../store/queries/partitions.ts';
+import { lockStreamsOf, markHeld } from '../../store/queries/payloads.ts';
 import { retentionClasses } from '../../store/retention-classes.ts';
 import type { Store } from '../../store/store.ts';
 import { listAdminEvents } from '../../store/test-events.ts';
@@ -401,6 +403,7 @@ describe.each(testStores())('payloads on $kind', ({ open }) => {
     });
 
     test('set while 20 batches come leaves none outside', async () => {
+      await payloads.set(org.owner, { payloads: null, retentionClass: 'days-30' });
       const { client, sessionId, streamId } = await openWith(1);
       const events = Array.from({ length: 20 }, () => client.write());
       const appends = async () => {
@@ -410,6 +413,26 @@ describe.each(testStores())('payloads on $kind', ({ open }) => {
       expect(await classesOf(streamId)).toEqual({ hold: 21 });
       await Promise.all([hold(sessionId, false), audit.append(org.owner, client.batch([client.write()]))]);
       expect(Object.keys(await classesOf(streamId))).toEqual(['days-30']);
+    });
+
+    test('takes a batch whose statement began before it and waited for it', async () => {
+      await payloads.set(org.owner, { payloads: null, retentionClass: 'days-30' });
+      const { client, sessionId, streamId } = await openWith(1);
+      const [locked, goOn] = [createGate(), createGate()];
+      const note = { sessionId, orgId: org.orgId, reason: 'r', heldBy: 'u', heldAt: now() };
+      const holding = store.transaction({ role: 'erase', orgId: org.orgId }, async (tx) => {
+        const streams = await lockStreamsOf(tx, { sessionId });
+        locked.open();
+        await goOn.passed;
+        const ids = streams.map(({ id }) => id);
+        await markHeld(tx, note, ids, true);
+      });
+      await locked.passed;
+      const appending = audit.append(org.owner, client.batch([client.write()]));
+      if (opened.url !== null) await untilSomebodyWaits(opened.url);
+      goOn.open();
+      await Promise.all([holding, appending]);
+      expect(await classesOf(streamId)).toEqual({ 'days-30': 1, hold: 1 });
     });
 
     test('and an erasure at the same time end in one order or the other, both recorded', async () => {
@@ -455,6 +478,30 @@ describe.each(testStores())('payloads on $kind', ({ open }) => {
       }
       expect(logged).toEqual(dropped);
       expect(await drop()).toEqual([]);
+    });
+
+    test('tries a partition that is in use again, goes on past one that fails, and says so at the end', async () => {
+      const first = new Date(Date.now() - 47 * dayMs).toISOString().slice(0, 10);
+      await store.transaction({ role: 'retention', orgId: null }, (tx) => makePartitions(tx, first, 3));
+      let calls = 0;
+      const busy: Store = {
+        ...store,
+        transaction: (scope, work) => {
+          calls += 1;
+          // The first call lists; of the three partitions the first one fails each time, the second one twice.
+          const fails = [2, 3, 4, 5, 6].includes(calls);
+          return fails ? Promise.reject(new Error('in use')) : store.transaction(scope, work);
+        },
+      };
+      const dropping = dropDuePayloads({
+        ...{ store: busy, nowMs: () => nowMs },
+        logger: { info: (facts) => void logged.push(facts) },
+      });
+      await expect(dropping).rejects.toThrow('in use');
+      const second = new Date(Date.now() - 46 * dayMs).toISOString().slice(0, 10);
+      const third = new Date(Date.now() - 45 * dayMs).toISOString().slice(0, 10);
+      expect(logged.slice(-2).map((one) => 'partDay' in one && one.partDay)).toEqual([second, third]);
+      expect(await drop()).toEqual([{ retentionClass: 'days-30', partDay: first }]);
     });
 
     test('of two replicas at once drops each partition once', async () => {
@@ -545,3 +592,29 @@ describe.each(testStores())('payloads on $kind', ({ open }) => {
     });
   });
 });
+
+/** Waits until a statement of the database waits for a lock. */
+async function untilSomebodyWaits(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await expect
+      .poll(async () => {
+        const { rows } = await client.query(`SELECT count(*)::int AS n FROM pg_stat_activity
+          WHERE datname = current_database() AND wait_event_type = 'Lock'`);
+        return rows[0].n;
+      })
+      .toBe(1);
+  } finally {
+    await client.end();
+  }
+}
+
+/** What waits until it is opened. */
+function createGate() {
+  let open = (): void => undefined;
+  const passed = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { passed, open: () => open() };
+}
