@@ -1,4 +1,5 @@
 /** Real parts for tests: database, keyring, upstream provider, model server, agent, browser-like approval. */
+
 export { type ClaudeEnvOptions, claudeEnv } from './agents/claude-env.ts';
 export { claudeVersion, findClaude } from './agents/find-claude.ts';
 export type { ModelRequest, ModelRequestBody, ModelTurn, ToolUse } from './agents/model-messages.ts';
@@ -14,6 +15,7 @@ export { approveInBrowser, type CallApproval } from './browser/approve-in-browse
 export { type Browser, createBrowser, type Page } from './browser/browser.ts';
 export { type Confirmation, confirmInBrowser } from './browser/confirm-in-browser.ts';
 export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';
+export { createEventChecker } from './check-event.ts';
 export { findFreePort } from './free-port.ts';
 export type { IdentityAccount } from './identity-provider/accounts.ts';
 export {
