@@ -1,7 +1,14 @@
-import { createStreamWriter, type EventFields, hashEvent, parseHeader } from '@kontext/audit';
+import {
+  createStreamWriter,
+  type EventFields,
+  type EventLineage,
+  hashEvent,
+  parseHeader,
+} from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendEvents } from '../store/queries/audit-events.ts';
 import { lockServerStream, type StreamRow } from '../store/queries/audit-streams.ts';
+import { insertRefs } from '../store/queries/lineage.ts';
 import type { Tx } from '../store/tx.ts';
 import { toNewEvent } from './new-event.ts';
 
@@ -79,5 +86,21 @@ export async function appendServerEvents(
   const rows = written.map((event) => toNewEvent(event, parseHeader(event.header)));
   const stored = await appendEvents(tx, stream, rows, { eventHash: last.eventHash, late: false, now });
   if (!stored) throw new KontextError('KX_INTERNAL', 'the head of a locked audit stream moved');
+  await insertRefs(
+    tx,
+    { orgId, streamId: stream.id, now },
+    written.flatMap(({ seq, header }, at) =>
+      refsOf(parseHeader(header).lineage, events[at]).map((ref) => ({ seq, ref })),
+    ),
+  );
   return refs;
+}
+
+/** What an event is about: for search and lineage, beside the header. */
+function refsOf({ leases, connection, approval }: EventLineage, event: ServerEvent | undefined): string[] {
+  const provider = event?.facts?.provider;
+  const named =
+    typeof provider === 'string' && /^[a-z0-9][a-z0-9-]*$/.test(provider) ? [`provider:${provider}`] : [];
+  const ids = [...leases, connection, approval].filter((id) => id !== null);
+  return [...new Set([...ids, ...named])];
 }

@@ -9,6 +9,8 @@ import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
 import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
 import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
 import { defineAuditExport } from './audit-export.ts';
+import { defineAuditLineage } from './audit-lineage.ts';
+import { defineAuditSearch } from './audit-search.ts';
 import { defineAuditSettings } from './audit-settings.ts';
 
 interface VerifyOptions {
@@ -62,8 +64,10 @@ export function define(command: Command, run: RunCommand): void {
     .action((event: string, { json = false }: { json?: boolean }) =>
       run({}, (context) => showProof(context, event, json)),
     );
+  defineAuditSearch(command, run);
   defineAuditSettings(command, run);
   defineAuditExport(command, run);
+  defineAuditLineage(command, run);
 }
 
 async function tail({ terminal, signal }: Context, clients: Clients, options: TailOptions): Promise<number> {
