@@ -130,7 +130,7 @@ const rules = [
   wall(
     'commands-apart',
     { path: '^apps/cli/src/commands/([^/]+)\\.ts$' },
-    { path: '^apps/cli/src/commands/', pathNot: '^apps/cli/src/commands/$1(-[a-z-]+)?\\.ts$' },
+    { path: '^apps/cli/src/commands/', pathNot: '^apps/cli/src/commands/$1(-|\\.ts$)' },
     'commands never import commands but their own subcommands',
   ),
   wall(
