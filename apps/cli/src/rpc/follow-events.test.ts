@@ -11,17 +11,17 @@ const event = (streamId: string, seq: bigint, second: bigint) => ({
   receivedAt: { seconds: second, nanos: 0 },
 });
 
-type Batch = { readonly events: readonly ReturnType<typeof event>[] };
+type Batch = { readonly events: readonly ReturnType<typeof event>[]; readonly cursor?: string };
 
 /** Follows a backend whose watches are scripted one after the other; ends after the last. */
 async function follow(watches: (() => AsyncGenerator<Batch>)[]) {
   const controller = new AbortController();
   const cuts: string[] = [];
-  const since: number[] = [];
+  const asked: [number, string][] = [];
   const transport = createRouterTransport(({ rpc }) => {
     rpc(OrganisationService.method.getCaller, () => ({}));
     rpc(AuditService.method.watchEvents, async function* (request) {
-      since.push(request.sinceSeconds);
+      asked.push([request.sinceSeconds, request.cursor]);
       const next = watches.shift();
       if (next) yield* next() as AsyncGenerator<never>;
       else controller.abort();
@@ -34,7 +34,7 @@ async function follow(watches: (() => AsyncGenerator<Batch>)[]) {
   )) {
     seen.push(`${stored.streamId}${stored.event?.seq}`);
   }
-  return { seen, cuts, since };
+  return { seen, cuts, asked };
 }
 
 describe('following events', () => {
@@ -47,19 +47,24 @@ describe('following events', () => {
     expect(seen).toEqual(['a1', 'b1', 'a2', 'b2']);
   });
 
-  it('goes on after a cut, says so once, and shows nothing twice', async () => {
-    const { seen, cuts, since } = await follow([
+  it('goes on after a cut behind the last answer it saw, and says so once', async () => {
+    const { seen, cuts, asked } = await follow([
       async function* () {
-        yield { events: [event('a', 1n, 1n)] };
+        yield { events: [event('a', 1n, 1n)], cursor: 'behind a1' };
+        yield { events: [], cursor: 'later' };
         throw new ConnectError('gone', Code.Unavailable);
       },
       async function* () {
-        yield { events: [event('a', 1n, 1n), event('a', 2n, 2n)] };
+        yield { events: [event('a', 2n, 2n)], cursor: 'behind a2' };
       },
     ]);
     expect(seen).toEqual(['a1', 'a2']);
     expect(cuts).toHaveLength(1);
-    expect(since.slice(0, 2)).toEqual([60, 300]);
+    expect(asked).toEqual([
+      [60, ''],
+      [60, 'later'],
+      [60, 'behind a2'],
+    ]);
   });
 
   it('ends with what the backend refuses for good', async () => {

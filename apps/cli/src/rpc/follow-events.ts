@@ -13,12 +13,11 @@ export interface FollowRequest {
   readonly retryMs?: number;
 }
 
-/** After a cut this much is asked for again; what was shown already is left out. */
-const overlapSeconds = 300;
 const temporary = ['KX_BACKEND_UNREACHABLE', 'KX_TEMPORARY', 'KX_RATE_LIMITED'];
 
 /**
- * Follows events as they are stored, over cuts of the connection. Ends with the signal.
+ * Follows events as they are stored, over cuts of the connection: after one it goes on behind the last answer that was seen, with
+ * nothing left out and nothing twice. Ends with the signal.
  *
  * @param onCut Called when the stream broke off and will be opened again.
  * @throws KontextError what the backend answers for good, such as `KX_NOT_FOUND`.
@@ -28,38 +27,32 @@ export async function* followEvents(
   request: FollowRequest,
   onCut: (error: Error) => void,
 ): AsyncGenerator<StoredEvent> {
-  const { sessionId, signal } = request;
-  const shown = new Map<string, bigint>();
-  let { sinceSeconds } = request;
+  const { sessionId, sinceSeconds, signal } = request;
+  let cursor = '';
   // A unary call first: it settles token and nonce, and a stream cannot be repeated.
   await clients.organisation.getCaller({}, { signal });
   while (!signal.aborted) {
     try {
       // No deadline: the stream lives as long as somebody looks.
-      const answers = clients.audit.watchEvents({ sessionId, sinceSeconds }, { signal, timeoutMs: 0 });
-      for await (const { events } of answers) {
-        for (const event of events.sort(byArrival)) if (isNew(shown, event)) yield event;
+      const answers = clients.audit.watchEvents(
+        { sessionId, sinceSeconds, cursor },
+        { signal, timeoutMs: 0 },
+      );
+      for await (const answer of answers) {
+        yield* answer.events.sort(byArrival);
+        cursor = answer.cursor;
       }
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof KontextError) || !temporary.includes(error.code)) throw error;
       onCut(error);
     }
-    sinceSeconds = overlapSeconds;
     await sleep(request.retryMs ?? 1_000, undefined, { signal }).catch(() => undefined);
   }
 }
 
-/** A batch comes stream by stream; a person reads it in the order of arrival. */
+/** A batch comes in the order of the log; a person reads it in the order of arrival. */
 const byArrival = (a: StoredEvent, b: StoredEvent): number => arrivedAt(a) - arrivedAt(b);
 
 const arrivedAt = ({ receivedAt }: StoredEvent): number =>
   Number(receivedAt?.seconds ?? 0) * 1000 + (receivedAt?.nanos ?? 0) / 1e6;
-
-/** Within a stream, order is seq; between streams there is none. */
-function isNew(shown: Map<string, bigint>, { streamId, event }: StoredEvent): boolean {
-  const seq = event?.seq ?? 0n;
-  if (seq <= (shown.get(streamId) ?? 0n)) return false;
-  shown.set(streamId, seq);
-  return true;
-}

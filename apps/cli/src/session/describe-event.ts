@@ -14,6 +14,10 @@ export interface DescribedEvent {
   readonly occurredAt: string | null;
   readonly receivedAt: string | null;
   readonly late: boolean;
+  /** Repository of the session; empty when it has none, or said none. */
+  readonly repository: string;
+  /** Class the payload is kept in; empty without payload. */
+  readonly retentionClass: string;
   /** The exact header text that is hashed. */
   readonly header: string;
   /** The exact payload text, null when it is not there. */
@@ -42,6 +46,8 @@ export function describeEvent(stored: StoredEvent): DescribedEvent {
       ? new Date(Number(received.seconds) * 1000 + received.nanos / 1e6).toISOString()
       : null,
     late: stored.late,
+    repository: stored.repository,
+    retentionClass: stored.retentionClass,
     header,
     payload: stored.event?.payload ?? null,
   };
@@ -61,6 +67,13 @@ export function eventLine(event: DescribedEvent): string {
   ];
   return parts.filter((part) => part !== '').join('  ');
 }
+
+/** The cells of a list: time, who, what, tool, decision, command or provider, repository, session, id. */
+export const eventCells = (event: DescribedEvent): string[] => [
+  ...[event.receivedAt ?? '', event.userName || event.user, event.kind, event.tool],
+  event.decision === '' ? '' : decisionText(event),
+  ...[subjectOf(event.payload), event.repository, event.session, event.id],
+];
 
 /** In observe mode a deny is recorded and not carried out: the line must not claim that it was. */
 function decisionText({ decision, header }: DescribedEvent): string {
