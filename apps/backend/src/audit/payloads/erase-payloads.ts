@@ -15,7 +15,7 @@ import {
 import type { Tx } from '../../store/tx.ts';
 import { appendServerEvent } from '../append-server-event.ts';
 import { findEventById } from '../log/prove-event.ts';
-import type { PayloadDeps } from './payload-service.ts';
+import type { PayloadDeps } from './deps.ts';
 
 /** What to erase: exactly one of them, the others empty. */
 export interface ErasureTarget {

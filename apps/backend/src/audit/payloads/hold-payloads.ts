@@ -6,7 +6,7 @@ import { listPayloadDays, lockStreamsOf, markHeld, movePayloads } from '../../st
 import { holdClass, retentionClasses } from '../../store/retention-classes.ts';
 import type { Tx } from '../../store/tx.ts';
 import { appendServerEvent } from '../append-server-event.ts';
-import type { PayloadDeps } from './payload-service.ts';
+import type { PayloadDeps } from './deps.ts';
 
 /** What to hold or let go. */
 export interface Hold {

@@ -3,8 +3,7 @@ import type { Caller } from '../../caller.ts';
 import { type AuditSettings, loadAuditSettings } from '../../store/queries/audit-settings.ts';
 import type { Erased } from '../../store/queries/payloads.ts';
 import { retentionClasses } from '../../store/retention-classes.ts';
-import type { Store } from '../../store/store.ts';
-import type { AppendSignal } from '../append-signal.ts';
+import type { PayloadDeps } from './deps.ts';
 import { type ErasureTarget, erasePayloads } from './erase-payloads.ts';
 import { holdPayloads } from './hold-payloads.ts';
 import { type SettingsChange, setAuditSettings } from './set-audit-settings.ts';
@@ -18,13 +17,6 @@ export interface PayloadService {
   set(caller: Caller, change: SettingsChange): Promise<AuditSettings>;
   erase(caller: Caller, target: ErasureTarget, reason: string): Promise<Erased>;
   hold(caller: Caller, sessionId: string, held: boolean, reason: string): Promise<number>;
-}
-
-/** What the service needs. */
-export interface PayloadDeps {
-  readonly store: Store;
-  readonly appended: AppendSignal;
-  readonly nowMs: () => number;
 }
 
 /** Puts it together. What each function refuses is said where it is written. */

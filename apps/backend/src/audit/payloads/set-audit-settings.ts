@@ -8,7 +8,7 @@ import {
 import { lockServerStream } from '../../store/queries/audit-streams.ts';
 import { retentionClasses } from '../../store/retention-classes.ts';
 import { appendServerEvent } from '../append-server-event.ts';
-import type { PayloadDeps } from './payload-service.ts';
+import type { PayloadDeps } from './deps.ts';
 
 /** What to change; null: as it is. */
 export interface SettingsChange {
