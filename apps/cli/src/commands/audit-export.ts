@@ -5,6 +5,7 @@ import type { Context, RunCommand } from '../context.ts';
 import type { Clients } from '../rpc/clients.ts';
 import { withClients } from '../rpc/open-backend.ts';
 import { type FetchedExport, fetchExport, waitForExport } from '../session/fetch-export.ts';
+import { joinQuery } from '../session/join-query.ts';
 
 interface ExportOptions {
   readonly format: string;
@@ -29,7 +30,7 @@ export function defineAuditExport(command: Command, run: RunCommand): void {
     .action((query: readonly string[], options: ExportOptions & { readonly withoutPayloads?: boolean }) =>
       run({}, (context) =>
         withClients(context, (clients) =>
-          exportAudit(context, clients, query.join(' '), {
+          exportAudit(context, clients, joinQuery(query), {
             ...options,
             payloads: options.withoutPayloads !== true,
           }),
