@@ -61,6 +61,7 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   approve: entry('open the page where a request is allowed', () => import('./commands/approve.ts')),
   deny: entry('open the page where a request is denied', () => import('./commands/deny.ts')),
   webhooks: entry('tell a chat or a program of approvals', () => import('./commands/webhooks.ts')),
+  sinks: entry('send audit events on to another system', () => import('./commands/sinks.ts')),
   audit: entry('follow and verify the audit log', () => import('./commands/audit.ts')),
   setup: entry('decide and record for agents started without kontext', () => import('./commands/setup.ts')),
   uninstall: entry('take out what `kontext setup` put in', () => import('./commands/uninstall.ts')),
