@@ -1,5 +1,6 @@
 import { createId, headerLimits } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
+import { withoutSecrets } from '../audit/withhold-payloads.ts';
 import type { Caller } from '../caller.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
 import {
@@ -147,7 +148,7 @@ function makeRow(
     ...{ orgId, sessionId: session.id, userId, agent, hostname, tool },
     ...hashesOf(wanted),
     toolUseId: wanted.toolUseId || null,
-    ...{ part: wanted.part, call: wanted.call, callClipped: wanted.callClipped },
+    ...{ part: withoutSecrets(wanted.part), call: wanted.call, callClipped: wanted.callClipped },
     ...{ rule: wanted.rule, policyVersion: wanted.policyVersion, ...rule },
     ...{ state: 'pending', lifetime: null, decidedBy: null, decisionReason: '', acr: null },
     ...{ createdAt: now, expiresAt: new Date(now.getTime() + openMs), decidedAt: null, usedAt: null },
