@@ -27,9 +27,12 @@ describe('an export of the audit log', () => {
     writeTemplate(world, 'STRIPE_KEY={{kontext:stripe}}\n');
     tail = followAudit(world);
     const puppet = await startPuppet(world);
-    const call = bashCall('echo 1', '1');
-    await puppet.hook('PreToolUse', call);
-    await puppet.hook('PostToolUse', { ...call, tool_response: 'ok', duration_ms: 1 });
+    for (const id of ['1', '2', '3']) {
+      const call = bashCall(`echo ${id}`, id);
+      await puppet.hook('PreToolUse', call);
+      await puppet.hook('PostToolUse', { ...call, tool_response: 'ok', duration_ms: 1 });
+    }
+    await tail.waitFor((event) => event.kind === 'tool_call.decided');
     await puppet.end();
     sessionId = puppet.sessionId;
     await tail.waitFor((event) => event.kind === 'session.ended' && event.session === sessionId);
