@@ -1,7 +1,9 @@
 import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   AddIdentityProviderRequestSchema,
   AddProviderRequestSchema,
+  AddSinkRequestSchema,
   AttachProviderRequestSchema,
   ClientAuth,
   DetachProviderRequestSchema,
@@ -15,10 +17,13 @@ import {
   PutSecretRequestSchema,
   RemoveIdentityProviderRequestSchema,
   RemoveProviderRequestSchema,
+  RemoveSinkRequestSchema,
   RevokeLeasesRequestSchema,
   RevokeLoginsRequestSchema,
   SetAuditSettingsRequestSchema,
   SetMemberRequestSchema,
+  SetSinkRequestSchema,
+  SinkState,
   SuspendMemberRequestSchema,
 } from '@kontext/protocol';
 import { describe, expect, it } from 'vitest';
@@ -162,6 +167,31 @@ describe('the sentence a person confirms', () => {
   ])('of a hold (%s) is %s', (hold, expected) => {
     const message = create(HoldPayloadsRequestSchema, { sessionId: 'ses_1', hold, reason: 'a case' });
     expect(sentence.holdPayloads(message)).toBe(expected);
+  });
+
+  it('of a new sink says what leaves for where', () => {
+    const url = 'https://l.example/x';
+    const plain = create(AddSinkRequestSchema, { name: 'siem', url });
+    expect(sentence.addSink(plain)).toBe(
+      'send every audit event to "https://l.example/x" as the sink "siem"',
+    );
+    const since = timestampFromMs(Date.UTC(2026, 0, 1));
+    const some = { name: 'a"', url, kinds: ['tool_call.*', 'x"'], payloads: true, since };
+    expect(sentence.addSink(create(AddSinkRequestSchema, some))).toBe(
+      String.raw`send the audit events "tool_call.*" "x\"" with payloads to "https://l.example/x" as the sink "a\"", those since 2026-01-01T00:00:00.000Z too`,
+    );
+    const lookalike = create(AddSinkRequestSchema, { name: 'siem', url: 'https://\u0430.example/' });
+    expect(sentence.addSink(lookalike)).toContain(String.raw`https://\u0430.example/`);
+  });
+
+  it.each([
+    [SinkState.PAUSED, 'send nothing more for now to the sink "snk_1"'],
+    [SinkState.ACTIVE, 'go on sending to the sink "snk_1"'],
+  ])('of a sink in the state %i, and of its end', (state, expected) => {
+    expect(sentence.setSink(create(SetSinkRequestSchema, { sinkId: 'snk_1', state }))).toBe(expected);
+    expect(sentence.removeSink(create(RemoveSinkRequestSchema, { sinkId: 'snk_1' }))).toBe(
+      'send no more audit events to the sink "snk_1"',
+    );
   });
 
   it('lets no name pose as part of the sentence', () => {
