@@ -166,6 +166,7 @@ describe.each(testStores())('sessions on $kind', ({ open }) => {
       state: 'live',
       ...{ policyVersion: 1, policySeq: 3 },
       tamperedAt: null,
+      payloads: 'summary',
     });
   });
 
