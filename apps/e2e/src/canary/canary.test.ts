@@ -4,11 +4,20 @@
  * The agent of this story is careless: it puts both its credentials, in every form a shell has at hand, into prompts,
  * tool inputs, outputs and errors. Each search is shown to be able to find: it sees the values where they may be, and
  * a control that is put where they may not.
+ *
+ * It also says secrets kontext has never heard of, which only look like some: they are recorded nowhere either, although the
+ * organisation keeps payloads in full.
  */
 import { randomBytes } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CommandResult, type Keyring, partState, startKeyring } from '@kontext/testkit';
+import {
+  type CommandResult,
+  createEventChecker,
+  type Keyring,
+  partState,
+  startKeyring,
+} from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { databaseKinds, dumpDatabase, openDatabase, type StoryDatabase, sql } from '../databases.ts';
 import { connectUpstream } from '../demo/steps.ts';
@@ -43,6 +52,10 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
   /** Shares no run of characters with a secret: also a part of one would be taken out. */
   const marker = `Unverfänglich~${randomBytes(12).toString('hex')}`;
   const outputs: CommandResult[] = [];
+  /** Known to nobody but the agent; put together here so that no scanner takes this file for a leak. */
+  const random = randomBytes(9).toString('hex');
+  const strangers = [`ghp_${random}${random}`, `Hunter-${random}`, `sk_live_${random}x9`];
+  const metricsToken = randomBytes(24).toString('hex');
 
   beforeAll(async () => {
     database = await openDatabase(kind);
@@ -52,17 +65,19 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
       fresh: true,
       recorded: true,
       cliEnv: { KONTEXT_LOG: 'debug', ...keyring?.env },
-      backendEnv: { KONTEXT_LOG_LEVEL: 'trace' },
+      backendEnv: { KONTEXT_LOG_LEVEL: 'trace', KONTEXT_METRICS_TOKEN: metricsToken },
       ...(database.url === undefined ? {} : { databaseUrl: database.url }),
     });
     outputs.push(await logIn(world, keyring === null ? ['--insecure-storage'] : []));
     await connectUpstream(world, () => undefined);
     outputs.push(await runConfirmed(world, ['secrets', 'put', 'stripe'], { stdin: staticKey }));
+    outputs.push(await runConfirmed(world, ['audit', 'settings', '--payloads', 'full']));
     writeTemplate(world, 'DEMO_TOKEN={{kontext:demo}}\nSTRIPE_KEY={{kontext:stripe}}\n');
     tail = followAudit(world);
     puppet = await startPuppet(world, ['--mode', 'observe']);
     planted = await readPlanted();
     await beCareless(puppet, [planted.staticKey, planted.accessToken, marker]);
+    await beCarelessWithOthers(puppet, strangers);
   });
   afterAll(async () => {
     await tail?.stop();
@@ -96,7 +111,7 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     [...new Set(findings.map(({ place, value }) => `${place}: ${names()[value]}`))].sort();
 
   it('is really planted', () => {
-    expect(outputs.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+    expect(outputs.map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
     expect(values().map((value) => value.length > 8)).toEqual(values().map(() => true));
   });
 
@@ -110,6 +125,47 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     expect(found).toContain(`process ${puppet.pid} environ: staticKey`);
     expect(found).toContain(`process ${puppet.pid} environ: accessToken`);
     expect(elsewhere).toEqual([]);
+  });
+
+  it('stands in no answer to a search, in no export and in no metric, nor does what only looks like a secret', async () => {
+    await tail.waitFor((e) => e.kind === 'tool_call.completed' && e.header.includes('toolu_strangers'));
+    const bundle = join(world.home.workDir, 'bundle.jsonl');
+    const table = join(world.home.workDir, 'events.csv');
+    const answers = [
+      await world.cli(['audit', 'search', '--json', '--payloads', '--all']),
+      await world.cli(['audit', 'search', '--json', '--payloads', '--all', 'redacted']),
+      await world.cli(['audit', 'facets', '--json']),
+      await world.cli(['audit', 'export', '-o', bundle]),
+      await world.cli(['audit', 'export', '--format', 'csv', '-o', table]),
+      await world.cli(['status', '--json']),
+      await world.cli(['doctor']),
+    ];
+    const metrics = await fetch(`${world.apiUrl}/metrics`, {
+      headers: { authorization: `Bearer ${metricsToken}` },
+    });
+    const texts = [
+      ...answers.map(({ stdout, stderr }) => stdout + stderr),
+      ...[readFileSync(bundle, 'utf8'), readFileSync(table, 'utf8'), await metrics.text()],
+    ];
+
+    // Each of them is one that has something to say.
+    expect(answers.slice(0, 5).map(({ exitCode }) => exitCode)).toEqual([0, 0, 0, 0, 0]);
+    expect(texts[0]).toContain('[redacted]');
+    expect(texts[7]).toContain('[redacted]');
+    expect(texts[8]).toContain('tool_call.decided');
+    expect(texts[9]).toContain('kontext_');
+    for (const [index, text] of texts.entries()) {
+      expect(describeFindings(findInBytes(`answer ${index}`, text, values()))).toEqual([]);
+      for (const stranger of strangers) expect(text).not.toContain(stranger);
+    }
+    expect(findInFiles([world.home.root], strangers)).toEqual([]);
+  });
+
+  it('stands in events that are all as they are documented', () => {
+    const check = createEventChecker();
+
+    expect(tail.events.flatMap(({ header, payload }) => check(header, payload || null))).toEqual([]);
+    expect(new Set(tail.events.map((event) => event.kind)).size).toBeGreaterThan(8);
   });
 
   it('stands in no file while the session runs: home, temp, runtime, state, embedded database', () => {
@@ -182,7 +238,7 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     // What is no secret came through in the same events.
     expect(markerForms).toEqual([...formsOf(marker).keys()]);
     expect(text).toContain('[redacted]');
-    expect(events.filter((e) => e.kind === 'tool_call.decided')).toHaveLength(1 + formsOf(marker).size * 3);
+    expect(events.filter((e) => e.kind === 'tool_call.decided')).toHaveLength(2 + formsOf(marker).size * 3);
   });
 
   it.skipIf(kind !== 'Postgres')('stands in no dump of the database', async () => {
@@ -201,6 +257,21 @@ describe.each(databaseKinds)('on %s, a planted value %s', (kind, skipped) => {
     return hasKeyring ? findings : findings.filter(({ place }) => !place.includes('/kontext/secrets/'));
   }
 });
+
+/** Says each value in a place where its looks, its name or its neighbours give it away, and once more where nothing does. */
+async function beCarelessWithOthers(
+  puppet: Puppet,
+  [token = '', password = '', key = '']: readonly string[],
+) {
+  const call = bashCall(
+    `echo ${token} && mysql -uroot -p${password} app && STRIPE=${key} node pay.js`,
+    'strangers',
+  );
+  const description = `logs in with ${password}`;
+  await puppet.hook('PreToolUse', { ...call, tool_input: { ...call.tool_input, description } });
+  const tool_response = { stdout: `hello ${token}`, password, config: { apiKey: key } };
+  await puppet.hook('PostToolUse', { ...call, tool_response, duration_ms: 1 });
+}
 
 /** Says each value in each form, in everything an agent reports. */
 async function beCareless(puppet: Puppet, values: readonly string[]): Promise<void> {

@@ -1,5 +1,5 @@
 /** Kinds about what an organisation has and decides, and about the record itself; the backend writes them. */
-import { type Fields, kind } from './kind-spec.ts';
+import { type Fields, kind, kindOf } from './kind-spec.ts';
 
 const id = (prefix: string, last: number): string => `${prefix}_01a2b3c4-0000-7000-8000-00000000000${last}`;
 
@@ -187,15 +187,23 @@ export const organisationKinds = {
     },
     { member: id('usr', 2), issuer: 'https://idp.example.com', subject: 'u-1', email: 'dev@example.com' },
   ),
-  'member.changed': kind(
+  'member.changed': kindOf(
     'server',
-    'A person has another role or other groups.',
+    'A person has another role or other groups, or may log in again.',
     {
-      ...{ ...member, ...standing },
-      from: ['text', 'Role before.'],
-      identityProvider: ['text?', 'Identity provider that said so.'],
+      when: 'role or groups changed',
+      fields: {
+        ...{ ...member, ...standing },
+        from: ['text', 'Role before.'],
+        identityProvider: ['text?', 'Identity provider that said so.'],
+      },
+      example: { member: id('usr', 2), from: 'member', role: 'admin', groups: ['ops'] },
     },
-    { member: id('usr', 2), from: 'member', role: 'admin', groups: ['ops'] },
+    {
+      when: 'a suspension ended',
+      fields: { ...member, restored: ['flag', 'True.'] },
+      example: { member: id('usr', 2), restored: true },
+    },
   ),
   'member.suspended': kind(
     'server',
