@@ -91,7 +91,8 @@ describe('what looks like a secret', () => {
     expect(
       payloadText(createRecordRedactor(0), { call: { command: `echo ${token} ${'x'.repeat(5000)}` } }),
     ).toBe(null);
-    expect(redactQuestion(createRecordRedactor(0), { command: 'x'.repeat(9000) } as never, '')).toBe(null);
+    const command = `echo ${token} `.repeat(200);
+    expect(redactQuestion(createRecordRedactor(0), { command } as never, '')).toBe(null);
   });
 
   it('is not half seen where a part is cut, nor found by the backend in what is left', () => {
