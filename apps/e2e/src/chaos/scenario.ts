@@ -10,10 +10,8 @@ export interface ChaosOptions {
 
 /** What came of it: the counts, the offline verifier's word, and figures of the scenario's own. */
 export interface ChaosResult extends Counts {
-  /** Exit code of `kontext audit verify` on the whole store; 0 is clean. */
+  /** Exit code of `kontext audit verify` on an export of the whole store, with nothing else at hand; 0 is clean. */
   readonly verify: number;
-  /** How it was verified: an exported file, or stream by stream at the backend. */
-  readonly verified: 'export' | 'online';
   readonly figures: Readonly<Record<string, number | string>>;
 }
 
