@@ -4,6 +4,7 @@ import { createApprovalService } from './approvals/approval-service.ts';
 import { type AppendSignal, createAppendSignal } from './audit/append-signal.ts';
 import { createAuditService } from './audit/audit-service.ts';
 import { createExportService } from './audit/exports/export-service.ts';
+import { findLineage } from './audit/lineage/lineage.ts';
 import { createAuditLog } from './audit/log/audit-log.ts';
 import { createLogKeys } from './audit/log/log-key.ts';
 import { sequenceLogs } from './audit/log/sequence-log.ts';
@@ -108,7 +109,7 @@ export function wire(
       auditRoutes(audit, log, {
         ...payloadMethods(payloads),
         ...exportMethods(exports),
-        ...lineageMethods(store),
+        ...lineageMethods((caller, id) => findLineage(store, caller, id)),
       }),
       organisationRoutes({ policies, log, members, invitations: federationDeps, logins, nowMs }),
       loginRoutes(logins),

@@ -1,14 +1,16 @@
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { ServiceImpl } from '@connectrpc/connect';
 import type { AuditService } from '@kontext/protocol';
-import { findLineage } from '../audit/lineage/lineage.ts';
-import type { Store } from '../store/store.ts';
+import type { Lineage } from '../audit/lineage/lineage.ts';
+import type { Caller } from '../caller.ts';
 import { callerOf } from './authenticate.ts';
 
-/** GetLineage. */
-export const lineageMethods = (store: Store): Pick<ServiceImpl<typeof AuditService>, 'getLineage'> => ({
+/** GetLineage. @param find `findLineage` on the store. */
+export const lineageMethods = (
+  find: (caller: Caller, id: string) => Promise<Lineage>,
+): Pick<ServiceImpl<typeof AuditService>, 'getLineage'> => ({
   getLineage: async ({ id }, context) => {
-    const { nodes, clipped } = await findLineage(store, callerOf(context), id);
+    const { nodes, clipped } = await find(callerOf(context), id);
     return { nodes: nodes.map(({ at, ...node }) => ({ ...node, at: timestampFromDate(at) })), clipped };
   },
 });

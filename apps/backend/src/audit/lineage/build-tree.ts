@@ -1,10 +1,25 @@
 import type {
   LineageApproval,
+  LineageConnection,
   LineageEvent,
   LineageLease,
   LineageSession,
 } from '../../store/queries/lineage.ts';
-import type { LineageParts } from './lineage.ts';
+
+/** What was found, before it is made a tree. */
+export interface LineageParts {
+  readonly askedId: string;
+  readonly leases: readonly LineageLease[];
+  readonly connections: readonly LineageConnection[];
+  readonly sessions: readonly LineageSession[];
+  readonly approvals: readonly LineageApproval[];
+  readonly calls: readonly LineageEvent[];
+  /** The event that was asked for, when it is none of the calls. */
+  readonly event: LineageEvent | null;
+  /** Consent to each connection, by its id; login before each session without leases, by its id. */
+  readonly consents: ReadonlyMap<string, LineageEvent>;
+  readonly names: ReadonlyMap<string, string>;
+}
 
 /** One thing of the tree. */
 export interface LineageNode {

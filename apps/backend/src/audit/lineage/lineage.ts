@@ -19,8 +19,6 @@ import {
   findLoginBefore,
   findSessionCalls,
   findUserNames,
-  type LineageApproval,
-  type LineageConnection,
   type LineageEvent,
   type LineageLease,
   type LineageSession,
@@ -37,21 +35,6 @@ export interface Lineage {
   readonly nodes: readonly LineageNode[];
   /** There is more than was returned. */
   readonly clipped: boolean;
-}
-
-/** What was found, before it is made a tree. */
-export interface LineageParts {
-  readonly askedId: string;
-  readonly leases: readonly LineageLease[];
-  readonly connections: readonly LineageConnection[];
-  readonly sessions: readonly LineageSession[];
-  readonly approvals: readonly LineageApproval[];
-  readonly calls: readonly LineageEvent[];
-  /** The event that was asked for, when it is none of the calls. */
-  readonly event: LineageEvent | null;
-  /** Consent to each connection, by its id; login before each session without leases, by its id. */
-  readonly consents: ReadonlyMap<string, LineageEvent>;
-  readonly names: ReadonlyMap<string, string>;
 }
 
 const maxCalls = 200;
