@@ -105,7 +105,7 @@ function byParent(leases: readonly LineageLease[]): LineageLease[] {
 
 function addSession(parts: LineageParts, session: LineageSession, add: Add, name: NameOf): void {
   const { id, agent, hostname, startedAt, userId, repository } = session;
-  const own = parts.leases.filter(({ sessionId }) => sessionId === id);
+  const own = byParent(parts.leases).filter(({ sessionId }) => sessionId === id);
   const login = parts.consents.get(id);
   if (login !== undefined) add(consentFields(login, 'logged in', name));
   const above = [...own.map((lease) => lease.id), ...(login === undefined ? [] : [login.eventId])];
