@@ -11,7 +11,7 @@ export const plants = [
   ]),
   ['cli-rooms', 'apps/cli/src/%.ts', "import '@kontext/vault';\n"],
   ['backend-rooms', 'apps/backend/src/%.ts', "import '@kontext/testkit';\n"],
-  ['e2e-rooms', 'apps/e2e/src/%.ts', "import '@kontext/audit';\n"],
+  ['e2e-rooms', 'apps/e2e/src/%.ts', "import '@kontext/vault';\n"],
   ['apps-apart', 'apps/cli/src/%.ts', "import '../../backend/src/app.ts';\n"],
   ['packages-below-apps', 'packages/testkit/src/%.ts', "import '../../../apps/cli/src/config.ts';\n"],
   ['edges-not-store', 'apps/backend/src/rpc/%.ts', "import '../store/schema.ts';\n"],
