@@ -1,8 +1,10 @@
 /**
  * Finds every run of k characters that also stands in one of many forms, in one pass over the text.
  *
- * A rolling hash (Rabin–Karp) looks each window up in an open-addressing table; a hit is compared character by
- * character, so hash collisions cost time but never redact. The work per character is bounded.
+ * Most windows are passed over by the last three characters alone: when no form holds these three, no window that holds
+ * them is a gram, and the next one worth a look begins behind the first of them (Wu and Manber 1994). What is left is
+ * hashed, looked up in an open-addressing table and compared character by character, so that collisions cost time but
+ * never redact. The work per character is bounded.
  *
  * Grams of white space alone are left out: an indented secret must not redact every indentation.
  */
@@ -10,7 +12,11 @@ import { BARRIER, isWhiteSpace, isWordCode } from './characters.ts';
 import type { TextView } from './text-view.ts';
 
 const BASE = 0x01000193;
-const MAX_FILTER_BYTES = 32_768;
+/** Characters at the end of a window that are asked for first. */
+const TAIL = 3;
+/** Bits per tail of a form, so that few other tails are taken for one; together they stay in the processor's cache. */
+const BITS_PER_TAIL = 32;
+const MAX_FILTER_BITS = 131_072;
 
 /** The grams of some forms, all of one length. */
 export class GramIndex {
@@ -20,10 +26,12 @@ export class GramIndex {
   /** All forms, one after the other; the table holds offsets into it, plus one. */
   readonly #codes: Int32Array;
   readonly #table: Int32Array;
-  /** One bit for each gram's hash: small enough for the cache, so that most windows never ask the table. */
-  readonly #filter: Uint8Array;
-  /** What the oldest character of a window counts in its hash. */
-  readonly #oldestFactor: number;
+  /** One bit for each hash of three characters in a row that stand in a form. */
+  readonly #tails: Uint8Array;
+  /** What a window without them may be moved on by. */
+  readonly #skip: number;
+  /** What the characters before the last count in the hash of a tail; a short gram has none. */
+  readonly #factors: readonly [number, number];
 
   /**
    * @param length Length of a gram in code units; no form is shorter.
@@ -35,10 +43,10 @@ export class GramIndex {
     const total = forms.reduce((sum, form) => sum + form.length, 0);
     this.#codes = new Int32Array(total);
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * total + 1)));
-    this.#filter = new Uint8Array(Math.min(MAX_FILTER_BYTES, 2 * this.#table.length));
-    let factor = 1;
-    for (let i = 1; i < length; i += 1) factor = Math.imul(factor, BASE);
-    this.#oldestFactor = factor;
+    const bits = Math.min(MAX_FILTER_BITS, 2 ** Math.ceil(Math.log2(BITS_PER_TAIL * total + 8)));
+    this.#tails = new Uint8Array(bits / 8);
+    this.#skip = Math.max(1, length - TAIL + 1);
+    this.#factors = [length > 1 ? 0x9e3779b1 : 0, length > 2 ? 0x85ebca77 : 0];
     let offset = 0;
     for (const form of forms) {
       for (let i = 0; i < form.length; i += 1) this.#codes[offset + i] = form.charCodeAt(i);
@@ -55,40 +63,29 @@ export class GramIndex {
    */
   find(view: TextView, onHit: (start: number, end: number) => void): number {
     const { codes } = view;
-    const { length } = this;
-    const factor = this.#oldestFactor;
-    const filter = this.#filter;
-    const filterMask = 8 * filter.length - 1;
+    const tails = this.#tails;
+    const [second, third] = this.#factors;
+    const bits = 8 * tails.length - 1;
+    const skip = this.#skip;
     let work = codes.length;
-    // Written out and not shared with #eachWindow: this loop is most of what a redaction costs.
-    for (let i = 0, hash = 0, filled = 0; i < codes.length; i += 1) {
-      const code = codes[i] as number;
-      if (code === BARRIER) {
-        hash = 0;
-        filled = 0;
+    for (let last = this.length - 1; last < codes.length; ) {
+      const before =
+        Math.imul(codes[last - 1] as number, second) + Math.imul(codes[last - 2] as number, third);
+      const bit = mix((codes[last] as number) + before) & bits;
+      if (((tails[bit >>> 3] as number) & (1 << (bit & 7))) === 0) {
+        last += skip;
         continue;
       }
-      if (filled === length) hash -= Math.imul(codes[i - length] as number, factor);
-      else filled += 1;
-      hash = (Math.imul(hash, BASE) + code) | 0;
-      if (filled !== length) continue;
-      const mixed = mix(hash);
-      const bit = mixed & filterMask;
-      if (((filter[bit >>> 3] as number) & (1 << (bit & 7))) === 0) continue;
-      work += this.#visit(codes, i - length + 1, mixed, onHit);
+      work += this.#visit(codes, last - this.length + 1, onHit);
+      last += 1;
     }
     return work;
   }
 
   /** Compares a window with the grams of its hash, and says what that cost. */
-  #visit(
-    codes: Int32Array,
-    start: number,
-    mixed: number,
-    onHit: (start: number, end: number) => void,
-  ): number {
+  #visit(codes: Int32Array, start: number, onHit: (start: number, end: number) => void): number {
     let work = 0;
-    let slot = mixed & (this.#table.length - 1);
+    let slot = this.#slotOf(codes, start);
     for (let entry = this.#table[slot]; entry; entry = this.#table[slot]) {
       work += this.length;
       if (this.#equals(entry - 1, codes, start)) {
@@ -102,36 +99,37 @@ export class GramIndex {
   }
 
   #addForm(offset: number, length: number): void {
-    this.#eachWindow(this.#codes, offset, offset + length, (start, hash) => {
-      if (this.#isBlank(start)) return;
-      const mixed = mix(hash);
-      let slot = mixed & (this.#table.length - 1);
-      for (let entry = this.#table[slot]; entry; entry = this.#table[slot]) {
-        if (this.#equals(entry - 1, this.#codes, start)) return;
-        slot = (slot + 1) & (this.#table.length - 1);
-      }
-      this.#table[slot] = start + 1;
-      const bit = mixed & (8 * this.#filter.length - 1);
-      this.#filter[bit >>> 3] = (this.#filter[bit >>> 3] as number) | (1 << (bit & 7));
-    });
+    for (let start = offset; start + this.length <= offset + length; start += 1) {
+      if (!this.#isBlank(start)) this.#addGram(start);
+    }
   }
 
-  #eachWindow(codes: Int32Array, from: number, to: number, visit: (start: number, hash: number) => void) {
-    const length = this.length;
-    let hash = 0;
-    let filled = 0;
-    for (let i = from; i < to; i += 1) {
-      const code = codes[i] as number;
-      if (code === BARRIER) {
-        hash = 0;
-        filled = 0;
-        continue;
-      }
-      if (filled === length) hash -= Math.imul(codes[i - length] as number, this.#oldestFactor);
-      else filled += 1;
-      hash = (Math.imul(hash, BASE) + code) | 0;
-      if (filled === length) visit(i - length + 1, hash);
+  #addGram(start: number): void {
+    let slot = this.#slotOf(this.#codes, start);
+    for (let entry = this.#table[slot]; entry; entry = this.#table[slot]) {
+      if (this.#equals(entry - 1, this.#codes, start)) return;
+      slot = (slot + 1) & (this.#table.length - 1);
     }
+    this.#table[slot] = start + 1;
+    // Every tail of the gram, not its last alone: a window may end anywhere in it.
+    for (let last = start + Math.min(TAIL, this.length) - 1; last < start + this.length; last += 1)
+      this.#addTail(last);
+  }
+
+  #addTail(last: number): void {
+    const [second, third] = this.#factors;
+    const before =
+      Math.imul(this.#codes[last - 1] ?? 0, second) + Math.imul(this.#codes[last - 2] ?? 0, third);
+    const bit = mix((this.#codes[last] as number) + before) & (8 * this.#tails.length - 1);
+    this.#tails[bit >>> 3] = (this.#tails[bit >>> 3] as number) | (1 << (bit & 7));
+  }
+
+  /** Where the search for a window begins in the table. */
+  #slotOf(codes: Int32Array, start: number): number {
+    let hash = 0;
+    for (let i = start; i < start + this.length; i += 1)
+      hash = (Math.imul(hash, BASE) + (codes[i] as number)) | 0;
+    return mix(hash) & (this.#table.length - 1);
   }
 
   #isBlank(start: number): boolean {

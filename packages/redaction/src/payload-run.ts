@@ -8,6 +8,7 @@ import { type NameStrength, nameStrength } from './sensitive-names.ts';
 import { mapTexts, TakenValues } from './taken-values.ts';
 import { REPLACEMENT, type TextView, viewsOf } from './text-view.ts';
 import { uniqueName } from './unique-name.ts';
+import { emptyMask } from './view-buffers.ts';
 
 /**
  * Why a payload was left out: it took too long, it needed too much work or never settled, it was nested too deep, or it
@@ -109,7 +110,7 @@ export class PayloadRun {
   }
 
   #redactOnce(text: string): string {
-    const mask = new Uint8Array(text.length);
+    const mask = emptyMask(text.length);
     for (const view of viewsOf(text)) {
       if (!this.#mayGoOn()) return '';
       this.work += this.#markExact(view, mask);

@@ -11,21 +11,11 @@ export interface Escape {
 const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
 
-/** RFC 8259 §7, and the quotes of JavaScript and shells. */
-const shortEscapes = new Map(
-  Object.entries({
-    n: '\n',
-    r: '\r',
-    t: '\t',
-    b: '\b',
-    f: '\f',
-    '"': '"',
-    "'": "'",
-    '`': '`',
-    '/': '/',
-    '\\': '\\',
-  }).map(([char, meant]) => [char.charCodeAt(0), meant.charCodeAt(0)]),
-);
+/** RFC 8259 §7, and the quotes of JavaScript and shells: what stands at the place of each character after a backslash. */
+const shortEscapes: readonly (Escape | undefined)[] = Array.from({ length: 0x80 }, (_, code) => {
+  const at = 'nrtbf"\'`/\\'.indexOf(String.fromCharCode(code));
+  return at < 0 ? undefined : { length: 2, codes: ['\n\r\t\b\f"\'`/\\'.charCodeAt(at)] };
+});
 
 /**
  * Reads one escape sequence: `\n`, `\"`, `\x41`, `\u0041`, `\u{41}`, `%41` and percent-encoded UTF-8.
@@ -39,8 +29,7 @@ export function readEscape(codes: Int32Array, at: number): Escape | undefined {
   const kind = codes[at + 1] ?? -1;
   if (kind === 0x75) return readUnicode(codes, at);
   if (kind === 0x78) return readFixed(codes, at, 2);
-  const meant = shortEscapes.get(kind);
-  return meant === undefined ? undefined : { length: 2, codes: [meant] };
+  return kind < 0 ? undefined : shortEscapes[kind];
 }
 
 function readUnicode(codes: Int32Array, at: number): Escape | undefined {

@@ -3,6 +3,7 @@ import { replaceMarked } from './replace-marked.ts';
 import type { Secret } from './secret.ts';
 import { GRAM, secretForms } from './secret-forms.ts';
 import { squeezeView, type TextView, viewsOf } from './text-view.ts';
+import { emptyMask } from './view-buffers.ts';
 
 /** A text after one pass. */
 export interface Pass {
@@ -44,7 +45,7 @@ export class SecretIndex {
 
   /** Replaces what one pass finds. What stands between replacements may, rarely, be found by the next pass only. */
   redactOnce(text: string): Pass {
-    const mask = new Uint8Array(text.length);
+    const mask = emptyMask(text.length);
     let work = 0;
     for (const view of viewsOf(text)) work += this.mark(view, mask).work;
     return { ...replaceMarked(text, mask), work };

@@ -4,6 +4,7 @@
  */
 import { BARRIER, isSeparator } from './characters.ts';
 import { readEscape } from './read-escape.ts';
+import { buffersFor } from './view-buffers.ts';
 
 /** What replaces a secret. */
 export const REPLACEMENT = '[redacted]';
@@ -11,17 +12,21 @@ export const REPLACEMENT = '[redacted]';
 /** Where the characters of a view come from. */
 interface Origin {
   readonly view: TextView;
-  /** Index in that view at which each code unit begins; as long as the codes or longer. */
-  readonly from: Int32Array;
+  /**
+   * Writes the view once more and with it the index in that view at which each code unit begins. Few views hold anything,
+   * so that the places of their characters are asked for rarely.
+   */
+  readonly locate: () => Int32Array;
   /** Whether a code unit reaches to where the next one begins; otherwise it is one code unit there. */
   readonly isContiguous: boolean;
 }
 
-/** A text as UTF-16 code units, each with its span in the original text. */
+/** A text as UTF-16 code units, each with its span in the original text. Holds until the next text is viewed. */
 export class TextView {
   /** Code units, or {@link BARRIER} where the original was already redacted. */
   readonly codes: Int32Array;
   readonly #origin: Origin | undefined;
+  #from: Int32Array | null = null;
 
   /** Without an origin, the view is the original itself. */
   constructor(codes: Int32Array, origin?: Origin) {
@@ -32,73 +37,109 @@ export class TextView {
   /** Where the code unit at `index` begins in the original. */
   startOf(index: number): number {
     const origin = this.#origin;
-    return origin ? origin.view.startOf(origin.from[index] as number) : index;
+    if (!origin) return index;
+    return origin.view.startOf(this.#placesIn(origin)[index] as number);
   }
 
   /** One past where the code unit at `index` ends in the original. */
   endOf(index: number): number {
     const origin = this.#origin;
     if (!origin) return index + 1;
-    const { view, from } = origin;
+    const from = this.#placesIn(origin);
+    const { view } = origin;
     if (!origin.isContiguous) return view.endOf(from[index] as number);
     // An escape may stand for several code units, which begin at one place.
     let next = index + 1;
     while (next < this.codes.length && from[next] === from[index]) next += 1;
     return view.endOf((next < this.codes.length ? (from[next] as number) : view.codes.length) - 1);
   }
+
+  #placesIn(origin: Origin): Int32Array {
+    this.#from ??= origin.locate();
+    return this.#from;
+  }
 }
 
 /** The text itself, with a barrier over each earlier replacement. */
 function viewText(text: string): TextView {
-  const codes = new Int32Array(text.length);
-  for (let i = 0; i < text.length; i += 1) codes[i] = text.charCodeAt(i);
+  const { plain } = buffersFor(text.length);
+  for (let i = 0; i < text.length; i += 1) plain[i] = text.charCodeAt(i);
   for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, at + REPLACEMENT.length)) {
-    codes.fill(BARRIER, at, at + REPLACEMENT.length);
+    plain.fill(BARRIER, at, at + REPLACEMENT.length);
   }
-  return new TextView(codes);
+  return new TextView(plain.subarray(0, text.length));
 }
 
-/** The text as written, and with its escapes resolved once where it has any. */
+/** The text as written, and with its escapes resolved once where it has any. They hold until the next call. */
 export function viewsOf(text: string): readonly TextView[] {
   const plain = viewText(text);
-  return /[\\%]/.test(text) ? [plain, unescapeView(plain)] : [plain];
+  return text.includes('\\') || text.includes('%') ? [plain, unescapeView(plain)] : [plain];
 }
 
-/** The view without separators: copies that were wrapped, spaced or joined from pieces become whole. */
+/**
+ * The view without separators: copies that were wrapped, spaced or joined from pieces become whole. Holds until the next
+ * view is squeezed.
+ */
 export function squeezeView(view: TextView): TextView {
   const { codes } = view;
-  const squeezed = new Int32Array(codes.length);
-  const from = new Int32Array(codes.length);
+  const { squeezed } = buffersFor(codes.length);
+  const length = squeeze(codes, squeezed, null);
+  const locate = (): Int32Array => {
+    const from = new Int32Array(length);
+    squeeze(codes, squeezed, from);
+    return from;
+  };
+  return new TextView(squeezed.subarray(0, length), { view, locate, isContiguous: false });
+}
+
+function squeeze(codes: Int32Array, squeezed: Int32Array, from: Int32Array | null): number {
   let length = 0;
   for (let i = 0; i < codes.length; i += 1) {
     const code = codes[i] as number;
-    if (code !== BARRIER && (code < 0x80 ? asciiSeparators[code] === 1 : isSeparator(code))) continue;
+    // What is no separator stays; anything else is overwritten by the next.
     squeezed[length] = code;
-    from[length] = i;
-    length += 1;
+    if (from !== null && length < from.length) from[length] = i;
+    if (code >= 0 && code < 0x80) length += asciiKept[code] as number;
+    else if (code === BARRIER || !isSeparator(code)) length += 1;
   }
-  return new TextView(squeezed.subarray(0, length), { view, from, isContiguous: false });
+  return length;
 }
 
-const asciiSeparators = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 1 : 0));
+const asciiKept = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 0 : 1));
 
 /** The view with JSON, unicode and percent escapes resolved once. */
 function unescapeView(view: TextView): TextView {
   const { codes } = view;
-  const resolved = new Int32Array(codes.length);
-  const from = new Int32Array(codes.length);
+  const { resolved } = buffersFor(codes.length);
+  const length = resolveEscapes(codes, resolved, null);
+  const locate = (): Int32Array => {
+    const from = new Int32Array(length);
+    resolveEscapes(codes, resolved, from);
+    return from;
+  };
+  return new TextView(resolved.subarray(0, length), { view, locate, isContiguous: true });
+}
+
+function resolveEscapes(codes: Int32Array, resolved: Int32Array, from: Int32Array | null): number {
   let length = 0;
   for (let i = 0; i < codes.length; ) {
     const code = codes[i] as number;
     const sequence = code === BACKSLASH || code === PERCENT ? readEscape(codes, i) : undefined;
-    const count = sequence?.codes.length ?? 1;
-    for (let k = 0; k < count; k += 1, length += 1) {
-      resolved[length] = sequence?.codes[k] ?? code;
-      from[length] = i;
+    if (sequence === undefined) {
+      resolved[length] = code;
+      if (from !== null) from[length] = i;
+      length += 1;
+      i += 1;
+      continue;
     }
-    i += sequence?.length ?? 1;
+    for (const meant of sequence.codes) {
+      resolved[length] = meant;
+      if (from !== null) from[length] = i;
+      length += 1;
+    }
+    i += sequence.length;
   }
-  return new TextView(resolved.subarray(0, length), { view, from, isContiguous: true });
+  return length;
 }
 
 const BACKSLASH = 0x5c;
