@@ -1,10 +1,14 @@
 /**
- * Finds every occurrence of many short words in one pass (Aho and Corasick 1975): one table look-up per character,
- * and no step back, whatever the text.
+ * Finds every occurrence of many short words in one pass. Most places of a text begin no word: three characters are asked
+ * for in a table of bits, and only where some word begins with them is a trie walked from there, at most as far as its
+ * longest word.
  */
 
 const SYMBOLS = 64;
 const OTHER = 0;
+/** Characters asked for first; a shorter word is entered with everything that may follow it. */
+const HEAD = 3;
+const HEADS = SYMBOLS ** HEAD;
 
 /** Letters without case, digits and the punctuation of anchors; everything else is one symbol no anchor holds. */
 const symbolOf = new Uint8Array(128);
@@ -15,66 +19,70 @@ for (const [index, char] of [..."abcdefghijklmnopqrstuvwxyz0123456789_-./:<>+= '
 
 /** Words of ASCII to look for without regard to case. */
 export class AnchorAutomaton {
-  readonly #next: Int32Array;
+  /** The state after each state and symbol; 0 where no word goes on. */
+  readonly #next: Uint16Array;
   readonly #ending: readonly (readonly number[])[];
-  readonly #isEnd: Uint8Array;
+  readonly #heads = new Uint8Array(HEADS / 8);
 
   /** @param anchors Each at least one character of the symbols above; may repeat. */
   constructor(anchors: readonly string[]) {
     const trie = buildTrie(anchors);
     this.#next = trie.next;
     this.#ending = trie.ending;
-    this.#isEnd = Uint8Array.from(trie.ending, (found) => (found.length > 0 ? 1 : 0));
-  }
-
-  /** Whether a text holds any anchor; stops at the first. */
-  isIn(text: string): boolean {
-    let current = 0;
-    for (let i = 0; i < text.length; i += 1) {
-      const code = text.charCodeAt(i);
-      current = this.#next[current * SYMBOLS + (code < 128 ? (symbolOf[code] as number) : OTHER)] as number;
-      if ((this.#isEnd[current] as number) === 1) return true;
-    }
-    return false;
+    for (const anchor of anchors) this.#addHeads(0, anchor, 0);
   }
 
   /**
-   * Reports the anchors that end in a stretch of text, from left to right.
+   * Reports the anchors that begin in a stretch of text, from left to right, shorter ones first.
    *
-   * @param state What the call for the stretch before gave back; 0 for the first.
-   * @param onAnchor Gets the place of the anchor in the list and one past its last character.
-   * @returns The state to go on with.
+   * @param onAnchor Gets the place of the anchor in the list and its first character.
    */
   find(
-    codes: Int32Array,
+    codes: Uint16Array,
     from: number,
     to: number,
-    state: number,
-    onAnchor: (anchor: number, end: number) => void,
-  ): number {
-    const next = this.#next;
-    const ending = this.#ending;
-    let current = state;
+    onAnchor: (anchor: number, start: number) => void,
+  ): void {
+    const heads = this.#heads;
+    let head = symbolAt(codes, from) * SYMBOLS + symbolAt(codes, from + 1);
     for (let i = from; i < to; i += 1) {
-      const code = codes[i] as number;
-      const symbol = code >= 0 && code < 128 ? (symbolOf[code] as number) : OTHER;
-      current = next[current * SYMBOLS + symbol] as number;
-      const found = ending[current] as readonly number[];
-      for (let k = 0; k < found.length; k += 1) onAnchor(found[k] as number, i + 1);
+      const code = i + 2 < codes.length ? (codes[i + 2] as number) : OTHER;
+      const symbol = code < 128 ? (symbolOf[code] as number) : OTHER;
+      head = ((head * SYMBOLS) | symbol) & (HEADS - 1);
+      if (((heads[head >>> 3] as number) & (1 << (head & 7))) !== 0) this.#walk(codes, i, onAnchor);
     }
-    return current;
+  }
+
+  #walk(codes: Uint16Array, start: number, onAnchor: (anchor: number, start: number) => void): void {
+    for (let state = 0, at = start; ; at += 1) {
+      state = this.#next[state * SYMBOLS + symbolAt(codes, at)] as number;
+      if (state === 0) return;
+      const found = this.#ending[state] as readonly number[];
+      for (let k = 0; k < found.length; k += 1) onAnchor(found[k] as number, start);
+    }
+  }
+
+  #addHeads(head: number, anchor: string, at: number): void {
+    if (at === HEAD) {
+      this.#heads[head >>> 3] = (this.#heads[head >>> 3] as number) | (1 << (head & 7));
+    } else if (at < anchor.length) {
+      this.#addHeads(head * SYMBOLS + anchorSymbol(anchor, at), anchor, at + 1);
+    } else {
+      for (let symbol = 0; symbol < SYMBOLS; symbol += 1)
+        this.#addHeads(head * SYMBOLS + symbol, anchor, at + 1);
+    }
   }
 }
 
-function buildTrie(anchors: readonly string[]): { next: Int32Array; ending: number[][] } {
+function buildTrie(anchors: readonly string[]): { next: Uint16Array; ending: number[][] } {
   const states = 1 + anchors.reduce((sum, anchor) => sum + anchor.length, 0);
-  const next = new Int32Array(states * SYMBOLS).fill(-1);
+  const next = new Uint16Array(states * SYMBOLS);
   const ending: number[][] = [[]];
   for (const [index, anchor] of anchors.entries()) {
     let state = 0;
     for (let i = 0; i < anchor.length; i += 1) {
-      const slot = state * SYMBOLS + symbolAt(anchor, i);
-      if (next[slot] === -1) {
+      const slot = state * SYMBOLS + anchorSymbol(anchor, i);
+      if (next[slot] === 0) {
         next[slot] = ending.length;
         ending.push([]);
       }
@@ -82,33 +90,17 @@ function buildTrie(anchors: readonly string[]): { next: Int32Array; ending: numb
     }
     (ending[state] as number[]).push(index);
   }
-  linkFailures(next, ending);
   return { next, ending };
 }
 
-function symbolAt(anchor: string, at: number): number {
+/** The symbol at an index of a text; outside of it one that no anchor holds. */
+function symbolAt(codes: Uint16Array, at: number): number {
+  const code = at < codes.length ? (codes[at] as number) : 128;
+  return code < 128 ? (symbolOf[code] as number) : OTHER;
+}
+
+function anchorSymbol(anchor: string, at: number): number {
   const symbol = symbolOf[anchor.charCodeAt(at)];
   if (!symbol) throw new RangeError(`an anchor holds a character outside the alphabet: ${anchor}`);
   return symbol;
-}
-
-/** Breadth first: a state without a step takes the step of its longest proper suffix. */
-function linkFailures(next: Int32Array, ending: number[][]): void {
-  const failure = new Int32Array(ending.length);
-  const queue: number[] = [0];
-  for (let head = 0; head < queue.length; head += 1) {
-    const state = queue[head] as number;
-    for (let symbol = 0; symbol < SYMBOLS; symbol += 1) {
-      const slot = state * SYMBOLS + symbol;
-      const suffixStep = state === 0 ? 0 : (next[(failure[state] as number) * SYMBOLS + symbol] as number);
-      const child = next[slot] as number;
-      if (child === -1) {
-        next[slot] = suffixStep;
-        continue;
-      }
-      failure[child] = suffixStep;
-      (ending[child] as number[]).push(...(ending[suffixStep] as number[]));
-      queue.push(child);
-    }
-  }
 }

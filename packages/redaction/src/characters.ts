@@ -1,5 +1,17 @@
-/** Stands in a view for text that was already redacted: no match reaches across it. */
-export const BARRIER = -1;
+/**
+ * Stands in a view for text that was already redacted: no match reaches across it. U+FFFF is no character (Unicode 16
+ * §23.7); where a text has it all the same, a view has its neighbour.
+ */
+export const BARRIER = 0xffff;
+
+/** What a view holds for a U+FFFF of the text. */
+const STAND_IN = 0xfffe;
+
+/** A code unit of a text, as a view holds it. */
+export function codeAt(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  return code === BARRIER ? STAND_IN : code;
+}
 
 /**
  * Whether a UTF-16 code unit may be put between the characters of a secret to hide it: everything in ASCII but

@@ -163,7 +163,9 @@ function redactTree(run: PayloadRun, value: unknown, plain: PlainNames | undefin
   const redacted = run.redactTree(value, plain);
   if (run.reason !== null) return null;
   const text = JSON.stringify(redacted) ?? 'null';
-  return { text, trueBytes: Buffer.byteLength(stringify(value) ?? text), isCut: false };
+  // Where nothing was found, both are written alike.
+  const written = run.hits === 0 ? text : (stringify(value) ?? text);
+  return { text, trueBytes: Buffer.byteLength(written), isCut: false };
 }
 
 /** Length only; a bigint counts as text. */

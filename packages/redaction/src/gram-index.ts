@@ -8,7 +8,7 @@
  *
  * Grams of white space alone are left out: an indented secret must not redact every indentation.
  */
-import { BARRIER, isWhiteSpace, isWordCode } from './characters.ts';
+import { BARRIER, codeAt, isWhiteSpace, isWordCode } from './characters.ts';
 import type { TextView } from './text-view.ts';
 
 const BASE = 0x01000193;
@@ -24,7 +24,7 @@ export class GramIndex {
   readonly length: number;
   readonly #wholeWords: boolean;
   /** All forms, one after the other; the table holds offsets into it, plus one. */
-  readonly #codes: Int32Array;
+  readonly #codes: Uint16Array;
   readonly #table: Int32Array;
   /** One bit for each hash of three characters in a row that stand in a form. */
   readonly #tails: Uint8Array;
@@ -41,7 +41,7 @@ export class GramIndex {
     this.length = length;
     this.#wholeWords = wholeWords;
     const total = forms.reduce((sum, form) => sum + form.length, 0);
-    this.#codes = new Int32Array(total);
+    this.#codes = new Uint16Array(total);
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * total + 1)));
     const bits = Math.min(MAX_FILTER_BITS, 2 ** Math.ceil(Math.log2(BITS_PER_TAIL * total + 8)));
     this.#tails = new Uint8Array(bits / 8);
@@ -49,7 +49,7 @@ export class GramIndex {
     this.#factors = [length > 1 ? 0x9e3779b1 : 0, length > 2 ? 0x85ebca77 : 0];
     let offset = 0;
     for (const form of forms) {
-      for (let i = 0; i < form.length; i += 1) this.#codes[offset + i] = form.charCodeAt(i);
+      for (let i = 0; i < form.length; i += 1) this.#codes[offset + i] = codeAt(form, i);
       this.#addForm(offset, form.length);
       offset += form.length;
     }
@@ -83,7 +83,7 @@ export class GramIndex {
   }
 
   /** Compares a window with the grams of its hash, and says what that cost. */
-  #visit(codes: Int32Array, start: number, onHit: (start: number, end: number) => void): number {
+  #visit(codes: Uint16Array, start: number, onHit: (start: number, end: number) => void): number {
     let work = 0;
     let slot = this.#slotOf(codes, start);
     for (let entry = this.#table[slot]; entry; entry = this.#table[slot]) {
@@ -125,7 +125,7 @@ export class GramIndex {
   }
 
   /** Where the search for a window begins in the table. */
-  #slotOf(codes: Int32Array, start: number): number {
+  #slotOf(codes: Uint16Array, start: number): number {
     let hash = 0;
     for (let i = start; i < start + this.length; i += 1)
       hash = (Math.imul(hash, BASE) + (codes[i] as number)) | 0;
@@ -139,7 +139,7 @@ export class GramIndex {
     return true;
   }
 
-  #equals(offset: number, codes: Int32Array, start: number): boolean {
+  #equals(offset: number, codes: Uint16Array, start: number): boolean {
     for (let i = 0; i < this.length; i += 1) {
       if (this.#codes[offset + i] !== codes[start + i]) return false;
     }
@@ -153,5 +153,5 @@ function mix(hash: number): number {
   return mixed ^ (mixed >>> 13);
 }
 
-const isWholeWord = (codes: Int32Array, start: number, end: number): boolean =>
+const isWholeWord = (codes: Uint16Array, start: number, end: number): boolean =>
   !isWordCode(codes[start - 1] ?? BARRIER) && !isWordCode(codes[end] ?? BARRIER);

@@ -31,7 +31,7 @@
  * | `netrc` | `machine … login … password …` | |
  * | `assignment` | literals given to a sensitive name (`sensitive-names.ts`): env, shell, YAML, JSON, INI, XML, code | calls, types, property paths, references, sentences |
  *
- * Every rule costs work in proportion to the length of the text: anchors are found by an automaton, runs of characters
+ * Every rule costs work in proportion to the length of the text: anchors are found in one pass, runs of characters
  * are measured once (`runs.ts`), and everything else looks at a bounded number of characters per anchor.
  */
 import { AnchorAutomaton } from './anchor-automaton.ts';
@@ -73,9 +73,6 @@ const anchors = rules.flatMap((rule, index) =>
 );
 const automaton = new AnchorAutomaton(anchors.map(({ anchor }) => anchor));
 
-/** Whether any rule would look at a text at all. Says nothing of what its escapes hide. */
-export const hasAnchor = (text: string): boolean => automaton.isIn(text);
-
 /** Characters between two looks at the clock: some hundred microseconds. */
 const STRETCH = 4096;
 
@@ -95,17 +92,16 @@ export function markPatterns(
 ): number {
   let scan: Scan | null = null;
   let reached: Int32Array | null = null;
-  const onAnchor = (index: number, end: number) => {
+  const onAnchor = (index: number, start: number) => {
     const { rule, index: ruleIndex, length } = anchors[index] as (typeof anchors)[number];
-    const start = end - length;
     reached ??= new Int32Array(rules.length);
     if (start < (reached[ruleIndex] as number)) return;
     scan ??= new Scan(view, mask, found);
-    reached[ruleIndex] = Math.max(reached[ruleIndex] as number, rule.match(scan, start, end));
+    reached[ruleIndex] = Math.max(reached[ruleIndex] as number, rule.match(scan, start, start + length));
   };
   const total = view.codes.length;
-  for (let from = 0, state = 0; from < total && mayGoOn(); from += STRETCH) {
-    state = automaton.find(view.codes, from, Math.min(from + STRETCH, total), state, onAnchor);
+  for (let from = 0; from < total && mayGoOn(); from += STRETCH) {
+    automaton.find(view.codes, from, Math.min(from + STRETCH, total), onAnchor);
   }
   return total + workOf(scan);
 }

@@ -1,7 +1,7 @@
 import type { CleanTexts } from './clean-texts.ts';
 import { isQuotedSecret } from './judge-value.ts';
 import { BUDGET_UNIT, MAX_DEPTH, MAX_PASSES, MAX_WORK } from './limits.ts';
-import { hasAnchor, markPatterns } from './pattern-set.ts';
+import { markPatterns } from './pattern-set.ts';
 import { replaceMarked } from './replace-marked.ts';
 import type { SecretIndex } from './secret-index.ts';
 import { type NameStrength, nameStrength } from './sensitive-names.ts';
@@ -37,7 +37,7 @@ export class PayloadRun {
   /** What was taken out, to be looked for in the rest of the same value. */
   readonly #taken = new TakenValues();
   readonly #index: SecretIndex;
-  readonly #clean: CleanTexts | null;
+  readonly #clean: CleanTexts;
   readonly #minLength: number;
   readonly #nowMs: () => number;
   readonly #budgetMs: number;
@@ -45,23 +45,21 @@ export class PayloadRun {
   #seen = 0;
   #nextLook = LOOK_EVERY;
 
-  /** @param clean What earlier runs found nothing in; left alone when there are values to look for, too. */
+  /** @param clean What earlier runs with the same index found nothing in. */
   constructor(index: SecretIndex, clean: CleanTexts, nowMs: () => number, budgetMs: number) {
     this.#index = index;
-    this.#clean = index.isEmpty ? clean : null;
+    this.#clean = clean;
     this.#minLength = Math.min(index.minLength, MIN_PATTERN);
     this.#nowMs = nowMs;
     this.#budgetMs = budgetMs;
     this.#startMs = nowMs();
   }
 
-  /** Most texts hold nothing that any rule begins with, and short ones come again and again. */
+  /** Short texts come again and again. */
   #isKnown(text: string): boolean {
-    if (this.#clean === null) return false;
-    const known = this.#clean.workOf(text) ?? (/[\\%]/.test(text) || hasAnchor(text) ? null : text.length);
-    if (known === null) return false;
-    this.work += known;
-    return true;
+    const known = this.#clean.workOf(text);
+    this.work += known ?? 0;
+    return known !== undefined;
   }
 
   /** Redacts a text until nothing more is found; empty once there is a reason to omit. */
@@ -75,7 +73,7 @@ export class PayloadRun {
       const next = this.#redactOnce(current);
       if (this.reason !== null) return '';
       if (next === current) {
-        if (current === text) this.#clean?.add(text, this.work - before);
+        if (current === text) this.#clean.add(text, this.work - before);
         return current;
       }
       current = next;

@@ -1,4 +1,4 @@
-import { hexValue } from './characters.ts';
+import { BARRIER, codeAt, hexValue } from './characters.ts';
 
 /** An escape sequence and what it stands for. */
 export interface Escape {
@@ -20,19 +20,19 @@ const shortEscapes: readonly (Escape | undefined)[] = Array.from({ length: 0x80 
 /**
  * Reads one escape sequence: `\n`, `\"`, `\x41`, `\u0041`, `\u{41}`, `%41` and percent-encoded UTF-8.
  *
- * @param codes Code units of a text; negative ones belong to no sequence.
+ * @param codes Code units of a text; a barrier belongs to no sequence.
  * @returns Undefined when no sequence begins at `at`.
  */
-export function readEscape(codes: Int32Array, at: number): Escape | undefined {
+export function readEscape(codes: Uint16Array, at: number): Escape | undefined {
   if (codes[at] === PERCENT) return readPercent(codes, at);
   if (codes[at] !== BACKSLASH) return undefined;
-  const kind = codes[at + 1] ?? -1;
+  const kind = codes[at + 1] ?? BARRIER;
   if (kind === 0x75) return readUnicode(codes, at);
   if (kind === 0x78) return readFixed(codes, at, 2);
-  return kind < 0 ? undefined : shortEscapes[kind];
+  return kind < shortEscapes.length ? shortEscapes[kind] : undefined;
 }
 
-function readUnicode(codes: Int32Array, at: number): Escape | undefined {
+function readUnicode(codes: Uint16Array, at: number): Escape | undefined {
   if (codes[at + 2] !== 0x7b) return readFixed(codes, at, 4);
   for (let digits = 1, value = 0; digits <= 6; digits += 1) {
     const digit = hexValue(codes[at + 2 + digits] ?? -1);
@@ -46,18 +46,18 @@ function readUnicode(codes: Int32Array, at: number): Escape | undefined {
   return undefined;
 }
 
-function readFixed(codes: Int32Array, at: number, digits: number): Escape | undefined {
+function readFixed(codes: Uint16Array, at: number, digits: number): Escape | undefined {
   let value = 0;
   for (let i = at + 2; i < at + 2 + digits; i += 1) {
     const digit = hexValue(codes[i] ?? -1);
     if (digit < 0) return undefined;
     value = value * 16 + digit;
   }
-  return { length: 2 + digits, codes: [value] };
+  return { length: 2 + digits, codes: [codeAt(String.fromCharCode(value), 0)] };
 }
 
 /** A percent-encoded character, of up to four UTF-8 bytes (RFC 3986 §2.1). */
-function readPercent(codes: Int32Array, at: number): Escape | undefined {
+function readPercent(codes: Uint16Array, at: number): Escape | undefined {
   const first = percentByte(codes, at);
   if (first < 0) return undefined;
   if (first < 0x80) return { length: 3, codes: [first] };
@@ -68,12 +68,11 @@ function readPercent(codes: Int32Array, at: number): Escape | undefined {
   return char.includes('\ufffd') ? undefined : { length: 3 * count, codes: codeUnits(char) };
 }
 
-function percentByte(codes: Int32Array, at: number): number {
+function percentByte(codes: Uint16Array, at: number): number {
   if (codes[at] !== PERCENT) return -1;
   const high = hexValue(codes[at + 1] ?? -1);
   const low = hexValue(codes[at + 2] ?? -1);
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-const codeUnits = (text: string): number[] =>
-  Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+const codeUnits = (text: string): number[] => Array.from({ length: text.length }, (_, i) => codeAt(text, i));

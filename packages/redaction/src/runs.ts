@@ -71,19 +71,19 @@ export const charClasses = {
 /** Whether a code unit belongs to a class. Outside the text (undefined) nothing does. */
 export function isIn(charClass: CharClass, code: number | undefined): boolean {
   if (code === undefined) return false;
-  if (code < 128) return code === BARRIER ? charClass.redacted : charClass.ascii[code] === 1;
-  return charClass.beyondAscii;
+  if (code < 128) return charClass.ascii[code] === 1;
+  return code === BARRIER ? charClass.redacted : charClass.beyondAscii;
 }
 
 /** The runs of one text. */
 export class Runs {
   /** Characters looked at so far. */
   work = 0;
-  readonly #codes: Int32Array;
+  readonly #codes: Uint16Array;
   readonly #forward = new Int32Array(2 * count);
   readonly #backward = new Int32Array(2 * count);
 
-  constructor(codes: Int32Array) {
+  constructor(codes: Uint16Array) {
     this.#codes = codes;
   }
 

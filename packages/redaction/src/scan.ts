@@ -5,7 +5,7 @@ import type { TextView } from './text-view.ts';
 /** What a rule sees of a text while it is searched, and where it says what must go. */
 export class Scan {
   /** Code units of the view; {@link BARRIER} where the text was already redacted. */
-  readonly codes: Int32Array;
+  readonly codes: Uint16Array;
   readonly runs: Runs;
   /** Names of the rules that found something. */
   readonly found: Set<string>;

@@ -4,7 +4,7 @@
  */
 import { BARRIER, isSeparator } from './characters.ts';
 import { readEscape } from './read-escape.ts';
-import { buffersFor } from './view-buffers.ts';
+import { buffersFor, writeCodes } from './view-buffers.ts';
 
 /** What replaces a secret. */
 export const REPLACEMENT = '[redacted]';
@@ -24,12 +24,12 @@ interface Origin {
 /** A text as UTF-16 code units, each with its span in the original text. Holds until the next text is viewed. */
 export class TextView {
   /** Code units, or {@link BARRIER} where the original was already redacted. */
-  readonly codes: Int32Array;
+  readonly codes: Uint16Array;
   readonly #origin: Origin | undefined;
   #from: Int32Array | null = null;
 
   /** Without an origin, the view is the original itself. */
-  constructor(codes: Int32Array, origin?: Origin) {
+  constructor(codes: Uint16Array, origin?: Origin) {
     this.codes = codes;
     this.#origin = origin;
   }
@@ -62,12 +62,11 @@ export class TextView {
 
 /** The text itself, with a barrier over each earlier replacement. */
 function viewText(text: string): TextView {
-  const { plain } = buffersFor(text.length);
-  for (let i = 0; i < text.length; i += 1) plain[i] = text.charCodeAt(i);
+  const plain = writeCodes(text);
   for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, at + REPLACEMENT.length)) {
     plain.fill(BARRIER, at, at + REPLACEMENT.length);
   }
-  return new TextView(plain.subarray(0, text.length));
+  return new TextView(plain);
 }
 
 /** The text as written, and with its escapes resolved once where it has any. They hold until the next call. */
@@ -92,15 +91,15 @@ export function squeezeView(view: TextView): TextView {
   return new TextView(squeezed.subarray(0, length), { view, locate, isContiguous: false });
 }
 
-function squeeze(codes: Int32Array, squeezed: Int32Array, from: Int32Array | null): number {
+function squeeze(codes: Uint16Array, squeezed: Uint16Array, from: Int32Array | null): number {
   let length = 0;
   for (let i = 0; i < codes.length; i += 1) {
     const code = codes[i] as number;
     // What is no separator stays; anything else is overwritten by the next.
     squeezed[length] = code;
     if (from !== null && length < from.length) from[length] = i;
-    if (code >= 0 && code < 0x80) length += asciiKept[code] as number;
-    else if (code === BARRIER || !isSeparator(code)) length += 1;
+    if (code < 0x80) length += asciiKept[code] as number;
+    else if (!isSeparator(code)) length += 1;
   }
   return length;
 }
@@ -120,7 +119,7 @@ function unescapeView(view: TextView): TextView {
   return new TextView(resolved.subarray(0, length), { view, locate, isContiguous: true });
 }
 
-function resolveEscapes(codes: Int32Array, resolved: Int32Array, from: Int32Array | null): number {
+function resolveEscapes(codes: Uint16Array, resolved: Uint16Array, from: Int32Array | null): number {
   let length = 0;
   for (let i = 0; i < codes.length; ) {
     const code = codes[i] as number;
@@ -132,8 +131,8 @@ function resolveEscapes(codes: Int32Array, resolved: Int32Array, from: Int32Arra
       i += 1;
       continue;
     }
-    for (const meant of sequence.codes) {
-      resolved[length] = meant;
+    for (let k = 0; k < sequence.codes.length; k += 1) {
+      resolved[length] = sequence.codes[k] as number;
       if (from !== null) from[length] = i;
       length += 1;
     }

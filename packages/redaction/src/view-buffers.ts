@@ -1,8 +1,12 @@
+import { codeAt } from './characters.ts';
+
 /** Where the views of one text are written. */
 interface ViewBuffers {
-  readonly plain: Int32Array;
-  readonly resolved: Int32Array;
-  readonly squeezed: Int32Array;
+  readonly plain: Uint16Array;
+  /** The bytes of `plain`. */
+  readonly bytes: Buffer;
+  readonly resolved: Uint16Array;
+  readonly squeezed: Uint16Array;
   readonly mask: Uint8Array;
 }
 
@@ -29,11 +33,28 @@ export function emptyMask(length: number): Uint8Array {
   return buffersFor(length).mask.subarray(0, length).fill(0);
 }
 
+/** The code units of a text, written where its plain view is. Holds until the next call. */
+export function writeCodes(text: string): Uint16Array {
+  const { plain, bytes } = buffersFor(text.length);
+  if (text.length < MIN_COPIED || !isLittleEndian || text.includes('\uffff')) {
+    for (let i = 0; i < text.length; i += 1) plain[i] = codeAt(text, i);
+  } else bytes.write(text, 'utf16le');
+  return plain.subarray(0, text.length);
+}
+
+/** Shortest text that is copied faster as a whole than one by one. */
+const MIN_COPIED = 64;
+
+/** Whether an array of 16 bits lies in memory as UTF-16LE does. */
+const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
 function makeBuffers(length: number): ViewBuffers {
+  const plain = new Uint16Array(length);
   return {
-    plain: new Int32Array(length),
-    resolved: new Int32Array(length),
-    squeezed: new Int32Array(length),
+    plain,
+    bytes: Buffer.from(plain.buffer),
+    resolved: new Uint16Array(length),
+    squeezed: new Uint16Array(length),
     mask: new Uint8Array(length),
   };
 }
