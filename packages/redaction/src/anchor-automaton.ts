@@ -22,7 +22,8 @@ export class AnchorAutomaton {
   /** The state after each state and symbol; 0 where no word goes on. */
   readonly #next: Uint16Array;
   readonly #ending: readonly (readonly number[])[];
-  readonly #heads = new Uint8Array(HEADS / 8);
+  /** One bit for each head. */
+  readonly #heads = new Int32Array(HEADS / 32);
 
   /** @param anchors Each at least one character of the symbols above; may repeat. */
   constructor(anchors: readonly string[]) {
@@ -44,13 +45,16 @@ export class AnchorAutomaton {
     onAnchor: (anchor: number, start: number) => void,
   ): void {
     const heads = this.#heads;
+    // The last two places have no head of their own in the text.
+    const inside = Math.min(to, codes.length - HEAD + 1);
     let head = symbolAt(codes, from) * SYMBOLS + symbolAt(codes, from + 1);
-    for (let i = from; i < to; i += 1) {
-      const code = i + 2 < codes.length ? (codes[i + 2] as number) : OTHER;
-      const symbol = code < 128 ? (symbolOf[code] as number) : OTHER;
-      head = ((head * SYMBOLS) | symbol) & (HEADS - 1);
-      if (((heads[head >>> 3] as number) & (1 << (head & 7))) !== 0) this.#walk(codes, i, onAnchor);
+    for (let i = from; i < inside; i += 1) {
+      const code = codes[i + 2] as number;
+      head = ((head * SYMBOLS) | (code < 128 ? (symbolOf[code] as number) : OTHER)) & (HEADS - 1);
+      // A shift counts by the lowest five bits of its right side.
+      if ((((heads[head >>> 5] as number) >>> head) & 1) !== 0) this.#walk(codes, i, onAnchor);
     }
+    for (let i = Math.max(from, inside); i < to; i += 1) this.#walk(codes, i, onAnchor);
   }
 
   #walk(codes: Uint16Array, start: number, onAnchor: (anchor: number, start: number) => void): void {
@@ -64,7 +68,7 @@ export class AnchorAutomaton {
 
   #addHeads(head: number, anchor: string, at: number): void {
     if (at === HEAD) {
-      this.#heads[head >>> 3] = (this.#heads[head >>> 3] as number) | (1 << (head & 7));
+      this.#heads[head >>> 5] = (this.#heads[head >>> 5] as number) | (1 << head);
     } else if (at < anchor.length) {
       this.#addHeads(head * SYMBOLS + anchorSymbol(anchor, at), anchor, at + 1);
     } else {

@@ -27,7 +27,7 @@ export class GramIndex {
   readonly #codes: Uint16Array;
   readonly #table: Int32Array;
   /** One bit for each hash of three characters in a row that stand in a form. */
-  readonly #tails: Uint8Array;
+  readonly #tails: Int32Array;
   /** What a window without them may be moved on by. */
   readonly #skip: number;
   /** What the characters before the last count in the hash of a tail; a short gram has none. */
@@ -43,8 +43,8 @@ export class GramIndex {
     const total = forms.reduce((sum, form) => sum + form.length, 0);
     this.#codes = new Uint16Array(total);
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * total + 1)));
-    const bits = Math.min(MAX_FILTER_BITS, 2 ** Math.ceil(Math.log2(BITS_PER_TAIL * total + 8)));
-    this.#tails = new Uint8Array(bits / 8);
+    const bits = Math.min(MAX_FILTER_BITS, 2 ** Math.ceil(Math.log2(BITS_PER_TAIL * total + BITS_PER_TAIL)));
+    this.#tails = new Int32Array(bits / 32);
     this.#skip = Math.max(1, length - TAIL + 1);
     this.#factors = [length > 1 ? 0x9e3779b1 : 0, length > 2 ? 0x85ebca77 : 0];
     let offset = 0;
@@ -65,14 +65,15 @@ export class GramIndex {
     const { codes } = view;
     const tails = this.#tails;
     const [second, third] = this.#factors;
-    const bits = 8 * tails.length - 1;
+    const bits = 32 * tails.length - 1;
     const skip = this.#skip;
     let work = codes.length;
     for (let last = this.length - 1; last < codes.length; ) {
       const before =
         Math.imul(codes[last - 1] as number, second) + Math.imul(codes[last - 2] as number, third);
       const bit = mix((codes[last] as number) + before) & bits;
-      if (((tails[bit >>> 3] as number) & (1 << (bit & 7))) === 0) {
+      // A shift counts by the lowest five bits of its right side.
+      if ((((tails[bit >>> 5] as number) >>> bit) & 1) === 0) {
         last += skip;
         continue;
       }
@@ -120,8 +121,8 @@ export class GramIndex {
     const [second, third] = this.#factors;
     const before =
       Math.imul(this.#codes[last - 1] ?? 0, second) + Math.imul(this.#codes[last - 2] ?? 0, third);
-    const bit = mix((this.#codes[last] as number) + before) & (8 * this.#tails.length - 1);
-    this.#tails[bit >>> 3] = (this.#tails[bit >>> 3] as number) | (1 << (bit & 7));
+    const bit = mix((this.#codes[last] as number) + before) & (32 * this.#tails.length - 1);
+    this.#tails[bit >>> 5] = (this.#tails[bit >>> 5] as number) | (1 << bit);
   }
 
   /** Where the search for a window begins in the table. */

@@ -33,11 +33,6 @@ export class SecretIndex {
     this.#words = indexByLength(new Set(forms.flatMap(({ words }) => words)), Number.MAX_SAFE_INTEGER, true);
   }
 
-  /** Whether nothing is searched for. */
-  get isEmpty(): boolean {
-    return this.#substrings.length + this.#words.length === 0;
-  }
-
   /** Length of the shortest thing searched for; a shorter text needs no look. Infinity when there is nothing. */
   get minLength(): number {
     return Math.min(...[...this.#substrings, ...this.#words].map((index) => index.length));

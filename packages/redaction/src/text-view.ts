@@ -13,8 +13,8 @@ export const REPLACEMENT = '[redacted]';
 interface Origin {
   readonly view: TextView;
   /**
-   * Writes the view once more and with it the index in that view at which each code unit begins. Few views hold anything,
-   * so that the places of their characters are asked for rarely.
+   * Finds the index in that view at which each code unit begins. Few views hold anything, so that this is asked for
+   * rarely.
    */
   readonly locate: () => Int32Array;
   /** Whether a code unit reaches to where the next one begins; otherwise it is one code unit there. */
@@ -82,27 +82,29 @@ export function viewsOf(text: string): readonly TextView[] {
 export function squeezeView(view: TextView): TextView {
   const { codes } = view;
   const { squeezed } = buffersFor(codes.length);
-  const length = squeeze(codes, squeezed, null);
-  const locate = (): Int32Array => {
-    const from = new Int32Array(length);
-    squeeze(codes, squeezed, from);
-    return from;
-  };
-  return new TextView(squeezed.subarray(0, length), { view, locate, isContiguous: false });
-}
-
-function squeeze(codes: Uint16Array, squeezed: Uint16Array, from: Int32Array | null): number {
   let length = 0;
   for (let i = 0; i < codes.length; i += 1) {
     const code = codes[i] as number;
     // What is no separator stays; anything else is overwritten by the next.
     squeezed[length] = code;
-    if (from !== null && length < from.length) from[length] = i;
-    if (code < 0x80) length += asciiKept[code] as number;
-    else if (!isSeparator(code)) length += 1;
+    length += isKept(code);
   }
-  return length;
+  const locate = () => placesKept(codes, length);
+  return new TextView(squeezed.subarray(0, length), { view, locate, isContiguous: false });
 }
+
+function placesKept(codes: Uint16Array, count: number): Int32Array {
+  const from = new Int32Array(count);
+  for (let i = 0, length = 0; length < count; i += 1) {
+    from[length] = i;
+    length += isKept(codes[i] as number);
+  }
+  return from;
+}
+
+/** 1 for what stays when a text is squeezed. */
+const isKept = (code: number): number =>
+  code < 0x80 ? (asciiKept[code] as number) : isSeparator(code) ? 0 : 1;
 
 const asciiKept = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 0 : 1));
 
