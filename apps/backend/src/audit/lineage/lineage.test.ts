@@ -1,4 +1,4 @@
-import { createId } from '@kontext/audit';
+import { createId, type Id } from '@kontext/audit';
 import { sql } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Caller } from '../../caller.ts';
@@ -165,6 +165,20 @@ describe.each(testStores())('lineage on $kind', ({ open }) => {
       await expect(findLineage(store, org.owner, id)).rejects.toMatchObject({ code: 'KX_NOT_FOUND' });
     for (const id of ['', 'x', createId('usr')])
       await expect(findLineage(store, org.owner, id)).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+  });
+
+  test('shows a member nothing of others, whatever their own events say they are about', async () => {
+    const forger = await org.addUser('member');
+    const own = await openTestSession(store, forger, now);
+    const lineage = { leases: [parentId as Id<'lea'>], connection: connectionId as Id<'con'> };
+    const [event] = [own.write({ lineage })];
+    await audit.append(forger, own.batch([event]));
+
+    const { nodes } = await findLineage(store, forger, event.id);
+    const overseen = await pairs(event.id);
+
+    expect(nodes.map(({ id }) => id)).toEqual([own.sessionId, event.id]);
+    expect(overseen.map(({ own: id }) => id)).toContain(client.sessionId);
   });
 
   test('is written beside the events of the backend, with the provider by its name', async () => {

@@ -55,10 +55,12 @@ export async function findLineage(store: Store, caller: Caller, id: string): Pro
     const event = place === null ? null : await findLineageEvent(tx, place.streamId, place.seq);
     const start = await findStart(tx, id, event);
     checkVisible(caller, start);
-    const leases = await widenLeases(tx, start);
+    // What a client's event names is only its word, and a lease may be near those of others: each part is looked at by itself.
+    const isSeen = seenBy(caller);
+    const leases = (await widenLeases(tx, start)).filter(isSeen);
     const sessionIds = unique([...start.sessionIds, ...leases.map(({ sessionId }) => sessionId)]);
-    const sessions = await ifAny(sessionIds, () => findLineageSessions(tx, sessionIds));
-    const found = await findRest(tx, orgId, { leases, sessions, start });
+    const sessions = (await ifAny(sessionIds, () => findLineageSessions(tx, sessionIds))).filter(isSeen);
+    const found = await findRest(tx, orgId, { leases, sessions, start, isSeen });
     const calls = found.calls.slice(0, maxCalls);
     const isShown = [...calls, ...found.consents.values()].some(({ eventId }) => eventId === id);
     const parts = { askedId: id, leases, sessions, ...found, calls, event: isShown ? null : event };
@@ -124,6 +126,14 @@ function checkVisible(caller: Caller, { owners }: Start): void {
   throw notFound();
 }
 
+type IsSeen = (part: { readonly userId: string | null }) => boolean;
+
+/** What a caller may see: an overseer everything, a member their own; connections that are the organisation's are everybody's. */
+const seenBy =
+  (caller: Caller): IsSeen =>
+  ({ userId }) =>
+    seesOrganisation(caller) || userId === null || userId === caller.userId;
+
 /** With what each lease came from, and what came from it. */
 async function widenLeases(tx: Tx, { leases }: Start): Promise<LineageLease[]> {
   const found = new Map(leases.map((lease) => [lease.id, lease]));
@@ -157,12 +167,15 @@ async function findRest(
     readonly leases: readonly LineageLease[];
     readonly sessions: readonly LineageSession[];
     readonly start: Start;
+    readonly isSeen: IsSeen;
   },
 ) {
-  const { leases, sessions, start } = found;
+  const { leases, sessions, start, isSeen } = found;
   const sessionIds = sessions.map(({ id }) => id);
   const connectionIds = unique([...start.connectionIds, ...leases.map(({ connectionId }) => connectionId)]);
-  const connections = await ifAny(connectionIds, () => findLineageConnections(tx, connectionIds));
+  const connections = (await ifAny(connectionIds, () => findLineageConnections(tx, connectionIds))).filter(
+    isSeen,
+  );
   const approvals = await ifAny(sessionIds, () => findLineageApprovals(tx, { sessionIds }, maxApprovals));
   const calls = await ifAny(sessionIds, () => findSessionCalls(tx, sessionIds, maxCalls + 1));
   const consents = new Map<string, LineageEvent>();
