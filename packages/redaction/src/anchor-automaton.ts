@@ -8,7 +8,10 @@ const SYMBOLS = 64;
 const OTHER = 0;
 /** Characters asked for first; a shorter word is entered with everything that may follow it. */
 const HEAD = 3;
-const HEADS = SYMBOLS ** HEAD;
+/** What is asked of a character first: its lowest five bits, the same for both cases of a letter. Few others share them. */
+const LOW_BITS = 5;
+const LOW = 2 ** LOW_BITS - 1;
+const HEADS = 2 ** (LOW_BITS * HEAD);
 
 /** Letters without case, digits and the punctuation of anchors; everything else is one symbol no anchor holds. */
 const symbolOf = new Uint8Array(128);
@@ -47,10 +50,9 @@ export class AnchorAutomaton {
     const heads = this.#heads;
     // The last two places have no head of their own in the text.
     const inside = Math.min(to, codes.length - HEAD + 1);
-    let head = symbolAt(codes, from) * SYMBOLS + symbolAt(codes, from + 1);
+    let head = (((codes[from] ?? 0) & LOW) << LOW_BITS) | ((codes[from + 1] ?? 0) & LOW);
     for (let i = from; i < inside; i += 1) {
-      const code = codes[i + 2] as number;
-      head = ((head * SYMBOLS) | (code < 128 ? (symbolOf[code] as number) : OTHER)) & (HEADS - 1);
+      head = ((head << LOW_BITS) | ((codes[i + 2] as number) & LOW)) & (HEADS - 1);
       // A shift counts by the lowest five bits of its right side.
       if ((((heads[head >>> 5] as number) >>> head) & 1) !== 0) this.#walk(codes, i, onAnchor);
     }
@@ -70,10 +72,9 @@ export class AnchorAutomaton {
     if (at === HEAD) {
       this.#heads[head >>> 5] = (this.#heads[head >>> 5] as number) | (1 << head);
     } else if (at < anchor.length) {
-      this.#addHeads(head * SYMBOLS + anchorSymbol(anchor, at), anchor, at + 1);
+      this.#addHeads((head << LOW_BITS) | (anchor.charCodeAt(at) & LOW), anchor, at + 1);
     } else {
-      for (let symbol = 0; symbol < SYMBOLS; symbol += 1)
-        this.#addHeads(head * SYMBOLS + symbol, anchor, at + 1);
+      for (let low = 0; low <= LOW; low += 1) this.#addHeads((head << LOW_BITS) | low, anchor, at + 1);
     }
   }
 }
