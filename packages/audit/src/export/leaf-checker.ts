@@ -13,8 +13,9 @@ export interface LeafChecker {
   readonly signed: CheckedNote | null;
   readonly witness: WitnessVerdict;
   readonly skipped: number;
-  addKey(key: string): void;
-  openNote(note: string, line: number): void;
+  addKey(key: string, line: number): void;
+  /** @param isFirst No stream went by yet. */
+  openNote(note: string, line: number, isFirst: boolean): void;
   /** @param hash Of the leaf. @returns False when a leaf of that index went by already. */
   addLeaf(leaf: number, hash: Uint8Array, line: number): boolean;
   skip(from: number, to: number, nodes: readonly Uint8Array[], line: number): void;
@@ -28,7 +29,7 @@ const maxKeys = 16;
 export function createLeafChecker(facts: BundleFacts, trust: TrustedKeys, notes: FindingNotes): LeafChecker {
   const state: State = {
     ...{ facts, trust, notes, tree: createRootBuilder(), fileKeys: [], skipped: 0 },
-    ...{ signed: null, seen: null, witness: 'none', isBroken: false },
+    ...{ signed: null, seen: null, witness: 'none', isBroken: false, hasNote: false },
   };
   return {
     get signed() {
@@ -40,10 +41,8 @@ export function createLeafChecker(facts: BundleFacts, trust: TrustedKeys, notes:
     get skipped() {
       return state.skipped;
     },
-    addKey(key) {
-      if (state.fileKeys.length < maxKeys) state.fileKeys.push(key);
-    },
-    openNote: (note, line) => openNote(state, note, line),
+    addKey: (key, line) => addKey(state, key, line),
+    openNote: (note, line, isFirst) => openNote(state, note, line, isFirst),
     addLeaf(leaf, hash, line) {
       const isNew = isNext(state, leaf, line);
       if (isNew) addNode(state, 0, hash, line);
@@ -66,6 +65,8 @@ interface State {
   /** The newest checkpoint this machine has seen. */
   seen: { readonly size: number; readonly root: Uint8Array } | null;
   witness: WitnessVerdict;
+  /** A checkpoint went by, right or wrong. */
+  hasNote: boolean;
   /** Leaves were missed, so no root can be known any more. */
   isBroken: boolean;
 }
@@ -74,8 +75,16 @@ function find({ notes }: State, rank: FindingRank, code: BundleCode, line: numbe
   notes.add(rank, { code, line, sentence });
 }
 
-function openNote(state: State, note: string, line: number): void {
-  if (state.tree.size > 0 || state.isBroken)
+function addKey(state: State, key: string, line: number): void {
+  const { fileKeys } = state;
+  if (state.hasNote || fileKeys.includes(key))
+    find(state, 'mismatch', 'KX_AUDIT_ALTERED', line, 'a key stands there twice, or not at the beginning');
+  if (fileKeys.length < maxKeys) fileKeys.push(key);
+}
+
+function openNote(state: State, note: string, line: number, isFirst: boolean): void {
+  state.hasNote = true;
+  if (!isFirst || state.tree.size > 0 || state.isBroken)
     find(state, 'mismatch', 'KX_AUDIT_ALTERED', line, 'the checkpoint does not stand at the beginning');
   const { facts, trust } = state;
   const opened = openBundleNote(note, state.fileKeys, trust);

@@ -1,4 +1,8 @@
-/** Reads the lines of a bundle, strictly: a field that is absent or of a wrong type makes the line unreadable. */
+/**
+ * Reads the lines of a bundle, strictly: a field that is absent or of a wrong type makes the line unreadable, and so does another
+ * spelling than that of {@link bundleLine}. With a key that stands there twice, or one that nothing checks, a line could show
+ * another event to a reader than the one that was verified.
+ */
 import type { Id } from '../ids.ts';
 import { isId } from '../ids.ts';
 import type { Segment } from '../log/segment.ts';
@@ -43,11 +47,10 @@ class Unreadable extends Error {}
 export function parseFirstLine(text: string): BundleFacts | null {
   const fields = toFields(text);
   if (fields?.kontext !== 'audit-bundle') throw noBundle('its first line is not that of an audit bundle');
-  if (fields.v !== 1)
-    throw noBundle(`it has version ${String(fields.v).slice(0, 40)}, and this program reads version 1`);
+  if (fields.v !== 1) throw noBundle(`it has version ${shown(fields.v)}, and this program reads version 1`);
   if (fields.made === 'local') return null;
   try {
-    return {
+    const facts: BundleFacts = {
       org: id('org', fields.org),
       log: string(fields.log),
       size: count(fields.size),
@@ -56,6 +59,7 @@ export function parseFirstLine(text: string): BundleFacts | null {
       payloads: oneOf([true, false] as const, fields.payloads),
       createdAt: string(fields.createdAt),
     };
+    return spelled(bundleLine.facts(facts), text, facts);
   } catch {
     throw noBundle('its first line lacks something, or is of another program');
   }
@@ -76,22 +80,37 @@ export function parseBundleLine(text: string): BundleLine | null {
 }
 
 const readers = {
-  key: (value: unknown): BundleLine => ({ type: 'key', key: string(value) }),
-  checkpoint: (value: unknown): BundleLine => ({ type: 'checkpoint', note: string(value) }),
-  stream: (value: unknown): BundleLine => ({ type: 'stream', stream: toStream(object(value)) }),
-  segment: (value: unknown): BundleLine => {
-    const { leaf, ...fields } = object(value);
-    return { type: 'segment', leaf: count(leaf), segment: toSegment(fields) };
+  key: (value: unknown, text: string): BundleLine => {
+    const key = string(value);
+    return spelled(bundleLine.key(key), text, { type: 'key', key });
   },
-  event: (value: unknown): BundleLine => ({ type: 'event', event: toEvent(object(value)) }),
-  skip: (value: unknown): BundleLine => {
-    const { from, to, nodes } = object(value);
-    if (!Array.isArray(nodes) || nodes.length > 128) throw new Unreadable();
-    return { type: 'skip', from: count(from), to: count(to), nodes: nodes.map((node) => bytes(node, 32)) };
+  checkpoint: (value: unknown, text: string): BundleLine => {
+    const note = string(value);
+    return spelled(bundleLine.checkpoint(note), text, { type: 'checkpoint', note });
   },
-  end: (value: unknown): BundleLine => {
-    const { stream, seq, hash } = object(value);
-    return { type: 'end', stream: string(stream), head: { seq: count(seq), hash: bytes(hash, 32) } };
+  stream: (value: unknown, text: string): BundleLine => {
+    const stream = toStream(object(value));
+    return spelled(bundleLine.stream(stream), text, { type: 'stream', stream });
+  },
+  segment: (value: unknown, text: string): BundleLine => {
+    const fields = object(value);
+    const [leaf, segment] = [count(fields.leaf), toSegment(fields)];
+    return spelled(bundleLine.segment(leaf, segment), text, { type: 'segment', leaf, segment });
+  },
+  event: (value: unknown, text: string): BundleLine => {
+    const event = toEvent(object(value));
+    return spelled(bundleLine.event(event), text, { type: 'event', event });
+  },
+  skip: (value: unknown, text: string): BundleLine => {
+    const { nodes: given, ...fields } = object(value);
+    if (!Array.isArray(given) || given.length > 128) throw new Unreadable();
+    const [from, to, nodes] = [count(fields.from), count(fields.to), given.map((node) => bytes(node, 32))];
+    return spelled(bundleLine.skip(from, to, nodes), text, { type: 'skip', from, to, nodes });
+  },
+  end: (value: unknown, text: string): BundleLine => {
+    const { stream: named, seq, hash } = object(value);
+    const [stream, head] = [string(named), { seq: count(seq), hash: bytes(hash, 32) }];
+    return spelled(bundleLine.end(stream, head), text, { type: 'end', stream, head });
   },
   done: (value: unknown, text: string): BundleLine => {
     const { lines, streams, segments, events, sha256 } = object(value);
@@ -100,11 +119,16 @@ const readers = {
       ...{ lines: count(lines), streams: count(streams), segments: count(segments), events: count(events) },
       sha256: Buffer.from(hex, 'hex'),
     };
-    // Nothing covers this line, so it has one spelling only.
-    if (sums.sha256.length !== 32 || bundleLine.done(sums) !== `${text}\n`) throw new Unreadable();
-    return { type: 'done', sums };
+    if (sums.sha256.length !== 32) throw new Unreadable();
+    return spelled(bundleLine.done(sums), text, { type: 'done', sums });
   },
 } as const;
+
+/** @param line What the writer would write of it, with its line feed. */
+function spelled<T>(line: string, text: string, read: T): T {
+  if (line.length !== text.length + 1 || !line.startsWith(text)) throw new Unreadable();
+  return read;
+}
 
 function toStream({ id: streamId, kind, org, session, nonce }: Fields): BundleStream {
   return {
@@ -125,9 +149,9 @@ function toSegment({ stream, firstSeq, lastSeq, prev, head }: Fields): Segment {
   return segment;
 }
 
-function toEvent(fields: Fields): Omit<BundleEvent, 'receivedAt'> {
-  string(fields.receivedAt);
+function toEvent(fields: Fields): BundleEvent {
   return {
+    receivedAt: string(fields.receivedAt),
     stream: string(fields.stream),
     seq: count(fields.seq),
     header: string(fields.header),
@@ -162,6 +186,9 @@ function object(value: unknown): Fields {
   if (!isObject(value)) throw new Unreadable();
   return value;
 }
+
+/** Not by `String`, which a value with a `toString` of its own makes throw. */
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'none').slice(0, 40);
 
 function string(value: unknown): string {
   if (typeof value !== 'string') throw new Unreadable();

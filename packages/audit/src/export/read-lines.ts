@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { KontextError } from '@kontext/errors';
 
 /** Longest line of a bundle in bytes: a header and a payload, both escaped as JSON at their worst, fit four times. */
@@ -6,8 +7,9 @@ const maxLineBytes = 4 << 20;
 /**
  * Cuts bytes into lines, without keeping more than one of them.
  *
- * @param chunks UTF-8 in pieces of any length. Bytes that are none become U+FFFD, which no hash of ours survives.
- * @returns Lines without their line feed.
+ * @param chunks UTF-8 in pieces of any length.
+ * @returns Lines without their line feed; empty for one that is no UTF-8, so that nothing can read it: as U+FFFD its bytes would
+ * pass for those of a text that holds that character.
  * @throws KontextError `KX_BUNDLE_INVALID` when a line is over 4 MiB, or the file is compressed.
  */
 export async function* readBundleLines(
@@ -24,7 +26,7 @@ export async function* readBundleLines(
     for (let at = rest.indexOf(10); at !== -1; at = rest.indexOf(10)) {
       if (begunBytes + at > maxLineBytes) throw noBundle('a line is longer than 4 MiB');
       const own = rest.subarray(0, at);
-      yield (begun.length === 0 ? own : Buffer.concat([...begun, own])).toString('utf8');
+      yield textOf(begun.length === 0 ? own : Buffer.concat([...begun, own]));
       begun = [];
       begunBytes = 0;
       rest = rest.subarray(at + 1);
@@ -35,8 +37,10 @@ export async function* readBundleLines(
     }
     if (begunBytes > maxLineBytes) throw noBundle('a line is longer than 4 MiB');
   }
-  if (begunBytes > 0) yield Buffer.concat(begun).toString('utf8');
+  if (begunBytes > 0) yield textOf(Buffer.concat(begun));
 }
+
+const textOf = (line: Buffer): string => (isUtf8(line) ? line.toString('utf8') : '');
 
 /** The error of a file that is no bundle. */
 export const noBundle = (why: string): KontextError =>

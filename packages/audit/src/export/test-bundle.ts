@@ -61,9 +61,13 @@ export function createTestSigner(name: string): TestSigner {
   return { verifier: toVerifier(name, raw), privateKey };
 }
 
-/** @param segments Per segment the stream it is of and how many events it has; stream 0 is the organisation's own. */
+/**
+ * @param segments Per segment the stream it is of and how many events it has; stream 0 is the organisation's own.
+ * @param tool Name in the events of clients.
+ */
 export function createTestLog(
   segments: readonly { readonly stream: number; readonly events: number }[],
+  tool = 'Bash',
 ): TestLog {
   const org = createId('org');
   const origin = `kontext.example/${org}`;
@@ -88,7 +92,7 @@ export function createTestLog(
     const prev = writer.head;
     const rows = Array.from({ length: events }, (_, n) => {
       const kind = at === 0 ? 'agent.changed' : 'tool_call.decided';
-      return writer.append({ kind, tool: at === 0 ? null : 'Bash' }, n % 3 === 2 ? null : `{"n":${n}}`);
+      return writer.append({ kind, tool: at === 0 ? null : tool }, n % 3 === 2 ? null : `{"n":${n}}`);
     });
     const segment = {
       stream: stream.id as Segment['stream'],

@@ -309,6 +309,47 @@ describe('verifyBundle', () => {
     );
   });
 
+  it.each([
+    ['a key that stands there twice', 'event', '"header":', '"header":"{}","header":'],
+    ['a key nothing checks', 'event', '"columns":', '"command":"ls","columns":'],
+    ['another order', 'event', /("stream":"[^"]+"),("seq":\d+)/, '$2,$1'],
+    ['white space', 'segment', '{"segment":', '{ "segment":'],
+    ['a number in another form', 'segment', '"firstSeq":1,', '"firstSeq":1.0,'],
+    ['a second name', 'key', '{"key":', '{"key":"","key":'],
+    ['a second nonce', 'stream', '"nonce":', '"nonce":"","nonce":'],
+  ])(
+    'says 15 for a line in another spelling, so that all readers read the same: %s',
+    async (_what, kind, from, to) => {
+      const lines = changed(at(kind), from, to);
+
+      expect(lines).not.toEqual(whole);
+      expect(await exitOf(withDone(lines))).toBe(15);
+    },
+  );
+
+  it('says 15 for a key or a checkpoint that stands in another place, or a key that does so twice', async () => {
+    const [first, key, checkpoint, stream, ...rest] = whole;
+
+    for (const head of [
+      [key, stream, checkpoint],
+      [checkpoint, key, stream],
+      [key, checkpoint, stream, key],
+      [key, key, checkpoint, stream],
+    ]) {
+      expect(await exitOf(withDone([first, ...head, ...rest] as string[]))).toBe(15);
+    }
+  });
+
+  it('says 15 for bytes that are no UTF-8, also where they would be read as the character that stands for such', async () => {
+    const odd = createTestLog(plan, 'B\ufffd');
+    const bytes = bytesOf(writeTestBundle(odd));
+    const place = bytes.indexOf('\ufffd');
+    const other = Buffer.concat([bytes.subarray(0, place), Buffer.of(0xff), bytes.subarray(place + 3)]);
+
+    expect((await verify(bytes, { keys: [odd.key] })).exitCode).toBe(0);
+    expect((await verify(other, { keys: [odd.key] })).exitCode).toBe(15);
+  });
+
   it('proves any log and any part of it', async () => {
     const shapes = fc.array(fc.record({ stream: fc.nat(4), events: fc.integer({ min: 1, max: 3 }) }), {
       minLength: 1,
@@ -338,6 +379,8 @@ describe('a file that is no bundle', () => {
     ['deep JSON', `${'['.repeat(100_000)}${']'.repeat(100_000)}\n`],
     ['a bundle of another version', first.replace('"v":1', '"v":2')],
     ['a first line that lacks something', first.replace(/"size":\d+,/, '')],
+    ['a first line that says things twice', first.replace('"size":', '"size":1,"size":')],
+    ['a version that cannot be shown', first.replace('"v":1', '"v":{"toString":1,"valueOf":1}')],
     ['a local one', '{"kontext":"audit-bundle","v":1,"made":"local"}\n'],
     ['a compressed one', Buffer.of(0x1f, 0x8b, 8, 0)],
   ])('is refused: %s', async (_what, content) => {

@@ -156,8 +156,8 @@ function takeLine({ leaves, streams }: Parts, line: InnerLine, number: number): 
     streams.addSegment(line.segment, isNew, number);
   } else if (line.type === 'stream') streams.addStream(line.stream, number);
   else if (line.type === 'skip') leaves.skip(line.from, line.to, line.nodes, number);
-  else if (line.type === 'key') leaves.addKey(line.key);
-  else leaves.openNote(line.note, number);
+  else if (line.type === 'key') leaves.addKey(line.key, number);
+  else leaves.openNote(line.note, number, streams.sums.streams === 0);
 }
 
 function checkSums(said: BundleSums, found: BundleSums, line: number, notes: FindingNotes): void {
