@@ -59,12 +59,12 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
     return client;
   };
   /** Runs the job until the export is over. */
-  const make = async (order: ExportOrder = bundle, exports = serviceOf()) => {
-    const { id } = await exports.begin(org.owner, order);
+  const make = async (order: ExportOrder = bundle, exports = serviceOf(), caller = org.owner) => {
+    const { id } = await exports.begin(caller, order);
     for (let runs = 0; runs < 20; runs += 1) {
       await sequence();
       await exports.run();
-      const row = await exports.get(org.owner, id);
+      const row = await exports.get(caller, id);
       if (row.state !== 'running') return row;
     }
     throw new Error('the export does not end');
@@ -186,6 +186,29 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
       ({ kind }) => kind === 'audit.exported',
     );
     expect(exported).toHaveLength(1);
+  });
+
+  test('take turns: a long one does not keep those of others waiting', async () => {
+    await openWith([1, 1, 1, 1]);
+    const other = await createTestOrganisation(store, now());
+    // Each look at the clock takes so long that a turn is over after one step.
+    const slow = createExportService({
+      ...{ store, log, appended: createAppendSignal(), limits: { stepLeaves: 1 } },
+      nowMs: () => {
+        nowMs += 700;
+        return nowMs;
+      },
+    });
+    const long = await slow.begin(org.owner, bundle);
+    const short = await slow.begin(other.owner, bundle);
+    await sequence();
+
+    for (let run = 0; run < 2; run += 1) await slow.run();
+
+    expect((await slow.get(org.owner, long.id)).bytes).toBeGreaterThan(0);
+    expect((await slow.get(other.owner, short.id)).bytes).toBeGreaterThan(0);
+    for (const { owner } of [org, other])
+      expect((await make(bundle, serviceOf(), owner)).state).toBe('ready');
   });
 
   test('wait for the signed log to hold what was stored before, and fail when there is none for long', async () => {

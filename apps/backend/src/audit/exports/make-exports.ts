@@ -72,6 +72,9 @@ export function createExportJob(deps: MakeExportsDeps): { run(): Promise<void> }
 const claim = ({ store, nowMs }: MakeExportsDeps, notIds: readonly string[]): Promise<ExportRow | null> =>
   store.transaction(system, (tx) => claimExport(tx, new Date(nowMs()), new Date(nowMs() + leaseMs), notIds));
 
+/** A claim that is over: who was worked on longest ago comes next, so that a long export takes turns with others. */
+const released = (nowMs: () => number): Date => new Date(nowMs() - 1);
+
 type Hashes = Map<string, { readonly hash: Hash; readonly bytes: number }>;
 
 /** Works on a claimed export until the time is over or it ends. What is the export's own fault ends it; other errors are thrown. */
@@ -86,7 +89,7 @@ async function work(
   try {
     const cursor = await prepare(deps, row);
     if (cursor.log === null) {
-      await change(store, row, { cursor: JSON.stringify(cursor), claimedUntil: null });
+      await change(store, row, { cursor: JSON.stringify(cursor), claimedUntil: released(nowMs) });
       return;
     }
     const writer = await openWriter(store, row, cursor, hashes);
@@ -186,7 +189,7 @@ async function takeStep(
   const parts = { row, cursor: parseCursor(row.cursor), writer, limits };
   const step = await store.transaction(scope, (tx) => writeStep(tx, parts));
   const pieces = writer.takeChunks();
-  const next = toChange(row, step, writer, isOver ? null : new Date(nowMs() + leaseMs));
+  const next = toChange(row, step, writer, isOver ? released(nowMs) : new Date(nowMs() + leaseMs));
   if ((next.events ?? 0) > limits.maxEvents)
     throw failed(`it would hold more than ${limits.maxEvents} events: narrow the query`);
   if (writer.bytes > limits.maxBytes)
@@ -206,7 +209,7 @@ async function takeStep(
   return { ...row, ...next, ...done };
 }
 
-function toChange(row: ExportRow, step: WrittenStep, { state }: Writer, claimedUntil: Date | null) {
+function toChange(row: ExportRow, step: WrittenStep, { state }: Writer, claimedUntil: Date) {
   const cursor = JSON.stringify({ ...step.cursor, chunks: state.chunks });
   return { cursor, claimedUntil, events: row.events + step.events, bytes: state.bytes };
 }

@@ -58,7 +58,7 @@ export async function listExports(
 }
 
 /**
- * Takes the oldest running export that nobody works on. Role `system`.
+ * Takes a running export that nobody works on: a new one, or the one that was worked on longest ago. Role `system`.
  *
  * @param until The claim; it also tells this worker from one that comes later. Nobody else gets the export before it is over.
  * @param notIds Exports that were just looked at.
@@ -75,7 +75,7 @@ export async function claimExport(
     .select({ id: auditExports.id })
     .from(auditExports)
     .where(and(eq(auditExports.state, 'running'), free, others))
-    .orderBy(asc(auditExports.id))
+    .orderBy(sql`${auditExports.claimedUntil} ASC NULLS FIRST`, asc(auditExports.id))
     .limit(1)
     .for('update', { skipLocked: true });
   if (found === undefined) return null;
