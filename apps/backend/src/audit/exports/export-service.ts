@@ -1,6 +1,7 @@
 import { createId, isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../../caller.ts';
+import { lockServerStream } from '../../store/queries/audit-streams.ts';
 import {
   countKeptExports,
   type ExportRow,
@@ -87,6 +88,8 @@ async function begin(
 ): Promise<ExportRow> {
   parseQuery(query);
   return store.transaction({ role: 'app', orgId }, async (tx) => {
+    // Orders that come at once are counted one after the other.
+    await lockServerStream(tx, orgId, null);
     if ((await countKeptExports(tx, orgId)) >= maxKept) {
       throw new KontextError('KX_RATE_LIMITED', 'the organisation keeps as many exports as it may', {
         ...{

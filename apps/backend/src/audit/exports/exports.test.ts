@@ -297,6 +297,14 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
     await expect(exports.begin(org.owner, bundle)).rejects.toMatchObject({ code: 'KX_RATE_LIMITED' });
   });
 
+  test('are no more than ten at a time also when many are asked for at once', async () => {
+    const exports = serviceOf({ maxKept: 2 });
+
+    const asked = await Promise.allSettled(Array.from({ length: 6 }, () => exports.begin(org.owner, bundle)));
+
+    expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+  });
+
   test('as CSV hold the rows of a query, and no cell a spreadsheet would run', async () => {
     const client = await openTestSession(store, org.owner, now());
     const hostile = ['=1+1', '@SUM(A1)', '-2', 'a,"b"\nc', '\u0000x', '\ud800y'];
