@@ -6,6 +6,7 @@ import { followEvents } from '../rpc/follow-events.ts';
 import { openBackend, withClients } from '../rpc/open-backend.ts';
 import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
+import { readPinnedLogs } from '../witness/pinned-logs.ts';
 import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
 import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
 import { defineAuditExport } from './audit-export.ts';
@@ -96,7 +97,7 @@ async function verify(
   what: string,
   { key: keys, json = false }: VerifyOptions,
 ): Promise<number> {
-  const { terminal, config } = context;
+  const { terminal } = context;
   const isFile = what !== '' && !what.startsWith('ses_');
   if (!isFile && keys.length > 0)
     throw new KontextError('KX_USAGE', '--key cannot be used', { why: 'it is for verifying a file' });
@@ -106,10 +107,7 @@ async function verify(
     if (exitCode !== null) return exitCode;
   }
   const found: Found = isFile
-    ? {
-        reports: await (await import('../session/verify-bundle.ts')).verifyBundle(what, config.cwd),
-        log: null,
-      }
+    ? { reports: await verifyUnsigned(context, what), log: null }
     : await verifyOnline(context, what);
   const { reports, log } = found;
   if (reports.length === 0) throw new KontextError('KX_NOT_FOUND', 'there is no audit stream to verify');
@@ -123,9 +121,22 @@ async function verify(
   if (bad.length === 0)
     terminal.note(`${events} events in ${reports.length} streams verified: nothing is missing or changed`);
   else terminal.warn(`${bad.length} of ${reports.length} streams do not verify`);
+  if (isFile && bad.length === 0)
+    terminal.note('not proven: that the file was not written anew as a whole; nobody has signed it');
   if (log instanceof KontextError) terminal.error(log);
   else if (log !== null && bad.length === 0) terminal.note(logLine(log));
   return bad[0]?.exitCode ?? (troubleCode === 0 ? (found.remembered ?? 0) : troubleCode);
+}
+
+/** The file of a session without a backend. */
+async function verifyUnsigned(context: Context, path: string): Promise<readonly StreamReport[]> {
+  const { verifyBundle } = await import('../session/verify-bundle.ts');
+  const logs = await readPinnedLogs(context);
+  return verifyBundle(
+    path,
+    context.config.cwd,
+    logs.map(({ key }) => key),
+  );
 }
 
 interface Found {

@@ -95,6 +95,7 @@ describe('kontext start --local', () => {
     const checked = await verify(auditFile());
     expect(checked.exitCode).toBe(0);
     expect(checked.stdout).toMatch(/^ok {3}client {2}str_[\w-]+ {2}4 events\n$/);
+    expect(checked.stderr).toContain('nobody has signed it');
     expect(knocks).toBe(0);
   });
 

@@ -157,6 +157,56 @@ describe('a local audit file', () => {
   });
 });
 
+describe('a hostile file', () => {
+  const whole = async (): Promise<string[]> => {
+    const file = open();
+    record(file, 2);
+    await file.close();
+    return text().trimEnd().split('\n');
+  };
+
+  it.each([
+    ['stream', 'id'],
+    ['stream', 'org'],
+    ['intent', 'seq'],
+    ['event', 'stream'],
+    ['event', 'seq'],
+    ['event', 'header'],
+    ['end', 'stream'],
+    ['end', 'seq'],
+  ])('is altered, and crashes nothing, with a %s whose %s cannot be made a text', async (type, name) => {
+    const lines = (await whole()).map((line) => {
+      const value = JSON.parse(line);
+      if (value[type] !== undefined) value[type][name] = { toString: 1, valueOf: 1 };
+      return JSON.stringify(value);
+    });
+    put(`${lines.join('\n')}\n`);
+
+    const report = await verify();
+
+    expect(report?.ok).toBe(type === 'intent');
+  });
+
+  it('has its version shown, whatever that is', async () => {
+    put('{"kontext":"audit-bundle","v":{"toString":1,"valueOf":1}}\n');
+
+    await expect(verify()).rejects.toEqual(refused('it has version {"toString"'));
+  });
+
+  it('does not verify as a local one when it is of an organisation whose log this machine knows', async () => {
+    const lines = await whole();
+    const { org } = JSON.parse(lines[1] ?? '').stream;
+    put(`${lines.join('\n')}\n`);
+
+    await expect(verifyBundle('b.jsonl', home, [`kontext.example/${org}+00000000+AAAA`])).rejects.toEqual(
+      expect.objectContaining({ code: 'KX_AUDIT_SIGNATURE' }),
+    );
+    expect(await verifyBundle('b.jsonl', home, [`kontext.example/${createId('org')}+0+A`])).toMatchObject([
+      { ok: true },
+    ]);
+  });
+});
+
 describe('what is no bundle', () => {
   it.each([
     ['an empty file', '', 'it is empty'],

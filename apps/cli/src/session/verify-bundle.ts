@@ -19,10 +19,16 @@ import type { StreamReport } from './verify-streams.ts';
  * line and reported as truncated (exit code 13). What cannot be seen: a file that was written anew as a whole.
  *
  * @param path Relative to `cwd`.
+ * @param logs Verifier keys of logs this machine knows: what is of their organisations has a signature, or is not to be believed.
  * @returns One report per stream of the file.
- * @throws KontextError `KX_BUNDLE_INVALID` when it is no bundle, or of another version.
+ * @throws KontextError `KX_BUNDLE_INVALID` when it is no bundle, or of another version; `KX_AUDIT_SIGNATURE` when a log that is
+ *   known should have signed it.
  */
-export async function verifyBundle(path: string, cwd: string): Promise<StreamReport[]> {
+export async function verifyBundle(
+  path: string,
+  cwd: string,
+  logs: readonly string[] = [],
+): Promise<StreamReport[]> {
   const streams = new Map<string, OpenStream>();
   const end: EndOfFile = { torn: false, wrong: [] };
   let number = 0;
@@ -32,6 +38,7 @@ export async function verifyBundle(path: string, cwd: string): Promise<StreamRep
     if (number === 1) checkFirst(line, path);
     else if (!whole) end.torn = true;
     else if (line === null || !takeLine(streams, line)) end.wrong.push(number);
+    if (isObject(line?.stream)) checkUnsigned(line.stream, logs, path);
   }
   if (number === 0) throw noBundle(path, 'it is empty');
   return [...streams].map(([id, stream]) => report(id, stream, end));
@@ -47,6 +54,14 @@ interface EndOfFile {
 
 type Line = Readonly<Record<string, unknown>>;
 
+/** An export that was rewritten as a local file would otherwise verify without the signature it has lost. */
+function checkUnsigned({ org }: Line, logs: readonly string[], path: string): void {
+  if (typeof org !== 'string' || !logs.some((key) => key.split('+')[0]?.endsWith(`/${org}`))) return;
+  throw new KontextError('KX_AUDIT_SIGNATURE', `${path} bears no signature`, {
+    why: 'it calls itself the file of a session without a backend, and is of an organisation whose log is signed',
+  });
+}
+
 interface OpenStream {
   readonly facts: Line;
   readonly verifier: ReturnType<typeof createStreamVerifier>;
@@ -57,8 +72,7 @@ interface OpenStream {
 
 function checkFirst(line: Line | null, path: string): void {
   if (line?.kontext !== 'audit-bundle') throw noBundle(path, 'its first line is not that of an audit bundle');
-  if (line.v !== 1)
-    throw noBundle(path, `it has version ${String(line.v)}, and this program reads version 1`);
+  if (line.v !== 1) throw noBundle(path, `it has version ${shown(line.v)}, and this program reads version 1`);
 }
 
 /**
@@ -68,19 +82,19 @@ function checkFirst(line: Line | null, path: string): void {
  */
 function takeLine(streams: Map<string, OpenStream>, line: Line): boolean {
   if (isObject(line.stream)) {
-    if (streams.has(String(line.stream.id))) return false;
+    if (streams.has(textOf(line.stream.id))) return false;
     openStream(streams, line.stream);
   }
   const only = [...streams.values()].at(-1);
-  if (isObject(line.intent) && only !== undefined) only.intents.add(Number(line.intent.seq));
+  if (isObject(line.intent) && only !== undefined) only.intents.add(numberOf(line.intent.seq));
   if (isObject(line.event)) {
-    const stream = streams.get(String(line.event.stream));
+    const stream = streams.get(textOf(line.event.stream));
     if (stream === undefined) return false;
     addEvent(stream, line.event);
   }
   if (isObject(line.end)) {
-    const stream = streams.get(String(line.end.stream));
-    const seq = Number(line.end.seq);
+    const stream = streams.get(textOf(line.end.stream));
+    const seq = numberOf(line.end.seq);
     if (stream === undefined || !Number.isSafeInteger(seq)) return false;
     stream.end = { seq, hash: bytes(line.end.hash) };
   }
@@ -88,7 +102,7 @@ function takeLine(streams: Map<string, OpenStream>, line: Line): boolean {
 }
 
 function openStream(streams: Map<string, OpenStream>, facts: Line): void {
-  const [orgId, streamId, nonce] = [String(facts.org), String(facts.id), bytes(facts.nonce)];
+  const [orgId, streamId, nonce] = [textOf(facts.org), textOf(facts.id), bytes(facts.nonce)];
   const head: StreamHead = { seq: 0, hash: firstLink(orgId, streamId, nonce) };
   const sessionId = typeof facts.session === 'string' ? facts.session : null;
   const verifier = createStreamVerifier({ orgId, streamId, nonce, head, sessionId });
@@ -104,9 +118,9 @@ function addEvent(stream: OpenStream, event: Line): void {
 
 /** The columns a store would keep follow from the header here; a header that cannot be read is the verifier's finding. */
 function toRow(event: Line): StoredRow {
-  const header = String(event.header);
+  const header = textOf(event.header);
   return {
-    seq: Number(event.seq),
+    seq: numberOf(event.seq),
     header,
     chain: bytes(event.chain),
     payload: typeof event.payload === 'string' ? event.payload : null,
@@ -163,6 +177,11 @@ const cutOff = (lastSeq: number, open: number): Finding => ({
 
 const isObject = (value: unknown): value is Line =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
+
+// Not by `String` and `Number`, which an object with a `toString` of its own makes throw.
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
+const numberOf = (value: unknown): number => (typeof value === 'number' ? value : 0);
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'none').slice(0, 40);
 
 const bytes = (text: unknown): Uint8Array => Buffer.from(typeof text === 'string' ? text : '', 'base64');
 
