@@ -332,7 +332,7 @@ const forgeLast = (stream: string) => `
     header = forged.header,
     chain = sha256('kontext-chain-v1'::bytea || before.chain ||
                    sha256(convert_to('kontext-event-v1' || forged.header, 'UTF8')))
-  FROM before, last, (SELECT seq, replace(header, '"redaction":"exact-v1"', '"redaction":"none"') AS header
+  FROM before, last, (SELECT seq, replace(header, '"redaction":"full-v1"', '"redaction":"none"') AS header
                       FROM audit_events WHERE stream_id = '${stream}') forged
   WHERE e.stream_id = '${stream}' AND e.seq = last.seq AND forged.seq = last.seq`;
 
