@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import {
   AddIdentityProviderRequestSchema,
   AddProviderRequestSchema,
@@ -18,6 +18,7 @@ import {
   RemoveIdentityProviderRequestSchema,
   RemoveProviderRequestSchema,
   RemoveSinkRequestSchema,
+  ReplaySinkRequestSchema,
   RevokeLeasesRequestSchema,
   RevokeLoginsRequestSchema,
   SetAuditSettingsRequestSchema,
@@ -191,6 +192,19 @@ describe('the sentence a person confirms', () => {
     expect(sentence.setSink(create(SetSinkRequestSchema, { sinkId: 'snk_1', state }))).toBe(expected);
     expect(sentence.removeSink(create(RemoveSinkRequestSchema, { sinkId: 'snk_1' }))).toBe(
       'send no more audit events to the sink "snk_1"',
+    );
+  });
+
+  it('of a replay says since when; what was given up needs none', () => {
+    const since = timestampFromMs(Date.UTC(2026, 0, 1));
+    expect(sentence.replaySink(create(ReplaySinkRequestSchema, { sinkId: 'snk_1', since }))).toBe(
+      'send the audit events since 2026-01-01T00:00:00.000Z, also those from before it was added, to the sink "snk_1"',
+    );
+    const dead = { sinkId: 'snk_1', since, deadLetters: true };
+    expect(sentence.replaySink(create(ReplaySinkRequestSchema, dead))).toBeNull();
+    const far = create(TimestampSchema, { seconds: 10n ** 15n });
+    expect(sentence.replaySink(create(ReplaySinkRequestSchema, { sinkId: 'snk_1', since: far }))).toContain(
+      'since second 1000000000000000,',
     );
   });
 

@@ -23,6 +23,7 @@ import type {
   RemoveProviderRequest,
   RemoveSinkRequest,
   RemoveWebhookRequest,
+  ReplaySinkRequest,
   RevokeLeasesRequest,
   RevokeLoginsRequest,
   SetAuditSettingsRequest,
@@ -249,10 +250,21 @@ export const holdPayloads = ({ sessionId, hold, reason }: HoldPayloadsRequest): 
 export function addSink({ name, url, kinds, payloads, since }: AddSinkRequest): string {
   const which =
     kinds.length === 0 ? 'every audit event' : `the audit events ${kinds.map(quoteAscii).join(' ')}`;
-  const from =
-    since === undefined ? '' : `, those since ${new Date(Number(since.seconds) * 1000).toISOString()} too`;
+  const from = since === undefined ? '' : `, those since ${instant(since.seconds)} too`;
   return `send ${which}${payloads ? ' with payloads' : ''} to ${quoteAscii(url)} as the sink ${quoteAscii(name)}${from}`;
 }
+
+/** What no date reaches is said as it came; what is done with it is refused. */
+function instant(seconds: bigint): string {
+  const date = new Date(Number(seconds) * 1000);
+  return Number.isNaN(date.getTime()) ? `second ${seconds}` : date.toISOString();
+}
+
+/** Of events of the past that leave again; what was given up was confirmed with the sink. */
+export const replaySink = ({ sinkId, since, deadLetters }: ReplaySinkRequest): string | null =>
+  deadLetters || since === undefined
+    ? null
+    : `send the audit events since ${instant(since.seconds)}, also those from before it was added, to the sink ${quoteAscii(sinkId)}`;
 
 /** Of a sink that is paused or goes on. */
 export const setSink = ({ sinkId, state }: SetSinkRequest): string =>

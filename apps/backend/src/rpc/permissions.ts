@@ -171,7 +171,7 @@ export const permissions: Table = {
   'SinkService/RemoveSink': { roles: guardians, confirm: sentence.removeSink },
   'SinkService/ListSinks': { roles: overseers },
   'SinkService/TestSink': { roles: guardians },
-  'SinkService/ReplaySink': { roles: guardians },
+  'SinkService/ReplaySink': { roles: guardians, confirm: sentence.replaySink },
   'SinkService/ListSinkDeliveries': { roles: overseers },
 
   'WebhookService/AddWebhook': { roles: guardians, confirm: sentence.addWebhook },

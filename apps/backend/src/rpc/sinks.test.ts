@@ -32,5 +32,10 @@ describe('requests about sinks', () => {
       'a sink can be made active or paused',
     );
     await expect(client.replaySink({ sinkId: 'snk_1' })).rejects.toThrow('since or dead_letters is missing');
+    const since = { seconds: 10n ** 15n };
+    await expect(client.replaySink({ sinkId: 'snk_1', since })).rejects.toThrow('since is no instant');
+    await expect(client.addSink({ name: 'x', url: 'https://h.example/', since })).rejects.toThrow(
+      'since is no instant',
+    );
   });
 });

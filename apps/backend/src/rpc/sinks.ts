@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampDate, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { KontextError } from '@kontext/errors';
 import {
   DeliveryState,
@@ -25,7 +25,7 @@ export const sinkRoutes =
   (router) =>
     router.service(SinkService, {
       addSink: async ({ name, url, kinds, payloads, since }, context) => {
-        const wanted = { name, url, kinds, payloads, since: since ? timestampDate(since) : null };
+        const wanted = { name, url, kinds, payloads, since: since ? askedInstant(since) : null };
         const { sink, secret } = await sinks.add(callerOf(context), wanted);
         return { sink: toMessage(sink, nowMs()), secret };
       },
@@ -46,7 +46,7 @@ export const sinkRoutes =
         return { status, error };
       },
       replaySink: async ({ sinkId, since, deadLetters }, context) => {
-        const what = toReplay(since && timestampDate(since), deadLetters);
+        const what = toReplay(since && askedInstant(since), deadLetters);
         return { segments: BigInt(await sinks.replay(callerOf(context), sinkId, what)) };
       },
       listSinkDeliveries: async ({ sinkId, state, pageSize, pageToken }, context) => {
@@ -79,6 +79,13 @@ function wantedState(state: SinkState): 'active' | 'paused' | null {
   if (state === SinkState.ACTIVE) return 'active';
   if (state === SinkState.PAUSED) return 'paused';
   throw new KontextError('KX_REQUEST_INVALID', 'a sink can be made active or paused');
+}
+
+/** @throws KontextError `KX_REQUEST_INVALID` for what no date reaches. */
+function askedInstant(since: Timestamp): Date {
+  const date = timestampDate(since);
+  if (Number.isNaN(date.getTime())) throw new KontextError('KX_REQUEST_INVALID', 'since is no instant');
+  return date;
 }
 
 function toReplay(since: Date | undefined, deadLetters: boolean): Replay {
