@@ -2,9 +2,17 @@ import type { CallPart } from './tool-call.ts';
 
 const maxLength = 300;
 
-/** A part in words, one line, at most 300 code units: `command git push --force`. Agent-supplied text: not to be trusted. */
+/**
+ * A part in words, one line, at most 300 code units: `command git push --force`. Agent-supplied text: not to be trusted.
+ *
+ * What is cut ends with a whole word and `…`: of a secret that is cut in two, nobody could tell afterwards that it is one.
+ */
 export function describePart(part: CallPart): string {
-  return oneLine(wordsOf(part).slice(0, maxLength * 2), maxLength);
+  const words = wordsOf(part);
+  const shown = oneLine(words.slice(0, maxLength * 2), maxLength + 1);
+  if (words.length <= maxLength * 2 && shown.length <= maxLength) return shown;
+  const kept = shown.slice(0, maxLength - 1);
+  return `${kept.slice(0, Math.max(kept.lastIndexOf(' '), 0))} …`;
 }
 
 /**
