@@ -229,6 +229,22 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
     await expect(read(id)).rejects.toMatchObject({ code: 'KX_EXPORT_FAILED' });
   });
 
+  test('fail rather than lack what was stored before, when the log stands still', async () => {
+    await make();
+    await openWith([2]);
+    const exports = serviceOf();
+    const { id } = await exports.begin(org.owner, bundle);
+
+    await exports.run();
+    nowMs += 31_000;
+    await exports.run();
+
+    expect(await exports.get(org.owner, id)).toMatchObject({
+      state: 'failed',
+      error: expect.stringContaining('lags behind'),
+    });
+  });
+
   test('fail with a reason when they grow too large, and leave nothing behind', async () => {
     await openWith([5, 5]);
 

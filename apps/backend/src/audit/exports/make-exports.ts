@@ -129,9 +129,12 @@ async function prepare(deps: MakeExportsDeps, row: ExportRow): Promise<ExportCur
       (await hasWaitingSegments(tx, row.orgId, row.createdAt)) ? null : (await readLog(tx, row.orgId)).size,
     ));
   const newest = await log.checkpoint(row.orgId);
-  const isEnough = newest !== null && wantedSize !== null && newest.size >= wantedSize;
-  if (!isEnough && !isLate) return { ...cursor, wantedSize };
-  if (newest === null) throw failed('the log of the organisation has no signed checkpoint yet');
+  if (newest === null || wantedSize === null || newest.size < wantedSize) {
+    if (!isLate) return { ...cursor, wantedSize };
+    if (newest === null) throw failed('the log of the organisation has no signed checkpoint yet');
+    // Made now, it would lack events without saying so.
+    throw failed('the signed log lags behind what was stored before: try again later');
+  }
   const { size, note, verifierKey: key } = newest;
   return { ...cursor, wantedSize, log: { size, note, key }, streamIds: await chooseStreams(deps, row) };
 }
