@@ -226,7 +226,8 @@ describe.each(testStores())('bad batches on $kind', ({ open }) => {
     const session = await openSession();
     const event = session.write('['.repeat(25_000) + ']'.repeat(25_000));
     expect((await append(owner, batchOf(session.streamId, [event]))).status).toBe('ok');
-    expect((await stored(session))[0]).toMatchObject({ header: event.header, payload: null });
+    const [first] = await stored(session);
+    expect([first?.header, first?.payload]).toEqual([event.header, undefined]);
   });
 
   test('a payload 100,000 levels deep is too long or taken, and the backend lives', async () => {

@@ -8,6 +8,7 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -154,6 +155,8 @@ describe.skipIf(!claude.available)(`the plain Claude Code after \`kontext setup\
       if (existsSync(installed)) renameSync(installed, join(stage.world.home.root, 'put-away'));
       renameSync(next, installed);
     };
+    // What the command does not carry itself it finds beside it, as in an install.
+    symlinkSync(join(folder, 'node_modules'), join(stage.world.home.root, 'node_modules'));
     install('0.1.1');
     const program = [process.execPath, join(installed, 'main.js')];
     await kontext(['setup', '--mode', 'enforce'], program);
