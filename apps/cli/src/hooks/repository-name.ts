@@ -8,7 +8,7 @@ const unsafe = /[\p{Cc}\p{Cf}\p{Surrogate}\u2028\u2029]/gu;
  * User, password, port, query, a `.git` at the end and control characters are left out; host in lower case.
  *
  * @param listed What `git config --null --get-regexp '^remote\..*\.url$'` printed: `key LF value NUL` for each.
- * @returns Null when there is none, or it is a directory of this machine.
+ * @returns Null when there is none, it is a directory of this machine, or what may be a password stands in the wrong place.
  */
 export function repositoryName(listed: string): string | null {
   const remotes = listed
@@ -30,6 +30,8 @@ function nameOfUrl(url: string): string | null {
     .slice(authority.lastIndexOf('@') + 1)
     .replace(/:\d*$/, '')
     .toLowerCase();
+  // Part of a password that is not written as an address wants it, so that git itself takes it for host or path.
+  if (/^[^[]*:/.test(host) || /[^/]@/.test(path)) return null;
   const names = path.split('/').filter((name) => name !== '' && name !== '.');
   const last = names.pop()?.replace(/\.git$/i, '') ?? '';
   const name = [host, ...names, last].filter((part) => part !== '').join('/');
