@@ -4,9 +4,10 @@ export interface ExportLimits {
   readonly maxBytes: number;
   /** Most sessions a query may choose for a bundle. */
   readonly maxSessions: number;
-  /** Segments, and events, of one step. */
+  /** Segments, events, and bytes of payloads of one step, which is in memory as a whole; one segment is always taken. */
   readonly stepLeaves: number;
   readonly stepEvents: number;
+  readonly stepBytes: number;
   /** Kept per organisation at a time. */
   readonly maxKept: number;
   /** Waits so long for a checkpoint that holds everything before the export was asked for. */
@@ -20,6 +21,7 @@ export const defaultExportLimits: ExportLimits = {
   maxSessions: 10_000,
   stepLeaves: 500,
   stepEvents: 2_000,
+  stepBytes: 8 * 1024 ** 2,
   maxKept: 10,
   checkpointWaitMs: 30_000,
 };

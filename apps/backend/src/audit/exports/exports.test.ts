@@ -174,6 +174,28 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
     expect(rows[0]?.n).toBeGreaterThan(3);
   });
 
+  test('have only so many bytes of payloads in memory at once', async () => {
+    const client = await openTestSession(store, org.owner, now());
+    for (let n = 0; n < 6; n += 1) {
+      const event = client.write({}, JSON.stringify({ command: 'ls '.repeat(200) }));
+      await audit.append(org.owner, client.batch([event]));
+    }
+    const steps = async (order: ExportOrder) => {
+      const row = await make(order, serviceOf({ stepBytes: 1500 }));
+      const bytes = await read(row.id);
+      expect(await verify(bytes)).toMatchObject({ exitCode: 0, findings: [], events: row.events });
+      const { rows } = await store.transaction({ role: 'read', orgId: org.orgId }, (tx) =>
+        tx.execute<{ n: number }>(
+          sql`SELECT count(*)::int AS n FROM audit_export_chunks WHERE export_id = ${row.id}`,
+        ),
+      );
+      return rows[0]?.n;
+    };
+
+    expect(await steps(bundle)).toBeGreaterThanOrEqual(3);
+    expect(await steps({ ...bundle, withoutPayloads: true })).toBe(1);
+  });
+
   test('are worked on by one replica at a time', async () => {
     await openWith([3]);
     const { id } = await serviceOf().begin(org.owner, bundle);

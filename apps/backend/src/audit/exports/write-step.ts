@@ -6,6 +6,7 @@ import { type EventFilter, prepareFilter } from '../../store/queries/event-filte
 import {
   type ExportEvent,
   type ExportLeaf,
+  measurePayloads,
   readExportLeaves,
   readLeafEvents,
 } from '../../store/queries/export-source.ts';
@@ -40,7 +41,10 @@ export async function writeStep(tx: Tx, parts: StepParts): Promise<WrittenStep> 
   const range = { orgId: row.orgId, from: cursor.nextLeaf, size, ...timesOf(filter) };
   const streamIds = filter === null ? cursor.streamIds : filter.streamIds;
   const page = await readExportLeaves(tx, { ...range, streamIds }, limits.stepLeaves);
-  const leaves = takeEvents(page, limits.stepEvents);
+  const counted = takeFirst(page, page.map(countOf), limits.stepEvents);
+  const leaves = row.withoutPayloads
+    ? counted
+    : takeFirst(counted, await measurePayloads(tx, counted), limits.stepBytes);
   const events = await readLeafEvents(tx, leaves, filter, !row.withoutPayloads);
   const isLast = leaves.length === page.length && page.length < limits.stepLeaves;
   const next = { ...cursor, nextLeaf: (leaves.at(-1)?.leaf ?? size - 1) + 1 };
@@ -64,12 +68,18 @@ const timesOf = (filter: EventFilter | null) => ({
   until: filter?.until ?? null,
 });
 
-/** As many leaves as make no more events than wanted; at least one. */
-function takeEvents(page: readonly ExportLeaf[], most: number): ExportLeaf[] {
-  let events = 0;
-  return page.filter(({ firstSeq, lastSeq }, index) => {
-    events += lastSeq - firstSeq + 1;
-    return index === 0 || events <= most;
+const countOf = ({ firstSeq, lastSeq }: ExportLeaf): number => lastSeq - firstSeq + 1;
+
+/** As many leaves as have no more together than wanted; at least one. @param sizes What each has. */
+function takeFirst(
+  page: readonly ExportLeaf[],
+  sizes: readonly number[],
+  most: number,
+): readonly ExportLeaf[] {
+  let sum = 0;
+  return page.filter((_leaf, index) => {
+    sum += sizes[index] ?? 0;
+    return index === 0 || sum <= most;
   });
 }
 

@@ -1,5 +1,5 @@
 /** What an export is made of: segments of a log in its order, with their streams and events. */
-import { and, asc, eq, gte, inArray, isNotNull, lt, lte, sql } from 'drizzle-orm';
+import { and, asc, eq, gte, inArray, isNotNull, lt, lte, type SQL, sql } from 'drizzle-orm';
 import { auditEvents, auditPayloads, auditSegments, auditStreams, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import { type EventRow, isItsPayload } from './audit-events.ts';
@@ -71,6 +71,28 @@ export interface ExportEvent extends Omit<EventRow, 'repository' | 'retentionCla
   readonly occurredAt: Date;
 }
 
+type LeafRun = Pick<ExportLeaf, 'stream' | 'partDay' | 'firstSeq' | 'lastSeq'>;
+
+/** Segments as `w`, in their order. */
+function runsOf(leaves: readonly LeafRun[]): SQL {
+  const texts = (pick: (leaf: LeafRun) => string | number) =>
+    sql`${sql.param(leaves.map((leaf) => String(pick(leaf))))}::text[]`;
+  return sql`unnest(${texts(({ partDay }) => partDay)}, ${texts(({ stream }) => stream.id)},
+    ${texts(({ firstSeq }) => firstSeq)}, ${texts(({ lastSeq }) => lastSeq)})
+    WITH ORDINALITY AS w(part_day, stream_id, first_seq, last_seq, at)`;
+}
+
+/** Bytes of the payloads of some segments, in their order. Told by what is stored, without reading the texts. */
+export async function measurePayloads(tx: Tx, leaves: readonly LeafRun[]): Promise<number[]> {
+  if (leaves.length === 0) return [];
+  const { rows } = await tx.execute<{ bytes: string }>(sql`
+    SELECT coalesce(sum(octet_length(p.payload)), 0)::text AS bytes
+    FROM ${runsOf(leaves)} LEFT JOIN audit_payloads p ON p.part_day = w.part_day::date AND p.stream_id = w.stream_id
+      AND p.seq BETWEEN w.first_seq::bigint AND w.last_seq::bigint
+    GROUP BY w.at ORDER BY w.at`);
+  return rows.map(({ bytes }) => Number(bytes));
+}
+
 /**
  * Events of some segments, in their order.
  *
@@ -79,16 +101,12 @@ export interface ExportEvent extends Omit<EventRow, 'repository' | 'retentionCla
  */
 export async function readLeafEvents(
   tx: Tx,
-  leaves: readonly Pick<ExportLeaf, 'stream' | 'partDay' | 'firstSeq' | 'lastSeq'>[],
+  leaves: readonly LeafRun[],
   filter: EventFilter | null,
   payloads: boolean,
 ): Promise<ExportEvent[]> {
   if (leaves.length === 0) return [];
-  const texts = (pick: (leaf: (typeof leaves)[number]) => string | number) =>
-    sql`${sql.param(leaves.map((leaf) => String(pick(leaf))))}::text[]`;
-  const wanted = sql`unnest(${texts(({ partDay }) => partDay)}, ${texts(({ stream }) => stream.id)},
-    ${texts(({ firstSeq }) => firstSeq)}, ${texts(({ lastSeq }) => lastSeq)})
-    WITH ORDINALITY AS w(part_day, stream_id, first_seq, last_seq, at)`;
+  const wanted = runsOf(leaves);
   const isWanted = sql`${auditEvents.partDay} = w.part_day::date AND ${auditEvents.streamId} = w.stream_id
     AND ${auditEvents.seq} BETWEEN w.first_seq::bigint AND w.last_seq::bigint`;
   return tx
