@@ -322,6 +322,13 @@ describe('what is recorded', () => {
     expect(failure?.payload.details.error).toBe('Exit code 2: [redacted]');
   });
 
+  it('is not the half of what looks like a secret, where an error is cut', async () => {
+    const cut = call('PostToolUseFailure', 'ls', { error: `${'. '.repeat(490)}${token}` });
+    const [failure] = await recorded('full', cut);
+
+    expect(failure?.payload.details.error).toBe(`${'. '.repeat(490)}[redacted]`);
+  });
+
   it('is the view of a decided call alone where payloads are omitted', async () => {
     const [decision, end] = await recorded('omitted', call('PreToolUse', 'ls'), done);
 

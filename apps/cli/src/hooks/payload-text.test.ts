@@ -78,6 +78,16 @@ describe('what looks like a secret', () => {
     ]);
   });
 
+  it('is not half seen where a detail is cut', () => {
+    for (let before = 960; before <= 1000; before += 1) {
+      const { details } = JSON.parse(
+        write({ details: { error: `${'. '.repeat(before / 2)}${token} failed` } }),
+      );
+      expect(details.error.length).toBeLessThanOrEqual(1000);
+      expect(details.error).not.toContain('ghp_');
+    }
+  });
+
   it('is shown to nobody who decides', () => {
     const call = { command: `deploy ${token}`, parts: [], credentials: ['github'] };
     const shown = redactQuestion(redactor, call as never, `command deploy ${token}`);

@@ -49,8 +49,9 @@ export function payloadText(
 ): string | null {
   const measured = measureParts(parts);
   const bounded = Object.fromEntries(measured.map(({ name, value }) => [name, value]));
-  const redacted = redactParts(redactor, bounded);
-  if (redacted === null) return null;
+  const whole = redactParts(redactor, bounded);
+  if (whole === null) return null;
+  const redacted = 'details' in whole ? { ...whole, details: clipDetails(whole.details) } : whole;
   let leftBytes = maxKeptBytes;
   let isClipped = false;
   const kept = measured.map(({ name, bytes, isShortened }) => {
@@ -64,9 +65,9 @@ export function payloadText(
     return [name, { clipped: clipUtf8(text, room), bytes }];
   });
   const isChanged = JSON.stringify(redacted.call) !== JSON.stringify(bounded.call);
-  const whole = { schema: 1, ...Object.fromEntries(kept), ...(isChanged ? { callRedacted: true } : {}) };
+  const all = { schema: 1, ...Object.fromEntries(kept), ...(isChanged ? { callRedacted: true } : {}) };
   // What is cut is another text, and is searched again.
-  const settled = isClipped ? redactParts(redactor, whole) : whole;
+  const settled = isClipped ? redactParts(redactor, all) : all;
   if (settled === null) return null;
   const text = JSON.stringify(settled);
   // Escaping a clipped text again can at worst double it, which the limit of the record allows for.
@@ -92,6 +93,20 @@ export function redactName(redactor: PayloadRedactor, text: string): string {
   const redacted = redactor.redactText(text);
   return redacted.kind === 'redacted' ? redacted.text : '[redacted]';
 }
+
+/** Longest text among the details that is kept, such as the error of a failed call; in UTF-16 code units. */
+const maxDetailLength = 1000;
+
+/** Cut after the search: half a secret is not found any more. */
+const clipDetails = (details: unknown): unknown =>
+  isObject(details)
+    ? Object.fromEntries(
+        Object.entries(details).map(([name, value]) => [
+          name,
+          typeof value === 'string' ? value.slice(0, maxDetailLength) : value,
+        ]),
+      )
+    : details;
 
 type Parts = Readonly<Record<string, unknown>>;
 

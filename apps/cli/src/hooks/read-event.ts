@@ -35,10 +35,10 @@ export function readEvent(agent: AgentAdapter, redactor: Redactor, request: Hook
   return { raw, redacted: { ...redacted, details: clipDetails(redacted.details) }, opaque: null };
 }
 
-/** Longest text among the details, such as the error of a failed call. */
-const maxDetailLength = 1000;
+/** Longest text among the details, such as the error of a failed call, with what is still to be searched beyond its cut. */
+const maxDetailLength = 8_192;
 
-/** Cut only now: half a secret is not found any more. */
+/** Cut only now: half a secret is not found any more. Patterns are looked for later, and `payloadText` cuts once more. */
 const clipDetails = (details: AgentEvent['details']): AgentEvent['details'] =>
   Object.fromEntries(
     Object.entries(details).map(([name, value]) => [
