@@ -324,7 +324,7 @@ describe('what is recorded', () => {
 
   it('is not the half of what looks like a secret, where an error is cut', async () => {
     const cut = call('PostToolUseFailure', 'ls', { error: `${'. '.repeat(490)}${token}` });
-    const [failure] = await recorded('full', cut);
+    const [, failure] = await recorded('full', call('PreToolUse', 'ls'), cut);
 
     expect(failure?.payload.details.error).toBe(`${'. '.repeat(490)}[redacted]`);
   });
