@@ -8,6 +8,7 @@ import {
   testKms as kms,
   type TestOrganisation,
 } from '../../organisations/test-organisation.ts';
+import { dropExpiredExports } from '../../store/queries/exports.ts';
 import type { Store } from '../../store/store.ts';
 import { listAdminEvents } from '../../store/test-events.ts';
 import { type TestStore, testStores } from '../../store/test-stores.ts';
@@ -302,6 +303,18 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
       tx.execute(sql`SELECT 1 AS one FROM audit_export_chunks WHERE export_id = ${row.id}`),
     );
     expect(rows).toEqual([]);
+  });
+
+  test('lose their bytes some at a time, so that no statement deletes gigabytes', async () => {
+    await openWith([1, 1, 1, 1]);
+    await make(bundle, serviceOf({ stepLeaves: 2 }));
+    nowMs += 86_400_001;
+    const drop = (limit: number) =>
+      store.transaction({ role: 'retention', orgId: null }, (tx) => dropExpiredExports(tx, now(), limit));
+
+    expect(await drop(2)).toBe(2);
+    expect(await drop(100)).toBeGreaterThanOrEqual(1);
+    expect(await drop(100)).toBe(0);
   });
 
   test('can be read from any byte on', async () => {

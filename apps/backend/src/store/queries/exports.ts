@@ -165,18 +165,23 @@ export async function hasWaitingSegments(tx: Tx, orgId: string, until: Date): Pr
   return rows.length > 0;
 }
 
-/** Ends what has expired, and deletes the pieces of what ended. Role `retention`. @returns Exports whose pieces were deleted. */
-export async function dropExpiredExports(tx: Tx, now: Date): Promise<number> {
+/** Pieces deleted at once: 100 MiB. A large export at once could take longer than a statement may, and then for ever. */
+const maxDropped = 400;
+
+/**
+ * Ends what has expired, and deletes pieces of what ended, some at a time. Role `retention`.
+ *
+ * @param limit Most pieces. @returns Pieces that were deleted.
+ */
+export async function dropExpiredExports(tx: Tx, now: Date, limit: number = maxDropped): Promise<number> {
   await tx
     .update(auditExports)
     .set({ state: 'expired', cursor: '' })
     .where(and(inArray(auditExports.state, ['running', 'ready']), lt(auditExports.expiresAt, now)));
-  const ended = await tx
-    .selectDistinct({ id: auditExports.id })
-    .from(auditExports)
-    .innerJoin(auditExportChunks, eq(auditExportChunks.exportId, auditExports.id))
-    .where(inArray(auditExports.state, ['failed', 'expired']))
-    .limit(20);
-  for (const { id } of ended) await tx.delete(auditExportChunks).where(eq(auditExportChunks.exportId, id));
-  return ended.length;
+  const { rows } = await tx.execute(sql`
+    DELETE FROM audit_export_chunks WHERE (export_id, chunk) IN (
+      SELECT c.export_id, c.chunk FROM audit_exports e JOIN audit_export_chunks c ON c.export_id = e.id
+      WHERE e.state IN ('failed', 'expired') LIMIT ${limit})
+    RETURNING 1`);
+  return rows.length;
 }
