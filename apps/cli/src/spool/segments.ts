@@ -89,6 +89,8 @@ export function createSegments(options: {
     return file;
   };
   let current = start(1);
+  /** Number of the oldest segment with lines that may not be durable. */
+  let firstUnsynced = 1;
   return {
     get bytes() {
       return [...files.values()].reduce((sum, file) => sum + file.length, 0);
@@ -106,8 +108,11 @@ export function createSegments(options: {
       return entry;
     },
     async sync() {
-      // A segment that was left since the last sync holds lines that count, too.
-      await Promise.all([...files.values()].slice(-2).map((file) => dataSync(file.descriptor)));
+      // Segments that were left since the last sync hold lines that count, too; while one takes its time there can be several.
+      const upTo = current.number;
+      const open = [...files.values()].filter(({ number }) => number >= firstUnsynced);
+      await Promise.all(open.map((file) => dataSync(file.descriptor)));
+      firstUnsynced = Math.max(firstUnsynced, upTo);
     },
     canRelease: (seq) => releasable(seq).length > 0,
     release(seq) {
