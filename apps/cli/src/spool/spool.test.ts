@@ -111,7 +111,7 @@ describe('spool', () => {
       session,
       user,
       agent,
-      redaction: 'exact-v1',
+      redaction: 'full-v1',
       tool: 'Bash',
     });
     await spool.close();
