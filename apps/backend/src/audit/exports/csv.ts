@@ -1,7 +1,8 @@
 /**
  * CSV (RFC 4180) for spreadsheets.
  *
- * - A cell that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@`, tab or CR) gets an apostrophe in front.
+ * - A cell that a spreadsheet would take for a formula (it begins with `=`, `+`, `-`, `@` of any width, or a line
+ *   break or tab) gets an apostrophe in front.
  * - NUL and lone surrogates, which a header spells as escapes and no CSV can hold, stand as `\u0000`.
  */
 import { type EventHeader, parseHeader } from '@kontext/audit';
@@ -55,6 +56,6 @@ export function csvCell(text: string): string {
     /\0|\p{Surrogate}/gu,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  const safe = /^[=+\-@\t\r]/.test(visible) ? `'${visible}` : visible;
-  return /[",\r\n\t]/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const safe = /^[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]/.test(visible) ? `'${visible}` : visible;
+  return /[",;\r\n\t]/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
