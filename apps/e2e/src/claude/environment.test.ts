@@ -113,7 +113,7 @@ describe.skipIf(!claude.available)(`the environment of the real Claude Code ${cl
       hasKey: false,
       hasEncoded: false,
     });
-    expect(decided).toMatchObject({ decision: 'deny', header: { redaction: 'exact-v1' } });
+    expect(decided).toMatchObject({ decision: 'deny', header: { redaction: 'full-v1' } });
     expect(decided?.command).toContain('[redacted]');
   });
 });
