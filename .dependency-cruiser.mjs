@@ -18,7 +18,7 @@ const rooms = {
   'packages/oauth': { rooms: ['errors'], npm: ['jose'], node: ['crypto'] },
   'packages/vault': { rooms: ['errors'], npm: [], node: ['crypto'] },
   'packages/redaction': { rooms: ['errors'], npm: [], node: ['util', 'buffer'] },
-  'packages/audit': { rooms: ['protocol', 'errors'], npm: [], node: ['crypto'] },
+  'packages/audit': { rooms: ['protocol', 'errors'], npm: [], node: ['buffer', 'crypto'] },
 };
 
 const quote = (name) => name.replace(/[/.]/g, '\\$&');
