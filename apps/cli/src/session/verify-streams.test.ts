@@ -185,6 +185,8 @@ describe('audit tail', () => {
       'occurredAt',
       'payload',
       'receivedAt',
+      'repository',
+      'retentionClass',
       'seq',
       'session',
       'streamId',
