@@ -28,9 +28,9 @@ import {
 import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import { pauseMs } from '../webhooks/deliver-messages.ts';
-import { type Attempt, failedAttempt, postSigned } from '../webhooks/post-signed.ts';
+import type { SenderDeps } from '../webhooks/deps.ts';
+import { type Attempt, postSigned } from '../webhooks/post-signed.ts';
 import { placeAfter, planMessage, rebuildMessage } from './build-message.ts';
-import { openSinkSecret, type SinkDeps } from './deps.ts';
 
 const hourMs = 60 * 60_000;
 const firstPauseMs = 1_000;
@@ -44,7 +44,7 @@ export const claimMs = 60_000;
 const turnMs = 20_000;
 
 /** Works on a sink that this replica has claimed, until nothing is left, an attempt failed, or its turn is over. */
-export async function sendSink(deps: SinkDeps, claimed: SinkRow): Promise<void> {
+export async function sendSink(deps: SenderDeps, claimed: SinkRow): Promise<void> {
   const { orgId, id } = claimed;
   const endsAtMs = deps.nowMs() + turnMs;
   let claimedUntil = claimed.claimedUntil;
@@ -59,14 +59,14 @@ export async function sendSink(deps: SinkDeps, claimed: SinkRow): Promise<void> 
   }
 }
 
-const release = async (deps: SinkDeps, sink: SinkRow): Promise<void> =>
+const release = async (deps: SenderDeps, sink: SinkRow): Promise<void> =>
   void (await change(deps, sink, { claimedUntil: null }));
 
-const change = (deps: SinkDeps, sink: SinkRow, values: Partial<SinkRow>): Promise<boolean> =>
+const change = (deps: SenderDeps, sink: SinkRow, values: Partial<SinkRow>): Promise<boolean> =>
   deps.store.transaction({ role: 'app', orgId: sink.orgId }, (tx) => updateClaimed(tx, sink, values));
 
 /** @returns Whether there may be more to do now. */
-async function sendNext(deps: SinkDeps, keyed: KeyedSink): Promise<boolean> {
+async function sendNext(deps: SenderDeps, keyed: KeyedSink): Promise<boolean> {
   const { sink } = keyed;
   const now = new Date(deps.nowMs());
   const { orgId } = sink;
@@ -86,7 +86,7 @@ async function sendNext(deps: SinkDeps, keyed: KeyedSink): Promise<boolean> {
 }
 
 /** Stores a message, if the sink still stands where it begins. @returns False when somebody else was faster. */
-async function open(deps: SinkDeps, sink: SinkRow, delivery: SinkDeliveryRow): Promise<boolean> {
+async function open(deps: SenderDeps, sink: SinkRow, delivery: SinkDeliveryRow): Promise<boolean> {
   try {
     return await deps.store.transaction({ role: 'app', orgId: sink.orgId }, async (tx) => {
       const place = { leaf: sink.nextLeaf, seq: sink.nextSeq };
@@ -103,7 +103,7 @@ async function open(deps: SinkDeps, sink: SinkRow, delivery: SinkDeliveryRow): P
 
 /** @returns Whether the sink may go on at once. */
 async function attempt(
-  deps: SinkDeps,
+  deps: SenderDeps,
   keyed: KeyedSink,
   delivery: SinkDeliveryRow,
   body: string,
@@ -116,18 +116,20 @@ async function attempt(
 }
 
 /** Signs and sends one message. */
-export async function send(deps: SinkDeps, keyed: KeyedSink, id: string, body: string): Promise<Attempt> {
-  try {
-    const secret = await openSinkSecret(deps.kms, keyed);
-    return await postSigned(deps, { url: keyed.sink.url, secret, id, body });
-  } catch (error) {
-    return failedAttempt(error);
-  }
-}
+export const send = (
+  deps: SenderDeps,
+  { sink, secret }: KeyedSink,
+  id: string,
+  body: string,
+): Promise<Attempt> =>
+  postSigned(deps, {
+    receiver: { kind: 'sink', id: sink.id, orgId: sink.orgId },
+    ...{ url: sink.url, sealed: secret, id, body },
+  });
 
 /** @returns Whether the sink is disabled by it. */
 async function settle(
-  deps: SinkDeps,
+  deps: SenderDeps,
   { orgId, id, claimedUntil }: SinkRow,
   delivery: SinkDeliveryRow,
   outcome: Attempt,
@@ -148,8 +150,11 @@ async function settle(
   });
 }
 
-const pauseAfter = ({ random }: SinkDeps, { attempts }: SinkDeliveryRow, { retryAfterMs }: Attempt): number =>
-  Math.max(pauseMs(attempts + 1, firstPauseMs, random), retryAfterMs);
+const pauseAfter = (
+  { random }: SenderDeps,
+  { attempts }: SinkDeliveryRow,
+  { retryAfterMs }: Attempt,
+): number => Math.max(pauseMs(attempts + 1, firstPauseMs, random), retryAfterMs);
 
 async function settleTaken(
   tx: Tx,

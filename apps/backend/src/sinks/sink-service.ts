@@ -2,7 +2,6 @@ import { createId, eventKinds, isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import { sealAsRow } from '../kms/sealed-secrets.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
 import {
   claimSinks,
@@ -26,11 +25,11 @@ import {
 import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import { findUrlFault } from '../webhooks/check-url.ts';
+import type { SenderDeps } from '../webhooks/deps.ts';
 import type { Attempt } from '../webhooks/post-signed.ts';
 import { createSendPool } from '../webhooks/send-pool.ts';
-import { createWebhookSecret } from '../webhooks/sign-message.ts';
+import { createSigningKey } from '../webhooks/signing-key.ts';
 import { testBody } from './build-message.ts';
-import { noSuchSink, type SinkDeps, secretContextOf } from './deps.ts';
 import { claimMs, send, sendSink } from './send-sink.ts';
 
 export type { LaggingSink };
@@ -102,7 +101,7 @@ const testsByUser: RateLimit = { name: 'sink-test', limit: 20, windowSeconds: 60
 const replaysByUser: RateLimit = { name: 'sink-replay', limit: 20, windowSeconds: 600 };
 
 /** Puts the sinks together. */
-export function createSinkService(deps: SinkDeps): SinkService {
+export function createSinkService(deps: SenderDeps): SinkService {
   const { store } = deps;
   const pool = createSendPool({
     limits,
@@ -131,7 +130,7 @@ export function createSinkService(deps: SinkDeps): SinkService {
 }
 
 async function add(
-  deps: SinkDeps,
+  deps: SenderDeps,
   { orgId, userId }: Caller,
   wanted: NewSink,
 ): Promise<{ readonly sink: LaggingSink; readonly secret: string }> {
@@ -139,11 +138,7 @@ async function add(
   if (fault !== null) throw invalid(fault);
   const now = new Date(deps.nowMs());
   const id = createId('snk', now.getTime());
-  const secret = createWebhookSecret();
-  // Sealed before the transaction: the key service may be across a network.
-  const plaintext = Buffer.from(secret);
-  const sealed = await sealAsRow(deps.kms, secretContextOf({ id, orgId }), plaintext, now);
-  plaintext.fill(0);
+  const { secret, sealed } = await createSigningKey(deps.kms, { kind: 'sink', id, orgId }, now);
   const { name, url, payloads, since } = wanted;
   const sink: SinkRow = {
     ...{ id, orgId, name, url, kinds: [...new Set(wanted.kinds)], payloads, secretId: sealed.id },
@@ -171,14 +166,14 @@ async function add(
   return { sink: await find(deps, orgId, id), secret };
 }
 
-const findStart = (deps: SinkDeps, orgId: string, since: Date | null): Promise<number> =>
+const findStart = (deps: SenderDeps, orgId: string, since: Date | null): Promise<number> =>
   deps.store.transaction({ role: 'read', orgId }, async (tx) => {
     const first = since === null ? null : await findLeafSince(tx, orgId, since);
     return first ?? countLeaves(tx, orgId);
   });
 
 async function setState(
-  deps: SinkDeps,
+  deps: SenderDeps,
   { orgId, userId }: Caller,
   id: string,
   state: 'active' | 'paused' | null,
@@ -197,7 +192,7 @@ async function setState(
   return find(deps, orgId, id);
 }
 
-async function remove(deps: SinkDeps, { orgId, userId }: Caller, id: string): Promise<void> {
+async function remove(deps: SenderDeps, { orgId, userId }: Caller, id: string): Promise<void> {
   const now = new Date(deps.nowMs());
   await deps.store.transaction({ role: 'app', orgId }, async (tx) => {
     const sink = await deleteSink(tx, orgId, id);
@@ -207,7 +202,7 @@ async function remove(deps: SinkDeps, { orgId, userId }: Caller, id: string): Pr
   deps.appended.notify(orgId);
 }
 
-async function test(deps: SinkDeps, { orgId, userId }: Caller, id: string): Promise<Attempt> {
+async function test(deps: SenderDeps, { orgId, userId }: Caller, id: string): Promise<Attempt> {
   refuseBeyond(await deps.limiter.count(testsByUser, userId), 'sinks were tested too often');
   const keyed = await deps.store.transaction({ role: 'app', orgId }, (tx) => findKeyedSink(tx, orgId, id));
   if (keyed === null) throw noSuchSink();
@@ -215,7 +210,12 @@ async function test(deps: SinkDeps, { orgId, userId }: Caller, id: string): Prom
   return send(deps, keyed, createId('skd', now.getTime()), testBody(keyed.sink, now));
 }
 
-async function replay(deps: SinkDeps, { orgId, userId }: Caller, id: string, what: Replay): Promise<number> {
+async function replay(
+  deps: SenderDeps,
+  { orgId, userId }: Caller,
+  id: string,
+  what: Replay,
+): Promise<number> {
   refuseBeyond(await deps.limiter.count(replaysByUser, userId), 'sinks were replayed too often');
   const now = new Date(deps.nowMs());
   const start = what.case === 'since' ? await findStart(deps, orgId, what.since) : 0;
@@ -242,7 +242,7 @@ async function moveBack(tx: Tx, sink: SinkRow, start: number, now: Date): Promis
 }
 
 async function listDeliveries(
-  { store }: SinkDeps,
+  { store }: SenderDeps,
   { orgId }: Caller,
   { sinkId, state, pageSize, cursor }: DeliveryQuery,
 ): Promise<DeliveryPage> {
@@ -257,7 +257,7 @@ async function listDeliveries(
   return { deliveries, next: deliveries.length < limit ? null : (deliveries.at(-1)?.id ?? null) };
 }
 
-async function find({ store }: SinkDeps, orgId: string, id: string): Promise<LaggingSink> {
+async function find({ store }: SenderDeps, orgId: string, id: string): Promise<LaggingSink> {
   const [found] = await store.transaction({ role: 'read', orgId }, (tx) => listSinks(tx, orgId, id));
   if (found === undefined) throw noSuchSink();
   return found;
@@ -283,3 +283,5 @@ const matchesSome = (kind: string): boolean =>
 
 const invalid = (why: string): KontextError =>
   new KontextError('KX_SINK_INVALID', 'the sink cannot be used', { why });
+
+const noSuchSink = (): KontextError => new KontextError('KX_NOT_FOUND', 'there is no such sink');

@@ -12,7 +12,7 @@ import {
 } from '../organisations/test-organisation.ts';
 import { createSafeFetch } from '../providers/safe-fetch.ts';
 import type { Store } from '../store/store.ts';
-import type { SinkDeps } from './deps.ts';
+import type { SenderDeps } from '../webhooks/deps.ts';
 import { createSinkService, type SinkService } from './sink-service.ts';
 
 /** A message as a receiver heard it. */
@@ -59,7 +59,7 @@ export interface SinkRoom {
   readonly nowMs: () => number;
   advance(ms: number): void;
   /** Another replica. */
-  replica(change?: Partial<SinkDeps>): SinkService;
+  replica(change?: Partial<SenderDeps>): SinkService;
   /** Appends events as one segment and puts it into the log. */
   append(count: number, fact?: string): Promise<void>;
   sequence(): Promise<void>;
@@ -71,7 +71,7 @@ export async function openSinkRoom(store: Store): Promise<SinkRoom> {
   const nowMs = () => clockMs;
   const org = await createTestOrganisation(store, new Date(clockMs));
   const keys = createLogKeys({ store, kms: testKms, host: 'kontext.test', nowMs });
-  const replica = (change: Partial<SinkDeps> = {}) =>
+  const replica = (change: Partial<SenderDeps> = {}) =>
     createSinkService({
       ...{ store, kms: testKms, nowMs, local: true, appended: createAppendSignal() },
       ...{ limiter: createRateLimiter(store, nowMs), fetch: createSafeFetch({ allowLoopback: true }) },

@@ -19,8 +19,8 @@ import {
   updateWebhook,
   type WebhookRow,
 } from '../store/queries/webhooks.ts';
-import { openWebhookSecret, type WebhookDeps } from './deps.ts';
-import { type Attempt, failedAttempt, postSigned } from './post-signed.ts';
+import type { SenderDeps } from './deps.ts';
+import { type Attempt, postSigned } from './post-signed.ts';
 import { createSendPool, type SendPool } from './send-pool.ts';
 
 const hourMs = 60 * 60_000;
@@ -34,7 +34,7 @@ const givenUpAfterMs = 24 * hourMs;
 const disabledAfterMs = 72 * hourMs;
 
 /** Creates what sends messages that are due; start it every second on every replica. */
-export function createMessagePool(deps: WebhookDeps): SendPool {
+export function createMessagePool(deps: SenderDeps): SendPool {
   return createSendPool({
     limits,
     claim: async (free, busy) => {
@@ -49,7 +49,7 @@ export function createMessagePool(deps: WebhookDeps): SendPool {
   });
 }
 
-async function deliver(deps: WebhookDeps, delivery: DeliveryRow): Promise<void> {
+async function deliver(deps: SenderDeps, delivery: DeliveryRow): Promise<void> {
   const { orgId, webhookId } = delivery;
   const keyed = await deps.store.transaction({ role: 'app', orgId }, (tx) =>
     findKeyedWebhook(tx, orgId, webhookId),
@@ -61,22 +61,16 @@ async function deliver(deps: WebhookDeps, delivery: DeliveryRow): Promise<void> 
 }
 
 /** Signs and sends one message. */
-export async function sendMessage(
-  deps: Pick<WebhookDeps, 'kms' | 'fetch' | 'nowMs'>,
-  keyed: KeyedWebhook,
+export const sendMessage = (
+  deps: Pick<SenderDeps, 'kms' | 'fetch' | 'nowMs'>,
+  { webhook: { id: webhookId, orgId, url }, secret }: KeyedWebhook,
   id: string,
   body: string,
-): Promise<Attempt> {
-  try {
-    const secret = await openWebhookSecret(deps.kms, keyed);
-    return await postSigned(deps, { url: keyed.webhook.url, secret, id, body });
-  } catch (error) {
-    return failedAttempt(error);
-  }
-}
+): Promise<Attempt> =>
+  postSigned(deps, { receiver: { kind: 'webhook', id: webhookId, orgId }, url, sealed: secret, id, body });
 
 async function settle(
-  deps: WebhookDeps,
+  deps: SenderDeps,
   webhook: WebhookRow,
   delivery: DeliveryRow,
   { status, error, retryAfterMs }: Attempt,

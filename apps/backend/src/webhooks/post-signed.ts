@@ -1,6 +1,8 @@
 import { KontextError } from '@kontext/errors';
-import type { SafeFetch } from '../providers/safe-fetch.ts';
+import type { SecretRow } from '../store/queries/secrets.ts';
+import type { SenderDeps } from './deps.ts';
 import { signMessage } from './sign-message.ts';
+import { openSigningKey, type Receiver } from './signing-key.ts';
 
 /** Longest a receiver may take, from the first byte out to the last byte in. */
 const timeoutMs = 10_000;
@@ -18,22 +20,24 @@ export interface Attempt {
   readonly retryAfterMs: number;
 }
 
-/** One message, and who signs it. */
+/** One message, and who gets it. */
 export interface SignedMessage {
+  readonly receiver: Receiver;
   readonly url: string;
-  /** As `createWebhookSecret` made it. */
-  readonly secret: string;
+  /** The receiver's signing key as it is stored. */
+  readonly sealed: SecretRow;
   /** The same for every attempt. */
   readonly id: string;
   readonly body: string;
 }
 
-/** Signs a message and sends it once; never rejects. */
+/** Opens the receiver's key, signs a message and sends it once; never rejects. */
 export async function postSigned(
-  deps: { readonly fetch: SafeFetch; readonly nowMs: () => number },
-  { url, secret, id, body }: SignedMessage,
+  deps: Pick<SenderDeps, 'kms' | 'fetch' | 'nowMs'>,
+  { receiver, url, sealed, id, body }: SignedMessage,
 ): Promise<Attempt> {
   try {
+    const secret = await openSigningKey(deps.kms, receiver, sealed);
     const headers = signMessage(secret, id, new Date(deps.nowMs()), body);
     const answer = await deps.fetch(url, {
       ...{ method: 'POST', headers, body, timeoutMs, maxBodyBytes: maxAnswerBytes },
@@ -50,7 +54,7 @@ export async function postSigned(
 }
 
 /** The attempt that came to nothing before an answer. */
-export const failedAttempt = (error: unknown): Attempt => ({
+const failedAttempt = (error: unknown): Attempt => ({
   status: 0,
   error: error instanceof KontextError ? error.why || error.message : 'it could not be sent',
   retryAfterMs: 0,

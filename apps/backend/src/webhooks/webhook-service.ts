@@ -2,7 +2,6 @@ import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import { sealAsRow } from '../kms/sealed-secrets.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
 import {
   type CountedWebhook,
@@ -15,10 +14,10 @@ import {
 import { isUniqueViolation } from '../store/store-errors.ts';
 import { findUrlFault } from './check-url.ts';
 import { createMessagePool, sendMessage } from './deliver-messages.ts';
-import { secretContextOf, type WebhookDeps } from './deps.ts';
+import type { SenderDeps } from './deps.ts';
 import type { Attempt } from './post-signed.ts';
 import { webhookEvents } from './queue-messages.ts';
-import { createWebhookSecret } from './sign-message.ts';
+import { createSigningKey } from './signing-key.ts';
 
 export type { CountedWebhook };
 
@@ -53,7 +52,7 @@ const maxWebhooks = 20;
 const testsByUser: RateLimit = { name: 'webhook-test', limit: 20, windowSeconds: 600 };
 
 /** Puts the webhooks together. */
-export function createWebhookService(deps: WebhookDeps): WebhookService {
+export function createWebhookService(deps: SenderDeps): WebhookService {
   const { store } = deps;
   const pool = createMessagePool(deps);
   return {
@@ -68,7 +67,7 @@ export function createWebhookService(deps: WebhookDeps): WebhookService {
 }
 
 async function add(
-  deps: WebhookDeps,
+  deps: SenderDeps,
   { orgId, userId }: Caller,
   url: string,
   events: readonly string[],
@@ -77,11 +76,7 @@ async function add(
   if (fault !== null) throw invalid(fault);
   const now = new Date(deps.nowMs());
   const id = createId('whk', now.getTime());
-  const secret = createWebhookSecret();
-  // Sealed before the transaction: the key service may be across a network.
-  const plaintext = Buffer.from(secret);
-  const sealed = await sealAsRow(deps.kms, secretContextOf({ id, orgId }), plaintext, now);
-  plaintext.fill(0);
+  const { secret, sealed } = await createSigningKey(deps.kms, { kind: 'webhook', id, orgId }, now);
   const webhook: WebhookRow = {
     ...{ id, orgId, url, events: checkEvents(events), secretId: sealed.id, createdBy: userId },
     ...{ createdAt: now, disabledAt: null, lastError: '', lastDeliveredAt: null },
@@ -93,7 +88,7 @@ async function add(
 }
 
 async function insert(
-  deps: WebhookDeps,
+  deps: SenderDeps,
   scope: { readonly role: 'app'; readonly orgId: string },
   webhook: WebhookRow,
   sealed: Parameters<typeof insertWebhook>[2],
@@ -113,7 +108,7 @@ async function insert(
   }
 }
 
-async function remove(deps: WebhookDeps, { orgId, userId }: Caller, id: string): Promise<void> {
+async function remove(deps: SenderDeps, { orgId, userId }: Caller, id: string): Promise<void> {
   const now = new Date(deps.nowMs());
   await deps.store.transaction({ role: 'app', orgId }, async (tx) => {
     const row = await deleteWebhook(tx, orgId, id);
@@ -125,7 +120,7 @@ async function remove(deps: WebhookDeps, { orgId, userId }: Caller, id: string):
   deps.appended.notify(orgId);
 }
 
-async function test(deps: WebhookDeps, { orgId, userId }: Caller, id: string): Promise<Attempt> {
+async function test(deps: SenderDeps, { orgId, userId }: Caller, id: string): Promise<Attempt> {
   refuseBeyond(await deps.limiter.count(testsByUser, userId), 'webhooks were tested too often');
   const keyed = await deps.store.transaction({ role: 'app', orgId }, (tx) => findKeyedWebhook(tx, orgId, id));
   if (keyed === null) throw notFound();
