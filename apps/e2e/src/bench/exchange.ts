@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { partState } from '@kontext/testkit';
 import { type DatabaseKind, openDatabase } from '../databases.ts';
 import { connectUpstream } from '../demo/steps.ts';
 import { runConfirmed } from '../run-confirmed.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 import { createExchangeClient, type ExchangeClient } from './exchange-client.ts';
+import { hasPostgres } from './has-postgres.ts';
 import { closeConnections, type PreparedRequest, type Round, runRound } from './load.ts';
 import { type BenchRow, makeRateRow, makeRow } from './row.ts';
 import { unlimited } from './session-world.ts';
@@ -22,9 +22,8 @@ const floorName = 'bare Fastify: one signature check, one query, one signature';
  * one. Rows of the embedded database end in `@pglite`.
  */
 export async function benchExchange(rounds: number): Promise<readonly BenchRow[]> {
-  const { reason } = partState('postgres');
-  if (reason !== '') process.stderr.write(`bench: no Postgres, its rows are left out: ${reason}\n`);
-  const onPostgres = reason === '' ? await benchOn('Postgres', '', rounds) : [];
+  const onAServer = hasPostgres();
+  const onPostgres = onAServer ? await benchOn('Postgres', '', rounds) : [];
   const onPglite = await benchOn('the embedded database', '@pglite', rounds);
   closeConnections();
   return [...onPostgres, ...onPglite];

@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { partState, scratchHome } from '@kontext/testkit';
+import { scratchHome } from '@kontext/testkit';
 import { type DatabaseKind, openDatabase, type StoryDatabase } from '../databases.ts';
 import { copyPreparedData } from '../prepared-data.ts';
 import { startWorld, type World } from '../world.ts';
 import { type BenchStream, openBenchStream, sendBatch } from './audit-batches.ts';
+import { hasPostgres } from './has-postgres.ts';
 import { closeConnections, type Round, runLanes } from './load.ts';
 import { fillStore } from './load-events.ts';
 import { copyOnPostgres, type RawInsert, unnestOnPglite, unnestOnPostgres } from './raw-insert.ts';
@@ -29,12 +30,10 @@ type Side = 'kontext' | 'unnest' | 'COPY';
  * already, against the raw insert into the same one; flat means a ratio like that of `ingest/batch-50`.
  */
 export async function benchIngest(rounds: number, events: number | null): Promise<readonly BenchRow[]> {
-  const { reason } = partState('postgres');
-  if (reason !== '') process.stderr.write(`bench: no Postgres, its rows are left out: ${reason}\n`);
-  const onPostgres = reason === '' ? await benchOn('Postgres', '', rounds) : [];
+  const onAServer = hasPostgres();
+  const onPostgres = onAServer ? await benchOn('Postgres', '', rounds) : [];
   const onPglite = await benchOn('the embedded database', '@pglite', rounds);
-  const onFull =
-    reason === '' && events !== null ? await benchOn('Postgres', `@${events}`, rounds, events) : [];
+  const onFull = onAServer && events !== null ? await benchOn('Postgres', `@${events}`, rounds, events) : [];
   closeConnections();
   return [...onPostgres, ...onPglite, ...onFull];
 }

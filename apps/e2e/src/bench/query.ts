@@ -1,6 +1,6 @@
-import { partState } from '@kontext/testkit';
 import { openDatabase, type StoryDatabase } from '../databases.ts';
 import { startWorld, type World } from '../world.ts';
+import { hasPostgres } from './has-postgres.ts';
 import { closeConnections, sendForJson } from './load.ts';
 import { fillStore } from './load-events.ts';
 import { type BenchRow, makeTailRow } from './row.ts';
@@ -25,11 +25,7 @@ const queries: Readonly<Record<string, string>> = {
  * the same search in one of 10,000, in turn with it. Goal: 5. Postgres only.
  */
 export async function benchQuery(rounds: number, events: number | null): Promise<readonly BenchRow[]> {
-  const { reason } = partState('postgres');
-  if (reason !== '') {
-    process.stderr.write(`bench: no Postgres, the rows of query are left out: ${reason}\n`);
-    return [];
-  }
+  if (!hasPostgres()) return [];
   const [few, many] = [await openStore(small), await openStore(events ?? defaultLarge)];
   try {
     const rows: BenchRow[] = [];
