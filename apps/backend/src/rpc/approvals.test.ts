@@ -117,12 +117,12 @@ describe.each(testStores())('approvals and webhooks at the router on $kind', ({ 
     expect(webhooks[0]?.events).toEqual(['approval.requested', 'approval.decided']);
     const webhookId = webhook?.id ?? '';
     for (const call of [
-      ann.webhooks.addWebhook({ url: 'https://hooks.example/y' }),
-      ann.webhooks.listWebhooks({}),
-      ann.webhooks.testWebhook({ webhookId }),
-      ann.webhooks.removeWebhook({ webhookId }),
+      () => ann.webhooks.addWebhook({ url: 'https://hooks.example/y' }),
+      () => ann.webhooks.listWebhooks({}),
+      () => ann.webhooks.testWebhook({ webhookId }),
+      () => ann.webhooks.removeWebhook({ webhookId }),
     ]) {
-      expect(await codeOf(call)).toBe('KX_FORBIDDEN');
+      expect(await codeOf(call())).toBe('KX_FORBIDDEN');
     }
     await owner.webhooks.removeWebhook({ webhookId });
     expect((await owner.webhooks.listWebhooks({})).webhooks).toEqual([]);

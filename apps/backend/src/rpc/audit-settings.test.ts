@@ -89,11 +89,11 @@ describe.each(testStores())('what is kept of payloads, at the router on $kind', 
     const { session } = await owner.sessions.openSession({ agent: 'claude', hostname: 'laptop' });
     const { id: sessionId = '' } = session ?? {};
     for (const call of [
-      alone.audit.setAuditSettings({ payloads: PayloadSetting.OMITTED }),
-      alone.audit.erasePayloads({ sessionId, reason: 'r' }),
-      alone.audit.holdPayloads({ sessionId, hold: true, reason: 'r' }),
+      () => alone.audit.setAuditSettings({ payloads: PayloadSetting.OMITTED }),
+      () => alone.audit.erasePayloads({ sessionId, reason: 'r' }),
+      () => alone.audit.holdPayloads({ sessionId, hold: true, reason: 'r' }),
     ]) {
-      await expect(call).rejects.toThrow(/confirm in the browser to /);
+      await expect(call()).rejects.toThrow(/confirm in the browser to /);
     }
     expect((await owner.audit.getAuditSettings({})).settings?.payloads).toBe(PayloadSetting.FULL);
 
