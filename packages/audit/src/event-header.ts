@@ -10,7 +10,9 @@
  */
 import { eventInvalid } from './event-invalid.ts';
 import { type EventKind, isEventKind } from './event-kinds.ts';
+import { headerLimits } from './header-limits.ts';
 import { type Id, isId } from './ids.ts';
+import { readPlainHeader } from './plain-header.ts';
 
 /** What the policy said; in mode `observe` a deny was not carried out. */
 export type EventDecision = 'allow' | 'deny' | 'ask';
@@ -58,16 +60,6 @@ export interface EventHeader {
   /** `payload` when there should have been one: an orphan intent, an event that could not be redacted in time. */
   readonly missing: 'payload' | null;
 }
-
-/** Longest text of each free field in UTF-16 code units, and most leases; the writer of an event clips to them. */
-export const headerLimits = {
-  agent: 64,
-  tool: 256,
-  toolUse: 256,
-  rule: 256,
-  leases: 100,
-  bytes: 16_384,
-} as const;
 
 // biome-ignore format: one glance shows the order
 const headerKeys = [
@@ -160,6 +152,11 @@ export function encodeHeader(header: EventHeader): string {
 export function parseHeader(text: string): EventHeader {
   // A code unit is at least one byte of UTF-8, so this bounds the work before anything is parsed.
   if (text.length > headerLimits.bytes) throw eventInvalid('the header is over 16 KiB');
+  return readPlainHeader(text) ?? parseAnyHeader(text);
+}
+
+/** {@link parseHeader} of any header, however its texts are escaped; exported for the test that compares the two. */
+export function parseAnyHeader(text: string): EventHeader {
   let value: unknown;
   try {
     value = JSON.parse(text);

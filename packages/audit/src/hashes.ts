@@ -11,7 +11,7 @@
  *
  * The same values, computed by another program, stand in `testdata/hash-vectors.json`.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { eventInvalid } from './event-invalid.ts';
 
 /** Length of every hash and chain value. */
@@ -21,6 +21,22 @@ export const hashBytes = 32;
 export const saltBytes = 16;
 
 /**
+ * SHA-256 in one call: for inputs this short a `Hash` object costs more than the hashing, and so does an answer as a `Buffer` of
+ * its own memory.
+ */
+const sha256 = (data: Uint8Array | string): Buffer => Buffer.from(hash('sha256', data, 'binary'), 'binary');
+
+/** Where the parts of one input are put side by side, their names already there; used up before the function returns. */
+const desk = (name: string, length: number): Buffer => {
+  const bytes = Buffer.alloc(length);
+  bytes.write(name, 'ascii');
+  return bytes;
+};
+const linkDesk = desk('kontext-chain-v1', 16 + 2 * hashBytes);
+const payloadAt = 18 + saltBytes;
+const payloadDesk = desk('kontext-payload-v1', 65_536);
+
+/**
  * Hash of a payload as the header names it.
  *
  * @param salt 16 random bytes; without them a short payload could be guessed from its hash after erasure.
@@ -28,12 +44,16 @@ export const saltBytes = 16;
  */
 export function hashPayload(salt: Uint8Array, payload: string): Buffer {
   checkLength('salt', salt, saltBytes);
-  return createHash('sha256').update('kontext-payload-v1').update(salt).update(payload, 'utf8').digest();
+  // No more bytes of UTF-8 than three per code unit.
+  if (payloadAt + payload.length * 3 > payloadDesk.length)
+    return createHash('sha256').update('kontext-payload-v1').update(salt).update(payload, 'utf8').digest();
+  payloadDesk.set(salt, payloadAt - saltBytes);
+  return sha256(payloadDesk.subarray(0, payloadAt + payloadDesk.write(payload, payloadAt)));
 }
 
 /** Hash of an event: of the exact bytes of its header, which names the hash of its payload. */
 export function hashEvent(header: string): Buffer {
-  return createHash('sha256').update(`kontext-event-v1${header}`, 'utf8').digest();
+  return sha256(`kontext-event-v1${header}`);
 }
 
 /**
@@ -46,7 +66,9 @@ export function hashEvent(header: string): Buffer {
 export function chainLink(prev: Uint8Array, eventHash: Uint8Array): Buffer {
   checkLength('previous chain value', prev, hashBytes);
   checkLength('event hash', eventHash, hashBytes);
-  return createHash('sha256').update('kontext-chain-v1').update(prev).update(eventHash).digest();
+  linkDesk.set(prev, 16);
+  linkDesk.set(eventHash, 16 + hashBytes);
+  return sha256(linkDesk);
 }
 
 /**

@@ -39,7 +39,9 @@ declare const brand: unique symbol;
 /** An id that was made by {@link createId} or checked by {@link isId}; ids of two kinds do not mix. */
 export type Id<P extends IdPrefix> = `${P}_${string}` & { readonly [brand]: P };
 
-const uuidV7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+/** Source of the regular expression of what follows an id's underscore. */
+export const uuidPattern = '[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
+const uuidV7 = new RegExp(`^${uuidPattern}$`);
 
 /**
  * Makes an id: prefix, underscore, UUIDv7 in lower-case hex with dashes (RFC 9562 §5.7).

@@ -13,7 +13,6 @@ export {
   type EventHeader,
   type EventLineage,
   encodeHeader,
-  headerLimits,
   parseHeader,
 } from './event-header.ts';
 export { clientEventKinds, type EventKind, eventKinds, isEventKind } from './event-kinds.ts';
@@ -31,6 +30,7 @@ export { parseFirstLine } from './export/parse-lines.ts';
 export { readBundleLines } from './export/read-lines.ts';
 export { type BundleReport, verifyBundle } from './export/verify-bundle.ts';
 export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
+export { headerLimits } from './header-limits.ts';
 export { createId, type Id, type IdPrefix, idPrefixes, isId } from './ids.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './log/checkpoint.ts';
 export {

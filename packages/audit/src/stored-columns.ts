@@ -23,9 +23,12 @@ export function deriveColumns(header: EventHeader): StoredColumns {
   return { eventId: id, kind, sessionId: session, userId: user, tool: toColumnText(tool), decision };
 }
 
+const columnNames = [
+  ...(['eventId', 'kind', 'sessionId', 'userId', 'tool', 'decision'] as const),
+] as const satisfies readonly (keyof StoredColumns)[];
+
 /** Name of the first column that does not follow from the header, or null. */
 export function findWrongColumn(header: EventHeader, stored: StoredColumns): keyof StoredColumns | null {
   const derived = deriveColumns(header);
-  const names = Object.keys(derived) as (keyof StoredColumns)[];
-  return names.find((name) => (derived[name] ?? '') !== (stored[name] ?? '')) ?? null;
+  return columnNames.find((name) => (derived[name] ?? '') !== (stored[name] ?? '')) ?? null;
 }

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import hashVectors from '../testdata/hash-vectors.json' with { type: 'json' };
 import spoolVectors from '../testdata/spool-vectors.json' with { type: 'json' };
@@ -67,6 +69,25 @@ describe('hashes', () => {
     ]) {
       expect(call).toThrow(expect.objectContaining({ code: 'KX_EVENT_INVALID' }));
     }
+  });
+
+  it('are those of their parts side by side, whatever a payload holds and however long it is', () => {
+    const unit = fc.constantFrom('a', 'é', '☂', '😀', '\ud800', '\0');
+    const payloads = fc.tuple(unit, fc.constantFrom(0, 1, 100, 21_833, 21_834, 65_502, 65_503, 131_072));
+    const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+    const sha256 = (...parts: readonly (string | Uint8Array)[]): Buffer =>
+      parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest();
+    fc.assert(
+      fc.property(payloads, bytes(16), bytes(32), bytes(32), ([text, times], salt, prev, eventHash) => {
+        const payload = text.repeat(times);
+        const found = [hashPayload(salt, payload), hashEvent(payload), chainLink(prev, eventHash)];
+        expect(found).toEqual([
+          sha256('kontext-payload-v1', salt, payload),
+          sha256('kontext-event-v1', payload),
+          sha256('kontext-chain-v1', prev, eventHash),
+        ]);
+      }),
+    );
   });
 
   it('tell streams apart whose parts run together alike', () => {

@@ -51,14 +51,14 @@ async function verifyExport(path: string, cwd: string, trust: TrustedKeys): Prom
   const lines = readBundleLines(readFile(resolve(cwd, path), path));
   const first = await lines.next();
   if (first.done) throw noFile(path, 'it is empty');
-  if (parseFirstLine(first.value) === null) {
+  if (parseFirstLine(first.value[0] ?? '') === null) {
     await lines.return(undefined);
     return null;
   }
   return verifyBundle(withFirst(first.value, lines), trust);
 }
 
-async function* withFirst(first: string, rest: AsyncIterable<string>): AsyncGenerator<string> {
+async function* withFirst<T>(first: T, rest: AsyncIterable<T>): AsyncGenerator<T> {
   yield first;
   yield* rest;
 }

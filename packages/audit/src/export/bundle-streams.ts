@@ -58,8 +58,8 @@ export function beginSegment(
 
 /** Takes an event of the current segment. @returns What is wrong with it besides what its stream's verifier says. */
 export function addBundleEvent(stream: OpenStream, event: Omit<BundleEvent, 'receivedAt'>): string | null {
-  const { seq, header, payload, salt, chain, columns, ...rest } = event;
-  if (rest.stream !== stream.facts.id) return `event ${seq} stands outside its stream`;
+  const { seq, header, payload, salt, chain, columns } = event;
+  if (event.stream !== stream.facts.id) return `event ${seq} stands outside its stream`;
   stream.verifier.add({ seq, header, payload, salt, chain, ...columns });
   if (seq > stream.last.seq) stream.last = { seq, hash: chain };
   return wrongWriter(stream.facts, columns.kind ?? '', columns.sessionId, seq);

@@ -15,6 +15,7 @@ import {
   type BundleSums,
   bundleLine,
 } from './bundle-format.ts';
+import { readPlainEvent } from './plain-event.ts';
 import { noBundle } from './read-lines.ts';
 
 /** A line that was read. */
@@ -67,6 +68,12 @@ export function parseFirstLine(text: string): BundleFacts | null {
 
 /** Reads any other line; null when it cannot be read. */
 export function parseBundleLine(text: string): BundleLine | null {
+  const event = readPlainEvent(text);
+  return event === null ? parseAnyLine(text) : { type: 'event', event };
+}
+
+/** {@link parseBundleLine} of any line, however its texts are escaped; exported for the test that compares the two. */
+export function parseAnyLine(text: string): BundleLine | null {
   const fields = toFields(text);
   const [key = '', ...others] = fields === null ? [] : Object.keys(fields);
   const read = Object.hasOwn(readers, key) ? readers[key as keyof typeof readers] : undefined;

@@ -7,7 +7,6 @@
  * is left out; the checkpoint was signed by a key that was given or pinned; the log begins with what this machine has seen
  * of it, where the two can be compared. What a part of a log cannot show: whether one of its streams goes on in what was skipped.
  */
-import { createHash } from 'node:crypto';
 import type { ErrorSpec } from '@kontext/errors';
 import { sameBytes } from '../hashes.ts';
 import { hashSegment } from '../log/segment.ts';
@@ -20,6 +19,7 @@ import {
 import type { BundleFacts, BundleSums } from './bundle-format.ts';
 import type { TrustedKeys } from './bundle-signature.ts';
 import { createLeafChecker, type LeafChecker, type WitnessVerdict } from './leaf-checker.ts';
+import { createLineSum } from './line-sum.ts';
 import { type BundleLine, parseBundleLine, parseFirstLine } from './parse-lines.ts';
 import { noBundle } from './read-lines.ts';
 import { createStreamChecker, type StreamChecker } from './stream-checker.ts';
@@ -64,25 +64,29 @@ export interface BundleReport {
 /**
  * Verifies the lines of an exported bundle.
  *
- * @param lines Without line feeds, see `readBundleLines`.
+ * @param batches Lines without line feeds, see `readBundleLines`.
  * @param trust Keys that were given, and what this machine has pinned and seen. Neither: a right file is `unpinned`.
  * @throws KontextError `KX_BUNDLE_INVALID` when the first line is not that of an exported bundle.
  */
 export async function verifyBundle(
-  lines: AsyncIterable<string> | Iterable<string>,
+  batches: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
   trust: Partial<TrustedKeys> = {},
 ): Promise<BundleReport> {
   let verifier: ReturnType<typeof createBundleVerifier> | null = null;
-  for await (const line of lines) {
-    if (verifier !== null) verifier.add(line);
-    else {
-      const facts = parseFirstLine(line);
-      if (facts === null) throw noBundle('it is a local one, which nothing has signed');
-      verifier = createBundleVerifier(facts, line, { keys: trust.keys ?? [], pinned: trust.pinned ?? [] });
+  for await (const lines of batches) {
+    for (const line of lines) {
+      if (verifier === null) verifier = openVerifier(line, trust);
+      else verifier.add(line);
     }
   }
   if (verifier === null) throw noBundle('it is empty');
   return verifier.finish();
+}
+
+function openVerifier(firstLine: string, { keys = [], pinned = [] }: Partial<TrustedKeys>) {
+  const facts = parseFirstLine(firstLine);
+  if (facts === null) throw noBundle('it is a local one, which nothing has signed');
+  return createBundleVerifier(facts, firstLine, { keys, pinned });
 }
 
 /** The checkers of one file. */
@@ -95,7 +99,8 @@ function createBundleVerifier(facts: BundleFacts, firstLine: string, trust: Trus
   const notes = createFindingNotes();
   const leaves = createLeafChecker(facts, trust, notes);
   const streams = createStreamChecker(facts, notes);
-  const sum = createHash('sha256').update(`${firstLine}\n`);
+  const sum = createLineSum();
+  sum.add(firstLine);
   let number = 1;
   let isDone = false;
   // Number of the line before, if it could not be read.
@@ -106,7 +111,7 @@ function createBundleVerifier(facts: BundleFacts, firstLine: string, trust: Trus
       checkSums(line.sums, { ...streams.sums, lines: number - 1, sha256: sum.digest() }, number, notes);
       return;
     }
-    sum.update(text).update('\n');
+    sum.add(text);
     takeLine({ leaves, streams }, line, number);
   };
   return {
@@ -120,7 +125,7 @@ function createBundleVerifier(facts: BundleFacts, firstLine: string, trust: Trus
       else if (isDone) noteLine(notes, number, `line ${number} stands after the end`);
       else {
         unreadable = number;
-        sum.update(text).update('\n');
+        sum.add(text);
       }
     },
     finish(): BundleReport {

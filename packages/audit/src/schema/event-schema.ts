@@ -1,6 +1,6 @@
-import { headerLimits } from '../event-header.ts';
 import type { EventKind } from '../event-kinds.ts';
 import { eventKinds } from '../event-kinds.ts';
+import { headerLimits } from '../header-limits.ts';
 import type { IdPrefix } from '../ids.ts';
 import { callKinds } from './call-kinds.ts';
 import type { Fields, FieldType, KindSpec } from './kind-spec.ts';
