@@ -34,7 +34,7 @@ export interface WorldOptions {
   readonly fresh?: boolean;
   /** Put a wire tap between command and backend; default false. */
   readonly recorded?: boolean;
-  /** People beside the owner; not for a `fresh` world. */
+  /** People beside the owner; not for a `fresh` world on the embedded database. */
   readonly people?: readonly Person[];
 }
 
@@ -88,8 +88,11 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const upstream = options.upstream === false ? null : await startUpstream();
   const isFresh = options.fresh ?? (options.databaseUrl !== undefined || options.programs !== undefined);
   const preparedPasscode = isFresh ? '' : await copyPreparedData(home.root);
-  const people = await addPeople(programs.backend, backendEnv, options.people ?? []);
+  const add = () => addPeople(programs.backend, backendEnv, options.people ?? []);
+  // The embedded database is for one process; one of its own has nobody's organisation before its first start.
+  const before = options.databaseUrl === undefined ? await add() : null;
   const backend = await startBackend(programs.backend, backendEnv);
+  const people = before ?? (await add());
   const world: World = {
     apiUrl,
     home,

@@ -1,26 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseHeader } from '@kontext/audit';
 import { builtPrograms } from '../programs.ts';
 import { startPuppet } from '../puppet.ts';
+import { createShiftedClock } from '../shifted-clock.ts';
 import { type ChaosResult, must } from './scenario.ts';
 import { callTool, startStage, until } from './stage.ts';
-
-/** Loaded before a program: its wall clock is off by what a file says, which is read again every 20 ms. */
-const shiftClock = (file: string): string => `
-const { readFileSync } = require('node:fs');
-const RealDate = Date;
-let offset = 0, readAt = 0;
-function shift() {
-  const now = RealDate.now();
-  if (now - readAt > 20) { readAt = now; try { offset = Number(readFileSync(${JSON.stringify(file)}, 'utf8')) || 0; } catch { offset = 0; } }
-  return offset;
-}
-globalThis.Date = class Date extends RealDate {
-  constructor(...args) { if (args.length === 0) super(RealDate.now() + shift()); else super(...args); }
-  static now() { return RealDate.now() + shift(); }
-};
-`;
 
 const dayMs = 86_400_000;
 
@@ -29,16 +12,13 @@ export async function jumpClock(): Promise<ChaosResult> {
   const stage = await startStage();
   const { world, sender } = stage;
   try {
-    const folder = join(world.home.root, 'clock');
-    mkdirSync(folder);
-    const [preload, offset] = [join(folder, 'shift.cjs'), join(folder, 'offset')];
-    writeFileSync(preload, shiftClock(offset));
+    const clock = createShiftedClock(world.home.root);
     const [node = '', ...rest] = builtPrograms().kontext;
-    const kontext = [node, '--require', preload, ...rest];
+    const kontext = [node, '--require', clock.preload, ...rest];
     const puppet = await startPuppet({ ...world, programs: { ...world.programs, kontext } });
     const days = [0, 1, -1, 0];
     for (const [at, day] of days.entries()) {
-      writeFileSync(offset, String(day * dayMs));
+      clock.set(day * dayMs);
       for (let n = 0; n < 3; n += 1) must((await callTool(puppet, `d${at}n${n}`)) === 0, 'calls go on');
       await until(`calls ${at} are sent`, async () =>
         (await sender.readAll()).some(({ header }) => parseHeader(header).toolUse === `toolu_d${at}n2`),
