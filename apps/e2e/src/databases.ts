@@ -32,10 +32,15 @@ export async function openDatabase(kind: DatabaseKind): Promise<StoryDatabase> {
   return { url, close: () => cluster.stop() };
 }
 
-/** Runs statements as the superuser, as an intruder in the database would. @returns rows as `|`-separated lines. */
-export async function sql(url: string, statements: string): Promise<string[]> {
+/**
+ * Runs statements as the superuser, as an intruder in the database would.
+ *
+ * @param timeoutMs Default a minute.
+ * @returns rows as `|`-separated lines.
+ */
+export async function sql(url: string, statements: string, timeoutMs = 60_000): Promise<string[]> {
   const args = ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', url, '-c', statements];
-  const { stdout } = await runCommandOrThrow(program('psql'), args);
+  const { stdout } = await runCommandOrThrow(program('psql'), args, { timeoutMs });
   return stdout.split('\n').filter(Boolean);
 }
 

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import type { KontextError } from '@kontext/errors';
 import { type PostgresCluster, startPostgresCluster } from '@kontext/testkit';
 import { sql } from 'drizzle-orm';
@@ -6,6 +8,32 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { embeddedMigrations } from './migrations/embedded.ts';
 import { openPostgresStore } from './postgres-store.ts';
 import { orgs } from './schema.ts';
+import type { Store } from './store.ts';
+
+/** As poolers do, it tells clients of a server process that is not the one behind it. */
+async function startPooler(serverPort: number): Promise<{ port: number; close(): Promise<unknown> }> {
+  const keyOf = Buffer.from([0x4b, 0, 0, 0, 12]);
+  const server = createServer((client) => {
+    const upstream = connect(serverPort, '127.0.0.1');
+    client.pipe(upstream);
+    upstream.on('data', (piece) => {
+      const at = piece.indexOf(keyOf);
+      if (at >= 0) piece.writeUInt32BE(7, at + keyOf.length);
+      client.write(piece);
+    });
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      one.on('error', () => undefined);
+      one.on('close', () => other.destroy());
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const close = () => new Promise((resolve) => server.close(resolve));
+  return { port: (server.address() as AddressInfo).port, close };
+}
 
 describe('Postgres', () => {
   let cluster: PostgresCluster;
@@ -86,6 +114,39 @@ describe('Postgres', () => {
       `REASSIGN OWNED BY ${name} TO postgres; DROP OWNED BY ${name}; ALTER DATABASE ${database} OWNER TO postgres`,
     );
     await asSuperuser(url, `DROP ROLE ${name}`);
+  });
+
+  const work = { role: 'system', orgId: null } as const;
+  const ask = async (store: Store, times: number): Promise<unknown[]> => {
+    let names: unknown[] = [];
+    for (let n = 0; n < times; n += 1) {
+      await store.single(work, (tx) => tx.execute(sql`SELECT ${n}::int + 1`));
+      names = await store.transaction(work, async (tx) => {
+        await tx.execute(sql`SELECT ${n}::int + 2`);
+        return (await tx.execute(sql`SELECT name FROM pg_prepared_statements ORDER BY name`)).rows;
+      });
+    }
+    return names;
+  };
+
+  test('a statement that comes again and again gets a name', async () => {
+    const store = await openPostgresStore(await emptyDatabase(), 1);
+    await store.migrate();
+    expect(await ask(store, 4)).toEqual([]);
+    expect(await ask(store, 2)).toEqual([{ name: 'kontext_1' }, { name: 'kontext_2' }]);
+    await store.close();
+  });
+
+  test('behind a pooler, where the next statement may meet another server process, none does', async () => {
+    const direct = await emptyDatabase();
+    const pooler = await startPooler(Number(new URL(direct).port));
+    const url = new URL(direct);
+    url.port = String(pooler.port);
+    const store = await openPostgresStore(url.href, 1);
+    await store.migrate();
+    expect(await ask(store, 9)).toEqual([]);
+    await store.close();
+    await pooler.close();
   });
 
   test('a server that is not there is a typed error', async () => {

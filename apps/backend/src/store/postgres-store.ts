@@ -1,13 +1,11 @@
-import { KontextError } from '@kontext/errors';
-import { drizzle } from 'drizzle-orm/node-postgres';
 import pg from 'pg';
-import { encodeScope } from './begin.ts';
 import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
+import { createPostgresLane, type PostgresLane } from './postgres-lane.ts';
+import { createStatementNames } from './statement-names.ts';
 import type { Store } from './store-contract.ts';
 import { explainMigration, notCommitted, translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
-import type { Tx, TxScope } from './tx.ts';
 
 /**
  * Opens a pool of connections; the first one is made by the first transaction.
@@ -35,11 +33,16 @@ export async function openPostgresStore(
   pool.on('connect', (client) => client.on('error', () => undefined));
   const guard = createTransactionGuard();
 
-  const withConnection = async <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> => {
+  const nameOf = createStatementNames();
+  const lanes = new WeakMap<pg.PoolClient, PostgresLane>();
+  pool.on('connect', (client) => lanes.set(client, createPostgresLane(client, nameOf)));
+
+  const withLane = async <T>(work: (lane: PostgresLane) => Promise<T>): Promise<T> => {
     try {
       const client = await pool.connect();
+      const lane = lanes.get(client) ?? createPostgresLane(client, nameOf);
       try {
-        const result = await work(client);
+        const result = await work(lane);
         client.release();
         return result;
       } catch (error) {
@@ -51,43 +54,14 @@ export async function openPostgresStore(
       throw translateStoreError(error);
     }
   };
-
-  // What opens a transaction and its first statement go out together: pg sends without waiting for the answer before.
-  const begin = (client: pg.PoolClient, scope: TxScope): Promise<unknown> => {
-    const begun = client.query(`BEGIN; ${encodeScope(scope)}`);
-    // When it fails, so does every statement after it; whoever waits for those hears of this one.
-    begun.catch(() => undefined);
-    return begun;
-  };
+  const withConnection = <T>(work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>
+    withLane(({ client }) => work(client));
 
   const plain: Store['transaction'] = (scope, work) =>
-    guard.enter(() =>
-      withConnection(async (client) => {
-        const begun = begin(client, scope);
-        const result = await work(drizzle(client) as unknown as Tx).catch(async (error: unknown) => {
-          await begun;
-          throw error;
-        });
-        await begun;
-        await commit(client);
-        return result;
-      }),
-    );
+    guard.enter(() => withLane((lane) => lane.run(scope, work)));
 
   const single: Store['single'] = (scope, work) =>
-    guard.enter(() =>
-      withConnection(async (client) => {
-        const begun = begin(client, scope);
-        const sent = sendOnce(client);
-        const result = await work(drizzle(sent.client) as unknown as Tx).catch(async (error: unknown) => {
-          await begun;
-          throw error;
-        });
-        await begun;
-        await sent.committed();
-        return result;
-      }),
-    );
+    guard.enter(() => withLane((lane) => lane.runOnce(scope, work)));
 
   return {
     kind: 'postgres',
@@ -107,29 +81,6 @@ export async function openPostgresStore(
   };
 }
 
-/** A connection that takes one statement, and sends the commit after it without waiting. */
-function sendOnce(client: pg.PoolClient): { readonly client: pg.PoolClient; committed(): Promise<void> } {
-  let committed: Promise<void> | null = null;
-  const query = (...args: Parameters<pg.PoolClient['query']>): unknown => {
-    if (committed !== null) throw new KontextError('KX_INTERNAL', 'a second statement in a single one');
-    const answer = client.query(...args) as unknown;
-    committed = commit(client);
-    // A statement that fails makes the commit fail as well: the statement says why.
-    committed.catch(() => undefined);
-    return answer;
-  };
-  return {
-    client: { query } as unknown as pg.PoolClient,
-    committed: () => committed ?? commit(client),
-  };
-}
-
-/** A statement that failed, and whose error `work` kept to itself, makes a COMMIT roll back without a word. */
-async function commit(client: pg.PoolClient): Promise<void> {
-  const { command } = await client.query('COMMIT');
-  if (command !== 'COMMIT') throw notCommitted();
-}
-
 async function rollsBack(client: pg.PoolClient): Promise<boolean> {
   return client.query('ROLLBACK').then(
     () => true,
@@ -143,7 +94,8 @@ async function inTransaction<T>(
 ): Promise<T> {
   await client.query('BEGIN');
   const result = await work(asMigrationConnection(client));
-  await commit(client);
+  const { command } = await client.query('COMMIT');
+  if (command !== 'COMMIT') throw notCommitted();
   return result;
 }
 

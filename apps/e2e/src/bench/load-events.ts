@@ -14,7 +14,9 @@ interface LoadedFor {
 
 const perSession = 1000;
 const days = 30;
-const atOnce = 200_000;
+const atOnce = 100_000;
+/** Of one statement: grouping ten million rows takes minutes on a busy machine. */
+const timeoutMs = 3_600_000;
 
 /** Fills the store of the one organisation there is. @param count Rounded up to whole sessions. */
 export async function fillStore(url: string, count: number): Promise<void> {
@@ -27,16 +29,17 @@ export async function fillStore(url: string, count: number): Promise<void> {
 }
 
 async function loadEvents(url: string, owner: LoadedFor, count: number): Promise<void> {
+  const load = (statements: string) => sql(url, statements, timeoutMs);
   const sessions = Math.ceil(count / perSession);
-  await sql(url, `SELECT kontext_make_partitions(current_date - ${days}, ${days})`);
-  await sql(url, peopleText(owner));
-  await sql(url, sessionsText(owner, sessions));
+  await load(`SELECT kontext_make_partitions(current_date - ${days}, ${days})`);
+  await load(peopleText(owner));
+  await load(sessionsText(owner, sessions));
   const step = atOnce / perSession;
   for (let from = 0; from < sessions; from += step) {
-    await sql(url, eventsText(owner, from, Math.min(sessions, from + step)));
+    await load(eventsText(owner, from, Math.min(sessions, from + step)));
   }
-  await sql(url, rollupsText(owner));
-  await sql(url, 'ANALYZE audit_events; ANALYZE audit_payloads; ANALYZE audit_streams; ANALYZE sessions');
+  await load(rollupsText(owner));
+  await load('ANALYZE audit_events; ANALYZE audit_payloads; ANALYZE audit_streams; ANALYZE sessions');
 }
 
 /** The same number always gives the same id, in the form of a UUIDv7. */
