@@ -4,7 +4,7 @@ import { charClasses, isIn } from './runs.ts';
 import type { Scan } from './scan.ts';
 import { type NameStrength, nameStrength } from './sensitive-names.ts';
 
-const { name, blank, white, bare, solid, line } = charClasses;
+const { name, blank, white, bare, solid, line, closing, operatorStart } = charClasses;
 
 /** Longest name that is judged. */
 const MAX_NAME = 128;
@@ -42,7 +42,8 @@ function readValue(scan: Scan, named: Span): Span | null {
   if (quote === '"' || quote === "'" || quote === '`') return readQuoted(scan, from, strength);
   if (operator.isComparison) return null;
   const isEnvironment = isEnvironmentStyle(scan, named, operator, from);
-  const block = /^[|>][+-]?$/.test(restOfLine(scan, from, 3)) ? scan.runs.endOf(white, from + 2) : from;
+  const isBlock = (quote === '|' || quote === '>') && /^[|>][+-]?$/.test(restOfLine(scan, from, 3));
+  const block = isBlock ? scan.runs.endOf(white, from + 2) : from;
   return readBare(scan, named, block, isEnvironment, strength);
 }
 
@@ -59,8 +60,10 @@ function strengthOf(scan: Scan, { from, to }: Span): NameStrength | null {
 /** `=`, `:`, `:=`, `?=`, `+=`, `=>`, `==` after an optional quote or bracket and blanks. */
 function readOperator(scan: Scan, at: number): (Span & { isComparison: boolean }) | null {
   let end = at;
-  while (end < at + 3 && ['"', "'", '`', ']'].includes(scan.char(end))) end += 1;
+  while (end < at + 3 && isIn(closing, scan.codes[end])) end += 1;
   const from = scan.runs.endOf(blank, end);
+  // Most names are followed by something else.
+  if (!isIn(operatorStart, scan.codes[from])) return null;
   const text = scan.text(from, Math.min(from + 3, scan.codes.length));
   const operator = /^(?:===|!==|==|!=|=>|:=|\?=|\+=|::|=|:)/.exec(text)?.[0];
   if (operator === undefined || operator === '::') return null;

@@ -1,5 +1,6 @@
-/** Longest text that is remembered, and most of them. */
-const MAX_LENGTH = 64;
+/** Longest text that is remembered from one payload to the next, in UTF-16 code units. */
+export const MAX_REMEMBERED = 64;
+/** Most of them. */
 const MAX_COUNT = 4096;
 
 /**
@@ -11,12 +12,12 @@ export class CleanTexts {
 
   /** What it cost to find nothing; undefined when it was not looked at, or is forgotten. */
   workOf(text: string): number | undefined {
-    return text.length <= MAX_LENGTH ? this.#works.get(text) : undefined;
+    return text.length <= MAX_REMEMBERED ? this.#works.get(text) : undefined;
   }
 
   /** @param work Characters looked at, so that the count is the same whether it was remembered or not. */
   add(text: string, work: number): void {
-    if (text.length > MAX_LENGTH) return;
+    if (text.length > MAX_REMEMBERED) return;
     if (this.#works.size >= MAX_COUNT) this.#works.clear();
     this.#works.set(text, work);
   }

@@ -76,6 +76,9 @@ const automaton = new AnchorAutomaton(anchors.map(({ anchor }) => anchor));
 /** Characters between two looks at the clock: some hundred microseconds. */
 const STRETCH = 4096;
 
+/** How far each rule has looked at the text that is searched. */
+const reached = new Int32Array(rules.length);
+
 /**
  * Marks what the rules find in a view.
  *
@@ -91,12 +94,13 @@ export function markPatterns(
   mayGoOn: () => boolean,
 ): number {
   let scan: Scan | null = null;
-  let reached: Int32Array | null = null;
   const onAnchor = (index: number, start: number) => {
     const { rule, index: ruleIndex, length } = anchors[index] as (typeof anchors)[number];
-    reached ??= new Int32Array(rules.length);
+    if (scan === null) {
+      scan = new Scan(view, mask, found);
+      reached.fill(0);
+    }
     if (start < (reached[ruleIndex] as number)) return;
-    scan ??= new Scan(view, mask, found);
     reached[ruleIndex] = Math.max(reached[ruleIndex] as number, rule.match(scan, start, start + length));
   };
   const total = view.codes.length;

@@ -1,4 +1,4 @@
-import type { CleanTexts } from './clean-texts.ts';
+import { type CleanTexts, MAX_REMEMBERED } from './clean-texts.ts';
 import { isQuotedSecret } from './judge-value.ts';
 import { BUDGET_UNIT, MAX_DEPTH, MAX_PASSES, MAX_WORK } from './limits.ts';
 import { markPatterns } from './pattern-set.ts';
@@ -36,6 +36,10 @@ export class PayloadRun {
   readonly found = new Set<string>();
   /** What was taken out, to be looked for in the rest of the same value. */
   readonly #taken = new TakenValues();
+  /** Long texts that came out of a search, and in which another one finds nothing. */
+  readonly #settled: string[] = [];
+  /** The same, once a value is read again. */
+  #isSettled: ReadonlySet<string> | null = null;
   readonly #index: SecretIndex;
   readonly #clean: CleanTexts;
   readonly #minLength: number;
@@ -55,8 +59,9 @@ export class PayloadRun {
     this.#startMs = nowMs();
   }
 
-  /** Short texts come again and again. */
+  /** Short texts come again and again, long ones where a value is read a second time. */
   #isKnown(text: string): boolean {
+    if (text.length > MAX_REMEMBERED) return this.#isSettled?.has(text) ?? false;
     const known = this.#clean.workOf(text);
     this.work += known ?? 0;
     return known !== undefined;
@@ -74,6 +79,7 @@ export class PayloadRun {
       if (this.reason !== null) return '';
       if (next === current) {
         if (current === text) this.#clean.add(text, this.work - before);
+        if (this.#isSettled === null && current.length > MAX_REMEMBERED) this.#settled.push(current);
         return current;
       }
       current = next;
@@ -92,6 +98,9 @@ export class PayloadRun {
     const redacted = this.redactValue(value, 0, null, plain);
     const taken = this.#taken.replacer();
     if (this.reason !== null || taken === null) return redacted;
+    this.#isSettled = new Set(this.#settled);
+    this.work += this.#taken.count * this.#seen;
+    if (!this.#mayGoOn()) return null;
     // Read again, because what stands around a replacement may be read otherwise.
     return this.redactValue(mapTexts(redacted, taken), 0, null, plain);
   }
@@ -102,7 +111,8 @@ export class PayloadRun {
     if (typeof value === 'number' || typeof value === 'bigint') return this.#redactNumber(value, strength);
     if (typeof value !== 'object' || value === null) return value;
     if (depth >= MAX_DEPTH) this.#stop('depth');
-    if (this.reason !== null) return null;
+    this.work += 1;
+    if (!this.#mayGoOn()) return null;
     if (Array.isArray(value)) return value.map((item) => this.redactValue(item, depth + 1, strength));
     return this.#redactObject(value, depth, strength, plain);
   }
@@ -149,6 +159,8 @@ export class PayloadRun {
   #redactNumber(value: number | bigint, strength: NameStrength | null): unknown {
     const text = String(value);
     if (strength === 'strong' && text.length >= 4) return this.#replaceLeaf(text);
+    // No rule finds anything without letters that are no exponent; a secret of digits may come as a number.
+    if (text.length < this.#index.minLength) return typeof value === 'number' ? value : text;
     const redacted = this.redactString(text);
     return redacted === text && typeof value === 'number' ? value : redacted;
   }

@@ -63,6 +63,9 @@ export const charClasses = {
   solid: allBut(`${white}"'\``),
   /** A word of a command line or a netrc file. */
   argument: allBut(white),
+  /** What may stand between a name and its operator. */
+  closing: only('"\'`]'),
+  operatorStart: only('=:!?+'),
   pemBody: only(`${alphanumeric}+/=`),
   pemGap: only(`${white}"'\`+\\,|>`),
   pemLabel: only(`${printable.replaceAll('-', '')}`),
@@ -75,13 +78,17 @@ export function isIn(charClass: CharClass, code: number | undefined): boolean {
   return code === BARRIER ? charClass.redacted : charClass.beyondAscii;
 }
 
-/** The runs of one text. */
+/** What is known of the text that is searched: one set serves all, for one is done with before the next begins. */
+const forward = new Int32Array(2 * count);
+const backward = new Int32Array(2 * count);
+
+/** The runs of one text. Hold until the runs of another one are made. */
 export class Runs {
   /** Characters looked at so far. */
   work = 0;
   readonly #codes: Uint16Array;
-  readonly #forward = new Int32Array(2 * count);
-  readonly #backward = new Int32Array(2 * count);
+  readonly #forward = forward.fill(0);
+  readonly #backward = backward.fill(0);
 
   constructor(codes: Uint16Array) {
     this.#codes = codes;

@@ -16,8 +16,8 @@ export interface Pass {
 /** What came of searching a view. */
 interface Marked {
   /** Characters looked at. */
-  readonly work: number;
-  readonly isFound: boolean;
+  work: number;
+  isFound: boolean;
 }
 
 /** Everything that is searched for, ready to be searched. */
@@ -25,17 +25,15 @@ export class SecretIndex {
   readonly #substrings: readonly GramIndex[];
   readonly #words: readonly GramIndex[];
   readonly #minSubstring: number;
+  /** Length of the shortest thing searched for; a shorter text needs no look. Infinity when there is nothing. */
+  readonly minLength: number;
 
   constructor(secrets: readonly Secret[]) {
     const forms = secrets.map((secret) => secretForms(secret.reveal()));
     this.#substrings = indexByLength(new Set(forms.flatMap(({ substrings }) => substrings)), GRAM, false);
     this.#minSubstring = Math.min(...this.#substrings.map((index) => index.length));
     this.#words = indexByLength(new Set(forms.flatMap(({ words }) => words)), Number.MAX_SAFE_INTEGER, true);
-  }
-
-  /** Length of the shortest thing searched for; a shorter text needs no look. Infinity when there is nothing. */
-  get minLength(): number {
-    return Math.min(...[...this.#substrings, ...this.#words].map((index) => index.length));
+    this.minLength = Math.min(this.#minSubstring, ...this.#words.map((index) => index.length));
   }
 
   /** Replaces what one pass finds. What stands between replacements may, rarely, be found by the next pass only. */
@@ -48,22 +46,16 @@ export class SecretIndex {
 
   /** Marks what is found in a view and in its squeezed twin. Words are not looked for where words have no borders. */
   mark(view: TextView, mask: Uint8Array): Marked {
-    let work = view.codes.length;
-    let isFound = false;
-    const search = (index: GramIndex, searched: TextView) => {
-      const marked = markHits(index, searched, mask);
-      work += marked.work;
-      isFound ||= marked.isFound;
-    };
-    for (const index of this.#words) search(index, view);
-    if (view.codes.length < this.#minSubstring) return { work, isFound };
+    const all: Marked = { work: view.codes.length, isFound: false };
+    for (const index of this.#words) search(index, view, mask, all);
+    if (view.codes.length < this.#minSubstring) return all;
     const squeezed = squeezeView(view);
-    work += view.codes.length;
+    all.work += view.codes.length;
     for (const index of this.#substrings) {
-      search(index, view);
-      search(index, squeezed);
+      search(index, view, mask, all);
+      search(index, squeezed, mask, all);
     }
-    return { work, isFound };
+    return all;
   }
 }
 
@@ -78,13 +70,13 @@ function indexByLength(forms: ReadonlySet<string>, maxGram: number, wholeWords: 
   return [...groups].map(([length, group]) => new GramIndex(length, group, wholeWords));
 }
 
-function markHits(index: GramIndex, view: TextView, mask: Uint8Array): Marked {
+function search(index: GramIndex, view: TextView, mask: Uint8Array, all: Marked): void {
   // Hits come from left to right, so no character is marked twice, however many grams overlap.
   let reached = 0;
-  const work = index.find(view, (start, end) => {
+  all.work += index.find(view, (start, end) => {
     const to = view.endOf(end - 1);
     mask.fill(1, Math.max(view.startOf(start), reached), to);
     reached = to;
+    all.isFound = true;
   });
-  return { work, isFound: reached > 0 };
 }

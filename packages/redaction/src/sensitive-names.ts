@@ -76,7 +76,24 @@ const mayAnnounce = /pass|pwd|pswd|secret|token|key|cred|auth|cookie|jwt|pat/i;
  * @returns Null for a name that announces nothing.
  */
 export function nameStrength(name: string): NameStrength | null {
-  return mayAnnounce.test(name) ? judgeName(name) : null;
+  return mayAnnounce.test(name) ? recallName(name) : null;
+}
+
+/** Longest name that is remembered, and most of them. */
+const MAX_KNOWN = 64;
+const MAX_KNOWN_COUNT = 1024;
+
+/** The same few names stand in every text, and to judge one takes a microsecond. */
+const known = new Map<string, NameStrength | null>();
+
+function recallName(name: string): NameStrength | null {
+  const before = known.get(name);
+  if (before !== undefined) return before;
+  const strength = judgeName(name);
+  if (name.length > MAX_KNOWN) return strength;
+  if (known.size >= MAX_KNOWN_COUNT) known.clear();
+  known.set(name, strength);
+  return strength;
 }
 
 function judgeName(name: string): NameStrength | null {

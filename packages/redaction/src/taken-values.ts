@@ -12,6 +12,11 @@ const MAX_COUNT = 32;
 export class TakenValues {
   readonly #values = new Set<string>();
 
+  /** How many there are; to look for them costs a look at everything for each. */
+  get count(): number {
+    return this.#values.size;
+  }
+
   /** Adds every stretch of a text that is marked to go. */
   addMarked(text: string, mask: Uint8Array): void {
     for (let start = mask.indexOf(1); start >= 0; ) {

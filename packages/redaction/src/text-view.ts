@@ -72,7 +72,7 @@ function viewText(text: string): TextView {
 /** The text as written, and with its escapes resolved once where it has any. They hold until the next call. */
 export function viewsOf(text: string): readonly TextView[] {
   const plain = viewText(text);
-  return text.includes('\\') || text.includes('%') ? [plain, unescapeView(plain)] : [plain];
+  return text.includes('\\') || text.includes('%') ? [plain, unescapeView(plain, text)] : [plain];
 }
 
 /**
@@ -82,66 +82,102 @@ export function viewsOf(text: string): readonly TextView[] {
 export function squeezeView(view: TextView): TextView {
   const { codes } = view;
   const { squeezed } = buffersFor(codes.length);
-  let length = 0;
-  for (let i = 0; i < codes.length; i += 1) {
-    const code = codes[i] as number;
-    // What is no separator stays; anything else is overwritten by the next.
-    squeezed[length] = code;
-    length += isKept(code);
-  }
+  const length = squeeze(codes, squeezed, kept);
   const locate = () => placesKept(codes, length);
   return new TextView(squeezed.subarray(0, length), { view, locate, isContiguous: false });
+}
+
+/** What is no separator stays; anything else is overwritten by the next. Four at once, which takes half the time. */
+function squeeze(codes: Uint16Array, squeezed: Uint16Array, keeps: Uint8Array): number {
+  const end = codes.length;
+  let length = 0;
+  let i = 0;
+  for (; i + 3 < end; i += 4) {
+    const first = codes[i] as number;
+    const second = codes[i + 1] as number;
+    const third = codes[i + 2] as number;
+    const fourth = codes[i + 3] as number;
+    squeezed[length] = first;
+    length = (length + (keeps[first] as number)) | 0;
+    squeezed[length] = second;
+    length = (length + (keeps[second] as number)) | 0;
+    squeezed[length] = third;
+    length = (length + (keeps[third] as number)) | 0;
+    squeezed[length] = fourth;
+    length = (length + (keeps[fourth] as number)) | 0;
+  }
+  for (; i < end; i += 1) {
+    squeezed[length] = codes[i] as number;
+    length += keeps[codes[i] as number] as number;
+  }
+  return length;
 }
 
 function placesKept(codes: Uint16Array, count: number): Int32Array {
   const from = new Int32Array(count);
   for (let i = 0, length = 0; length < count; i += 1) {
     from[length] = i;
-    length += isKept(codes[i] as number);
+    length += kept[codes[i] as number] as number;
   }
   return from;
 }
 
-/** 1 for what stays when a text is squeezed. */
-const isKept = (code: number): number =>
-  code < 0x80 ? (asciiKept[code] as number) : isSeparator(code) ? 0 : 1;
-
-const asciiKept = Uint8Array.from({ length: 0x80 }, (_, code) => (isSeparator(code) ? 0 : 1));
+/** For every code unit, 1 when it stays where a text is squeezed. */
+const kept = new Uint8Array(0x10000).map((_, code) => (isSeparator(code) ? 0 : 1));
 
 /** The view with JSON, unicode and percent escapes resolved once. */
-function unescapeView(view: TextView): TextView {
+function unescapeView(view: TextView, text: string): TextView {
   const { codes } = view;
   const { resolved } = buffersFor(codes.length);
-  const length = resolveEscapes(codes, resolved, null);
+  const length = resolveEscapes(text, codes, resolved, null);
   const locate = (): Int32Array => {
     const from = new Int32Array(length);
-    resolveEscapes(codes, resolved, from);
+    resolveEscapes(text, codes, resolved, from);
     return from;
   };
   return new TextView(resolved.subarray(0, length), { view, locate, isContiguous: true });
 }
 
-function resolveEscapes(codes: Uint16Array, resolved: Uint16Array, from: Int32Array | null): number {
+/** Escapes are looked for in the text, which is searched for one character many times as fast as an array. */
+function resolveEscapes(
+  text: string,
+  codes: Uint16Array,
+  resolved: Uint16Array,
+  from: Int32Array | null,
+): number {
   let length = 0;
+  let backslash = -1;
+  let percent = -1;
   for (let i = 0; i < codes.length; ) {
-    const code = codes[i] as number;
-    const sequence = code === BACKSLASH || code === PERCENT ? readEscape(codes, i) : undefined;
-    if (sequence === undefined) {
-      resolved[length] = code;
-      if (from !== null) from[length] = i;
-      length += 1;
-      i += 1;
-      continue;
-    }
-    for (let k = 0; k < sequence.codes.length; k += 1) {
-      resolved[length] = sequence.codes[k] as number;
-      if (from !== null) from[length] = i;
-      length += 1;
-    }
-    i += sequence.length;
+    if (backslash < i) backslash = nextOf(text, '\\', i);
+    if (percent < i) percent = nextOf(text, '%', i);
+    const next = Math.min(backslash, percent);
+    copyCodes(codes, i, next, resolved, length);
+    if (from !== null) for (let at = i; at < next; at += 1) from[length + at - i] = at;
+    length += next - i;
+    if (next === codes.length) break;
+    const sequence = readEscape(codes, next);
+    const stands = sequence?.codes;
+    if (stands === undefined) resolved[length] = codes[next] as number;
+    else for (let k = 0; k < stands.length; k += 1) resolved[length + k] = stands[k] as number;
+    const count = stands?.length ?? 1;
+    if (from !== null) from.fill(next, length, length + count);
+    length += count;
+    i = next + (sequence?.length ?? 1);
   }
   return length;
 }
 
-const BACKSLASH = 0x5c;
-const PERCENT = 0x25;
+/** Where a character stands next; the end of the text when it does not. */
+function nextOf(text: string, char: string, from: number): number {
+  const at = text.indexOf(char, from);
+  return at < 0 ? text.length : at;
+}
+
+/** Stretches that are shorter are copied faster one by one. */
+const MIN_COPIED = 96;
+
+function copyCodes(codes: Uint16Array, from: number, to: number, target: Uint16Array, at: number): void {
+  if (to - from >= MIN_COPIED) target.set(codes.subarray(from, to), at);
+  else for (let i = from; i < to; i += 1) target[at + i - from] = codes[i] as number;
+}

@@ -5,9 +5,12 @@ import { type BenchRow, makeRow, type Samples } from './row.ts';
 
 const kib = 1024;
 const floorName = 'JSON.stringify(JSON.parse(…)) of the same payload';
-/** Payloads of one sample, all different: an engine must not learn one by heart. */
-const inOneSample = 8;
-/** Samples per round asked for: one is a few milliseconds. */
+/**
+ * Bytes of the payloads of one sample, all different: an engine must not learn one by heart. As many bytes of short ones as of
+ * long ones, so that both are measured warm: some thousand runs of 1 KB before the first that counts, and in every round.
+ */
+const inOneSample = 1024 * kib;
+/** Samples per round asked for: one is some tens of milliseconds. */
 const perRound = 4;
 
 /**
@@ -32,19 +35,20 @@ export async function benchRedact(rounds: number): Promise<readonly BenchRow[]> 
 
 function measure(name: string, bytes: number, rounds: number, work: (text: string) => unknown): BenchRow {
   const next = createResults(bytes);
+  const runs = Math.ceil(inOneSample / bytes);
   const sides = { work, floor: (text: string): unknown => JSON.stringify(JSON.parse(text)) };
   const samples = { work: [] as number[], floor: [] as number[] };
   const cpu = { work: 0, floor: 0 };
   for (let at = -perRound; at < rounds * perRound; at += 1) {
-    const texts = Array.from({ length: inOneSample }, next);
+    const texts = Array.from({ length: runs }, next);
     for (const side of ['work', 'floor'] as const) {
       const [startedAt, before] = [performance.now(), process.cpuUsage()];
       for (const text of texts) sides[side](text);
       const [wallMs, spent] = [performance.now() - startedAt, process.cpuUsage(before)];
       // The first ones are for the engine to warm up.
       if (at < 0) continue;
-      samples[side].push(wallMs / inOneSample);
-      cpu[side] += (spent.user + spent.system) / 1000 / inOneSample / (rounds * perRound);
+      samples[side].push(wallMs / runs);
+      cpu[side] += (spent.user + spent.system) / 1000 / runs / (rounds * perRound);
     }
   }
   const of = (side: 'work' | 'floor'): Samples => ({ wallMs: samples[side], cpuMs: cpu[side] });
