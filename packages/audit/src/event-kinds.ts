@@ -96,3 +96,17 @@ export const clientEventKinds: ReadonlySet<EventKind> = new Set<EventKind>([
   'tamper.subagent_unseen',
   'events.lost',
 ]);
+
+/** The kinds of {@link clientEventKinds} that the backend writes, too. */
+const sharedEventKinds: ReadonlySet<EventKind> = new Set<EventKind>([
+  'session.opened',
+  'session.ended',
+  'approval.requested',
+  'tamper.settings_changed',
+]);
+
+/** Who writes events of a kind: the hook server on a developer's machine, the backend, or both. */
+export function writerOf(kind: EventKind): 'client' | 'server' | 'both' {
+  if (sharedEventKinds.has(kind)) return 'both';
+  return clientEventKinds.has(kind) ? 'client' : 'server';
+}

@@ -113,6 +113,8 @@ describe('readPlainHeader', () => {
     ['a kind nobody knows', '"tool_call.decided"', '"tool_call.forgotten"'],
     ['a seq of 0', '"seq":1', '"seq":0'],
     ['a seq with a leading zero', '"seq":1', '"seq":01'],
+    ['a policy version with a leading zero', '"policyVersion":null', '"policyVersion":01'],
+    ['a control character that is not escaped', '"tool":null', '"tool":"a\0"'],
     ['an empty text', '"tool":null', '"tool":""'],
     ['a text that is too long', '"agent":null', `"agent":"${'a'.repeat(65)}"`],
     [

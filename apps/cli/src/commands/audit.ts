@@ -6,6 +6,7 @@ import { followEvents } from '../rpc/follow-events.ts';
 import { openBackend, withClients } from '../rpc/open-backend.ts';
 import { describeEvent, eventLine } from '../session/describe-event.ts';
 import { type StreamReport, verifyStreams } from '../session/verify-streams.ts';
+import { chooseTarget } from '../session/verify-target.ts';
 import { readPinnedLogs } from '../witness/pinned-logs.ts';
 import { sayPinned, sayTrouble, showCheckpoint, showProof, witnessOf } from '../witness/show-log.ts';
 import { type LogReport, type StreamEnd, verifyEnds } from '../witness/verify-ends.ts';
@@ -91,14 +92,14 @@ function parseSince(text: string): number {
   });
 }
 
-/** @param what A session (`ses_…`), a file, or empty for everything the caller may see. */
+/** @param what A session (`ses_…`), a file, or empty for everything the caller may see; see {@link chooseTarget}. */
 async function verify(
   context: Context,
   what: string,
   { key: keys, json = false }: VerifyOptions,
 ): Promise<number> {
   const { terminal } = context;
-  const isFile = what !== '' && !what.startsWith('ses_');
+  const isFile = chooseTarget(what, context.config.cwd) === 'file';
   if (!isFile && keys.length > 0)
     throw new KontextError('KX_USAGE', '--key cannot be used', { why: 'it is for verifying a file' });
   if (isFile) {

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { createReadStream, existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,7 +51,8 @@ export async function waitForExport(
  * A download that is cut off goes on where it was; also in a later run, as long as the `.part` is there.
  *
  * @param output Null: a name after the export, in the working directory.
- * @throws KontextError `KX_USAGE` when the file is there already, `KX_EXPORT_FAILED` when its bytes are not the ones it was made of.
+ * @throws KontextError `KX_USAGE` when the file is there already, or something else than a file of ours stands where its `.part`
+ * goes; `KX_EXPORT_FAILED` when its bytes are not the ones it was made of.
  */
 export async function fetchExport(
   parts: Parts,
@@ -64,12 +65,10 @@ export async function fetchExport(
   if (existsSync(target))
     throw new KontextError('KX_USAGE', `${path} is there already`, { hint: 'name another file with `-o`' });
   const partial = `${target}.${row.id}.part`;
-  const file = await open(partial, 'a', 0o600).catch((cause: unknown) => {
-    throw notWritten(path, cause);
-  });
+  const file = await openPartial(partial, path);
   let digest: Buffer;
   try {
-    digest = await download(parts, clients, row, { file, partial, shown: path });
+    digest = await download(parts, clients, row, { file, shown: path });
     await file.sync();
   } finally {
     await file.close();
@@ -85,9 +84,28 @@ export async function fetchExport(
   return { path };
 }
 
+/**
+ * Opens what was fetched so far, or makes it: never by a link, and nobody else's file, which somebody could have put into the
+ * directory to have the log written elsewhere, or to read it.
+ */
+async function openPartial(partial: string, shown: string): Promise<FileHandle> {
+  const { O_RDWR, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const flags = O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+  const file = await open(partial, flags, 0o600).catch((cause: NodeJS.ErrnoException) => {
+    // What O_NOFOLLOW answers for a link, which FreeBSD and NetBSD call otherwise.
+    throw ['ELOOP', 'EMLINK', 'EFTYPE'].includes(cause.code ?? '')
+      ? planted(partial, shown, cause)
+      : notWritten(shown, cause);
+  });
+  const found = await file.stat();
+  const isOurs = found.nlink === 1 && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
+  if (found.isFile() && isOurs) return file;
+  await file.close();
+  throw planted(partial, shown);
+}
+
 interface Partial {
   readonly file: FileHandle;
-  readonly partial: string;
   readonly shown: string;
 }
 
@@ -99,7 +117,7 @@ async function download(
   to: Partial,
 ): Promise<Buffer> {
   const hash = createHash('sha256');
-  let have = await hashFile(to.partial, hash);
+  let have = await hashFile(to.file, hash);
   let emptyTries = 0;
   while (BigInt(have) < row.bytes) {
     const before = have;
@@ -126,9 +144,9 @@ async function download(
   return hash.digest();
 }
 
-async function hashFile(path: string, hash: Hash): Promise<number> {
+async function hashFile(file: FileHandle, hash: Hash): Promise<number> {
   let bytes = 0;
-  for await (const chunk of createReadStream(path)) {
+  for await (const chunk of file.createReadStream({ start: 0, autoClose: false })) {
     hash.update(chunk as Buffer);
     bytes += (chunk as Buffer).length;
   }
@@ -152,3 +170,10 @@ const notWritten = (path: string, cause: unknown): KontextError => {
     cause,
   });
 };
+
+const planted = (partial: string, path: string, cause?: unknown): KontextError =>
+  new KontextError('KX_USAGE', `${path} was not fetched`, {
+    why: `a link, or what is not your own file of mode 0600, stands where the download goes: ${partial}`,
+    hint: 'look at it and remove it, or name another file with `-o`',
+    ...(cause === undefined ? {} : { cause }),
+  });

@@ -149,6 +149,11 @@ function reportWords(report: BundleReport): string[] {
     ...(witness === 'not comparable'
       ? ['not compared: what this machine has seen of the log lies elsewhere than this file can show']
       : []),
+    ...(report.unprovenKinds > 0
+      ? [
+          `not proven: of ${report.unprovenKinds} streams, whether a client or the backend wrote them: their events could be of either`,
+        ]
+      : []),
     'not proven: what happened after the checkpoint, and what payloads said that are not there',
     ...(exitCode === 14
       ? ['next: ask somebody you trust for the key of the log, and verify again with `--key`']

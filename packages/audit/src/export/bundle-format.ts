@@ -39,6 +39,7 @@ export interface BundleFacts {
 /** A stream as the file describes it; the chain begins with org, id and nonce. */
 export interface BundleStream {
   readonly id: string;
+  /** Held against the kinds of the events and their sessions; no hash and no signature is over it. */
   readonly kind: 'client' | 'server' | 'admin';
   readonly org: string;
   /** Null for the admin stream. */

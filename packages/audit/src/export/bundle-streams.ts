@@ -1,5 +1,5 @@
 /** The streams of a bundle that are open: a verifier of each, fed with events while its segments go by. */
-import { clientEventKinds, isEventKind } from '../event-kinds.ts';
+import { isEventKind, writerOf } from '../event-kinds.ts';
 import { firstLink, sameBytes } from '../hashes.ts';
 import type { Segment } from '../log/segment.ts';
 import type { StreamHead } from '../stream-writer.ts';
@@ -16,6 +16,8 @@ export interface OpenStream {
   promised: StreamHead;
   /** Newest row. */
   last: StreamHead;
+  /** Whether its kind follows from signed headers: it has an event that only one side writes, or is of no session. */
+  isKindProven: boolean;
 }
 
 /** Opens a stream at its first link. */
@@ -24,7 +26,7 @@ export function openBundleStream(facts: BundleStream): OpenStream {
   const head: StreamHead = { seq: 0, hash: firstLink(orgId, streamId, nonce) };
   const known = new Map<number, Uint8Array>();
   const verifier = createStreamVerifier({ orgId, streamId, nonce, head, sessionId }, { known, keepSeqs: 0 });
-  return { facts, verifier, known, promised: head, last: head };
+  return { facts, verifier, known, promised: head, last: head, isKindProven: sessionId === null };
 }
 
 /**
@@ -62,13 +64,21 @@ export function addBundleEvent(stream: OpenStream, event: Omit<BundleEvent, 'rec
   if (event.stream !== stream.facts.id) return `event ${seq} stands outside its stream`;
   stream.verifier.add({ seq, header, payload, salt, chain, ...columns });
   if (seq > stream.last.seq) stream.last = { seq, hash: chain };
-  return wrongWriter(stream.facts, columns.kind ?? '', columns.sessionId, seq);
+  return wrongWriter(stream, columns.kind ?? '', columns.sessionId, seq);
 }
 
-/** Columns are compared with the header elsewhere, so they can be believed here. */
-function wrongWriter(facts: BundleStream, kind: string, session: string | null, seq: number): string | null {
-  if (facts.kind === 'client' && isEventKind(kind) && !clientEventKinds.has(kind))
+/**
+ * Nothing that is signed names the kind of a stream, so it is held against what its events say: which side writes such, and
+ * whether they are of a session. Columns are compared with the header elsewhere, so they can be believed here.
+ */
+function wrongWriter(stream: OpenStream, kind: string, session: string | null, seq: number): string | null {
+  const { facts } = stream;
+  const writer = isEventKind(kind) ? writerOf(kind) : 'both';
+  if (writer !== 'both') stream.isKindProven = true;
+  if (facts.kind === 'client' && writer === 'server')
     return `event ${seq} is one that no client may write, in a stream of a client`;
+  if (facts.kind !== 'client' && writer === 'client')
+    return `event ${seq} is one that only a client writes, in a stream of the backend`;
   if (facts.session === null && session !== null)
     return `event ${seq} names a session in the stream of the organisation`;
   return null;

@@ -109,6 +109,16 @@ describe('readPlainEvent', () => {
     expect(parseAnyLine(other)).toBeNull();
   });
 
+  it.each(['01', '-0', '1.0', '1e0', '"1"', 'null'])('does not take %s as a seq', (seq) => {
+    const [event] = fc.sample(usual, { numRuns: 1, seed: 1 });
+    const line = lineOf({ ...(event as BundleEvent), seq: 1 });
+    const other = line.replace('"seq":1,', `"seq":${seq},`);
+
+    expect(other).not.toBe(line);
+    expect(readPlainEvent(other)).toBeNull();
+    expect(parseAnyLine(other)).toBeNull();
+  });
+
   it('does not take bytes in another spelling of base64', () => {
     const [event] = fc.sample(usual, { numRuns: 1, seed: 1 });
     const line = lineOf({ ...(event as BundleEvent), salt: Buffer.alloc(16), chain: Buffer.alloc(32) });

@@ -22,6 +22,8 @@ export interface StreamSums {
   events: number;
   withheld: number;
   missing: number;
+  /** Streams whose events could be a client's as well as the backend's. */
+  unprovenKinds: number;
 }
 
 /** Takes streams, segments, events and ends in the order of the file. */
@@ -47,7 +49,7 @@ const maxBadStreams = 1000;
 export function createStreamChecker(facts: BundleFacts, notes: FindingNotes): StreamChecker {
   const state: State = {
     ...{ facts, notes, streams: new Map(), ended: new Set(), bad: [], current: null, begun: '' },
-    sums: { streams: 0, badStreams: 0, segments: 0, events: 0, withheld: 0, missing: 0 },
+    sums: { streams: 0, badStreams: 0, segments: 0, events: 0, withheld: 0, missing: 0, unprovenKinds: 0 },
   };
   return {
     sums: state.sums,
@@ -188,6 +190,7 @@ function finishStream(
   ended.add(stream.facts.id);
   sums.withheld += report.withheldCount;
   sums.missing += report.missingCount;
+  if (!stream.isKindProven) sums.unprovenKinds += 1;
   if (report.ok) return;
   sums.badStreams += 1;
   if (bad.length < maxBadStreams) bad.push({ report, line });

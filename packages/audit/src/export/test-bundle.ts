@@ -5,6 +5,7 @@ import {
   createId,
   createStreamWriter,
   deriveColumns,
+  type EventKind,
   emptyFrontier,
   formatCheckpoint,
   formatNote,
@@ -64,10 +65,12 @@ export function createTestSigner(name: string): TestSigner {
 /**
  * @param segments Per segment the stream it is of and how many events it has; stream 0 is the organisation's own.
  * @param tool Name in the events of clients.
+ * @param kindAt Kind of the nth event of a segment of a client.
  */
 export function createTestLog(
   segments: readonly { readonly stream: number; readonly events: number }[],
   tool = 'Bash',
+  kindAt: (n: number) => EventKind = () => 'tool_call.decided',
 ): TestLog {
   const org = createId('org');
   const origin = `kontext.example/${org}`;
@@ -91,7 +94,7 @@ export function createTestLog(
     const [stream, writer] = [pick(streams, at), pick(writers, at)];
     const prev = writer.head;
     const rows = Array.from({ length: events }, (_, n) => {
-      const kind = at === 0 ? 'agent.changed' : 'tool_call.decided';
+      const kind = at === 0 ? 'agent.changed' : kindAt(n);
       return writer.append({ kind, tool: at === 0 ? null : tool }, n % 3 === 2 ? null : `{"n":${n}}`);
     });
     const segment = {

@@ -5,7 +5,8 @@
  * Proven, when nothing is found: every event of the file is the one that was hashed; each stream is whole from its first event
  * to where the signed log ends it, in order; every segment is in the signed log, and in a whole export no segment of the log
  * is left out; the checkpoint was signed by a key that was given or pinned; the log begins with what this machine has seen
- * of it, where the two can be compared. What a part of a log cannot show: whether one of its streams goes on in what was skipped.
+ * of it, where the two can be compared; the kind of each stream, but for `unprovenKinds`. What a part of a log cannot show:
+ * whether one of its streams goes on in what was skipped.
  */
 import type { ErrorSpec } from '@kontext/errors';
 import { sameBytes } from '../hashes.ts';
@@ -43,6 +44,8 @@ export interface BundleReport {
   readonly createdAt: string;
   readonly streams: number;
   readonly badStreams: number;
+  /** Streams of a session whose `kind` nothing proves: either side could have written each of their events. */
+  readonly unprovenKinds: number;
   readonly segments: number;
   /** Leaves of the log that are not in the file. */
   readonly skipped: number;

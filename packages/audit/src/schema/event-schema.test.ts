@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createEventChecker } from '@kontext/testkit';
 import { describe, expect, it } from 'vitest';
 import { encodeHeader } from '../event-header.ts';
-import { clientEventKinds, eventKinds } from '../event-kinds.ts';
+import { clientEventKinds, eventKinds, writerOf } from '../event-kinds.ts';
 import { createId } from '../ids.ts';
 import { eventSchema, kindSpecs } from './event-schema.ts';
 
@@ -53,6 +53,7 @@ describe('the schema', () => {
   it('says of each kind who may write it, as the check of batches does', () => {
     const byClient = eventKinds.filter((kind) => kindSpecs[kind].by !== 'server');
     expect(new Set(byClient)).toEqual(clientEventKinds);
+    for (const kind of eventKinds) expect([kind, writerOf(kind)]).toEqual([kind, kindSpecs[kind].by]);
   });
 });
 
