@@ -321,6 +321,18 @@ export const errorTable = {
     'the audit log is signed by a key nobody vouches for here',
     'ask somebody you trust for the key (`kontext audit checkpoint` shows it), then pass it with `--key`',
   ),
+  KX_EVENT_AMBIGUOUS: spec(
+    1,
+    'failed_precondition',
+    'several audit events bear that id: who writes an event chooses it',
+    'name the event by its stream and seq, or the session as a whole',
+  ),
+  KX_WATCH_LIMIT: spec(
+    75,
+    'resource_exhausted',
+    'as many watches of audit events are open as there may be',
+    'close one of them, such as a `kontext audit tail` or a page that follows events',
+  ),
   KX_EXPORT_FAILED: spec(
     1,
     'failed_precondition',

@@ -10,7 +10,11 @@ export const lineageMethods = (
   find: (caller: Caller, id: string) => Promise<Lineage>,
 ): Pick<ServiceImpl<typeof AuditService>, 'getLineage'> => ({
   getLineage: async ({ id }, context) => {
-    const { nodes, clipped } = await find(callerOf(context), id);
-    return { nodes: nodes.map(({ at, ...node }) => ({ ...node, at: timestampFromDate(at) })), clipped };
+    const { nodes, clipped, sameId } = await find(callerOf(context), id);
+    return {
+      nodes: nodes.map(({ at, seq, ...node }) => ({ ...node, at: timestampFromDate(at), seq: BigInt(seq) })),
+      clipped,
+      sameId: sameId.map(({ streamId, seq }) => ({ streamId, seq: BigInt(seq) })),
+    };
   },
 });

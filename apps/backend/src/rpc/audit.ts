@@ -102,6 +102,7 @@ export const auditRoutes =
           leafIndex: BigInt(found.leafIndex),
           proof: [...found.proof],
           seq: BigInt(found.seq),
+          sameId: found.sameId.map(({ seq: at, ...place }) => ({ ...place, seq: BigInt(at) })),
         };
       },
     });

@@ -23,16 +23,23 @@ async function showLineage(
   id: string,
   json: boolean,
 ): Promise<number> {
-  const { nodes, clipped } = await clients.audit.getLineage({ id }, { signal });
-  if (json) terminal.json({ nodes: nodes.map(describeNode), clipped });
+  const { nodes, clipped, sameId } = await clients.audit.getLineage({ id }, { signal });
+  const others = sameId.map(({ streamId, seq }) => ({ streamId, seq: Number(seq) }));
+  if (json) terminal.json({ nodes: nodes.map(describeNode), clipped, sameId: others });
   else for (const line of treeLines(nodes)) terminal.out(line);
   if (clipped) terminal.note('there is more than is shown; ask for one of its sessions or leases');
+  for (const { streamId, seq } of others)
+    terminal.note(`${streamId} ${seq} bears that id, too; shown is the event that was received first`);
   return 0;
 }
 
 function describeNode({ id, parentId, type, kind, eventId, at, ...node }: LineageNode) {
-  const { userName, label, tool, decision, asked } = node;
-  return { id, parentId, type, kind, eventId, at: instantOf(at), userName, label, tool, decision, asked };
+  const { userName, label, tool, decision, asked, streamId, seq } = node;
+  const place = { streamId, seq: Number(seq) };
+  return {
+    ...{ id, parentId, type, kind, eventId, ...place, at: instantOf(at) },
+    ...{ userName, label, tool, decision, asked },
+  };
 }
 
 const instantOf = (at: LineageNode['at']): string =>

@@ -3,20 +3,23 @@
  *
  * - Whatever is asked for, the tree is that of the leases and sessions it belongs to; it is bounded, and says when it was clipped.
  * - A lease that came from another hangs below that one; a session hangs below each of its leases, and its calls below the first.
- * - A session without leases hangs below the login of its user.
+ * - A session without leases hangs below the login it was opened by.
+ * - What a client's event names is only its client's word: it is shown among what belongs to its own session, and nothing else.
  * - A member gets what belongs to their own sessions, leases and connections; to others it does not exist.
  */
-import { type EventHeader, isId, parseHeader } from '@kontext/audit';
+import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { type Caller, seesOrganisation } from '../../caller.ts';
+import { hashOidcId } from '../../login/oidc-adapter.ts';
+import { findStream } from '../../store/queries/audit-streams.ts';
 import {
-  findEventsAbout,
+  findEventAbout,
   findLineageApprovals,
   findLineageConnections,
   findLineageEvent,
   findLineageLeases,
   findLineageSessions,
-  findLoginBefore,
+  findLoginOf,
   findSessionCalls,
   findUserNames,
   type LineageEvent,
@@ -25,8 +28,8 @@ import {
 } from '../../store/queries/lineage.ts';
 import type { Store } from '../../store/store.ts';
 import type { Tx } from '../../store/tx.ts';
-import { findEventById } from '../log/prove-event.ts';
-import { buildTree, type LineageNode } from './build-tree.ts';
+import { type EventRef, findEventById } from '../log/find-event.ts';
+import { buildTree, isSame, type LineageNode, lineageOf } from './build-tree.ts';
 
 export type { LineageNode };
 
@@ -35,6 +38,8 @@ export interface Lineage {
   readonly nodes: readonly LineageNode[];
   /** There is more than was returned. */
   readonly clipped: boolean;
+  /** Asked for an event: where others stand that bear its id. The tree is that of the first. */
+  readonly sameId: readonly EventRef[];
 }
 
 const maxCalls = 200;
@@ -46,27 +51,29 @@ const maxDepth = 10;
  * Finds the tree of an event, lease, connection, approval or session.
  *
  * @throws KontextError `KX_REQUEST_INVALID` when the id is of another kind, `KX_NOT_FOUND` when there is none such, or the caller
- *   may not see it.
+ *   may not see it, `KX_EVENT_AMBIGUOUS` as `findEventById`.
  */
 export async function findLineage(store: Store, caller: Caller, id: string): Promise<Lineage> {
   const { orgId } = caller;
-  const place = isId('evt', id) ? await findEventById(store, orgId, id) : null;
+  const place = isId('evt', id) ? await findEventById(store, caller, id) : null;
   return store.transaction({ role: 'read', orgId }, async (tx) => {
-    const event = place === null ? null : await findLineageEvent(tx, place.streamId, place.seq);
-    const start = await findStart(tx, id, event);
+    const event = place === null ? null : await findLineageEvent(tx, place);
+    const isClients = place !== null && (await findStream(tx, place.streamId))?.kind === 'client';
+    const start = await findStart(tx, id, event, isClients);
     checkVisible(caller, start);
-    // What a client's event names is only its word, and a lease may be near those of others: each part is looked at by itself.
+    // A lease may be near those of others: each part is looked at by itself.
     const isSeen = seenBy(caller);
     const leases = (await widenLeases(tx, start)).filter(isSeen);
     const sessionIds = unique([...start.sessionIds, ...leases.map(({ sessionId }) => sessionId)]);
     const sessions = (await ifAny(sessionIds, () => findLineageSessions(tx, sessionIds))).filter(isSeen);
     const found = await findRest(tx, orgId, { leases, sessions, start, isSeen });
     const calls = found.calls.slice(0, maxCalls);
-    const isShown = [...calls, ...found.consents.values()].some(({ eventId }) => eventId === id);
-    const parts = { askedId: id, leases, sessions, ...found, calls, event: isShown ? null : event };
+    const isShown = [...calls, ...found.consents.values()].some((shown) => isSame(shown, place));
+    const asked = { askedId: place === null ? id : '', askedPlace: place };
+    const parts = { ...asked, leases, sessions, ...found, calls, event: isShown ? null : event, isClients };
     const clipped =
       found.calls.length > maxCalls || leases.length >= maxLeases || found.approvals.length >= maxApprovals;
-    return { nodes: buildTree(parts), clipped };
+    return { nodes: buildTree(parts), clipped, sameId: place?.sameId ?? [] };
   });
 }
 
@@ -79,8 +86,8 @@ interface Start {
   readonly owners: readonly (string | null)[];
 }
 
-async function findStart(tx: Tx, id: string, event: LineageEvent | null): Promise<Start> {
-  if (event !== null) return startOfEvent(tx, event);
+async function findStart(tx: Tx, id: string, event: LineageEvent | null, isClients: boolean): Promise<Start> {
+  if (event !== null) return isClients ? startOfCall(tx, event) : startOfEvent(tx, event);
   if (isId('lea', id)) {
     const found = await findLineageLeases(tx, { ids: [id] }, 1);
     return { leases: found, sessionIds: [], connectionIds: [], owners: found.map(({ userId }) => userId) };
@@ -108,9 +115,18 @@ async function startOfSession(tx: Tx, sessionId: string): Promise<Start> {
   return { leases, sessionIds: [sessionId], connectionIds: [], owners };
 }
 
-/** A call belongs to its session, and to the leases it names if it names some; an event of the backend to what it is about. */
+/** An event of a client belongs to its session; of the leases it names, to those that are the session's own. */
+async function startOfCall(tx: Tx, { sessionId, header }: LineageEvent): Promise<Start> {
+  if (sessionId === null) throw notFound();
+  const start = await startOfSession(tx, sessionId);
+  const named = new Set<string>(lineageOf(header)?.leases ?? []);
+  const leases = start.leases.filter(({ id }) => named.has(id));
+  return leases.length === 0 ? start : { ...start, leases };
+}
+
+/** An event of the backend belongs to what it is about. */
 async function startOfEvent(tx: Tx, event: LineageEvent): Promise<Start> {
-  const lineage = readLineage(event.header);
+  const lineage = lineageOf(event.header);
   const ids = lineage?.leases ?? [];
   const named = await ifAny(ids, () => findLineageLeases(tx, { ids }, maxLeases));
   const session = event.sessionId === null ? null : await startOfSession(tx, event.sessionId);
@@ -181,12 +197,15 @@ async function findRest(
   const consents = new Map<string, LineageEvent>();
   for (const { id } of connections) {
     const kinds = ['connection.connected', 'secret.put'];
-    const [consent] = await findEventsAbout(tx, { orgId, ref: id, kinds }, 1);
-    if (consent !== undefined) consents.set(id, consent);
+    const consent = await findEventAbout(tx, { orgId, ref: id, kinds });
+    if (consent !== null) consents.set(id, consent);
   }
-  for (const { id, userId, startedAt } of sessions) {
+  for (const { id, loginGrantId, ...session } of sessions) {
     if (leases.some(({ sessionId, connectionId }) => sessionId === id && connectionId !== null)) continue;
-    const login = await findLoginBefore(tx, orgId, userId, startedAt);
+    const login = await findLoginOf(tx, orgId, {
+      ...session,
+      grantIdHash: hashOidcId('Grant', loginGrantId),
+    });
     if (login !== null) consents.set(id, login);
   }
   const people = [
@@ -203,14 +222,6 @@ const unique = (ids: readonly (string | null)[]): string[] => [...new Set(ids.fi
 
 const ifAny = async <T>(ids: readonly string[], find: () => Promise<T[]>): Promise<T[]> =>
   ids.length === 0 ? [] : find();
-
-function readLineage(header: string): EventHeader['lineage'] | null {
-  try {
-    return parseHeader(header).lineage;
-  } catch {
-    return null;
-  }
-}
 
 const notFound = (): KontextError =>
   new KontextError('KX_NOT_FOUND', 'there is nothing with that id, or it is not yours');

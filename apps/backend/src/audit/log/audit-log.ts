@@ -10,7 +10,7 @@ import {
 import type { Store } from '../../store/store.ts';
 import type { Tx } from '../../store/tx.ts';
 import type { LogKeys } from './log-key.ts';
-import { type EventQuery, proveEvent } from './prove-event.ts';
+import { type EventQuery, type ProvenPlace, proveEvent } from './prove-event.ts';
 import { signCheckpoint } from './sequence-log.ts';
 
 /** The newest signed checkpoint of a log, and whose signature it bears. */
@@ -50,7 +50,7 @@ export interface AuditLog {
    */
   inclusion(orgId: string, streamId: string, seq: number, size: number): Promise<EventProof>;
   /** As {@link AuditLog.inclusion}, for what a caller may see; see `proveEvent`. */
-  prove(caller: Caller, query: EventQuery): Promise<EventProof & { readonly seq: number }>;
+  prove(caller: Caller, query: EventQuery): Promise<EventProof & ProvenPlace>;
 }
 
 /** What the log needs. */

@@ -14,7 +14,7 @@ import {
 } from '../../store/queries/payloads.ts';
 import type { Tx } from '../../store/tx.ts';
 import { appendServerEvent } from '../append-server-event.ts';
-import { findEventById } from '../log/prove-event.ts';
+import { ambiguous, findEventById } from '../log/find-event.ts';
 import type { PayloadDeps } from './deps.ts';
 
 /** What to erase: exactly one of them, the others empty. */
@@ -40,7 +40,7 @@ const streamsAtOnce = 100;
  * records what it erased in `payload.erased`; what fails half-way is recorded up to there, and can be asked for again.
  *
  * @throws KontextError `KX_REQUEST_INVALID` when not exactly one thing is named, or it is an event that says what became of
- *   the record; `KX_NOT_FOUND`.
+ *   the record; `KX_NOT_FOUND`; `KX_EVENT_AMBIGUOUS` when several events bear the id.
  */
 export async function erasePayloads(
   deps: PayloadDeps,
@@ -62,7 +62,10 @@ async function eraseEvent(
   eventId: string,
   reason: string,
 ): Promise<Erased> {
-  const place = await findEventById(deps.store, caller.orgId, eventId);
+  const place = await findEventById(deps.store, caller, eventId);
+  // Erasing cannot be undone: nobody guesses which one is meant.
+  if (place.sameId.length > 0)
+    throw ambiguous([place, ...place.sameId].map(({ streamId, seq }) => `${streamId} ${seq}`).join(', '));
   return recorded(deps, caller, { event: eventId, reason }, async (tx) => {
     await lockStreamsOf(tx, { streamId: place.streamId });
     const event = await findPlacedEvent(tx, place.streamId, place.seq);

@@ -1,7 +1,7 @@
 /** Events of the audit log: the one statement that stores them, and how they are read. */
-import { and, asc, between, eq, gte, sql } from 'drizzle-orm';
+import { and, asc, between, eq, inArray, sql } from 'drizzle-orm';
 import { holdClass, standardClass } from '../retention-classes.ts';
-import { auditEvents, auditPayloads, sessions, users } from '../schema.ts';
+import { auditEvents, auditPayloads, auditStreams, sessions, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import { dayOf, listStreamDays, type StreamRow } from './audit-streams.ts';
 
@@ -145,28 +145,44 @@ const retentionClassFor = ({ kind, orgId }: StreamRow) =>
 
 const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex');
 
+/** Where an event stands. */
+export interface EventPlace {
+  readonly streamId: string;
+  readonly seq: number;
+  /** `YYYY-MM-DD`: the partition it is in. */
+  readonly partDay: string;
+}
+
 /**
- * Where the event with an id stands; null when there is none.
+ * Where events stand that bear an id; in no order. Of each partition of the days one place of one index is looked at.
  *
- * @param received Between when it was received; null: at any time, which looks through all there is.
+ * @param owner Only those of this person's sessions, and of the organisation's own stream those about them; null: all.
+ * @param days First and last day of the partitions, `YYYY-MM-DD`. Every partition of a statement takes locks, whatever is in
+ *   it, so they must be few.
  */
-export async function findEventPlace(
+export async function findEventPlaces(
   tx: Tx,
-  orgId: string,
-  eventId: string,
-  received: { readonly from: Date; readonly to: Date } | null,
-): Promise<{ readonly streamId: string; readonly seq: number } | null> {
-  // A part begins at most a day before what it holds is received; another day for clocks of replicas.
-  const window = received && [
-    between(auditEvents.receivedAt, received.from, received.to),
-    gte(auditEvents.partDay, dayOf(new Date(received.from.getTime() - 2 * segmentMs))),
-  ];
-  const [row] = await tx
-    .select({ streamId: auditEvents.streamId, seq: auditEvents.seq })
+  {
+    orgId,
+    owner,
+    eventId,
+  }: { readonly orgId: string; readonly owner: string | null; readonly eventId: string },
+  days: { readonly first: string; readonly last: string },
+  limit: number,
+): Promise<(EventPlace & { readonly receivedAt: Date })[]> {
+  const { streamId, seq, partDay, receivedAt } = auditEvents;
+  return tx
+    .select({ streamId, seq, partDay, receivedAt })
     .from(auditEvents)
-    .where(and(eq(auditEvents.orgId, orgId), eq(auditEvents.eventId, eventId), ...(window ?? [])))
-    .limit(1);
-  return row ?? null;
+    .innerJoin(auditStreams, eq(auditStreams.id, streamId))
+    .where(
+      and(
+        ...[between(partDay, days.first, days.last), eq(auditEvents.orgId, orgId)],
+        eq(auditEvents.eventId, eventId),
+        owner === null ? undefined : sql`coalesce(${auditStreams.userId}, ${auditEvents.userId}) = ${owner}`,
+      ),
+    )
+    .limit(limit);
 }
 
 /** Stored chain values of some seqs of a stream. */
@@ -258,12 +274,17 @@ const eventColumns = {
   retentionClass: auditPayloads.retentionClass,
 };
 
-/** Selects events as they are read, with what belongs to them; add which and in which order. */
-export const selectEvents = (tx: Tx) =>
+/**
+ * Selects events as they are read, with what belongs to them; add which and in which order.
+ *
+ * @param days Days of the partitions they are in, `YYYY-MM-DD`, when the events are not chosen by one: else their payloads are
+ *   looked for in, and locks taken of, every partition there is.
+ */
+export const selectEvents = (tx: Tx, days?: readonly string[]) =>
   tx
     .select(eventColumns)
     .from(auditEvents)
-    .leftJoin(auditPayloads, isItsPayload)
+    .leftJoin(auditPayloads, and(isItsPayload, days && inArray(auditPayloads.partDay, [...days])))
     .leftJoin(users, eq(users.id, auditEvents.userId))
     .leftJoin(sessions, eq(sessions.id, auditEvents.sessionId))
     .$dynamic();

@@ -1,5 +1,5 @@
 /** What hangs together: who consented to which connection, what was issued from it, and what was done with that. */
-import { and, asc, between, desc, eq, inArray, isNull, lte, sql } from 'drizzle-orm';
+import { and, asc, between, desc, eq, inArray, isNull, sql } from 'drizzle-orm';
 import {
   approvals,
   auditEvents,
@@ -7,11 +7,13 @@ import {
   auditStreams,
   connections,
   leases,
+  logins,
   providers,
   sessions,
   users,
 } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import type { EventPlace } from './audit-events.ts';
 import { dayOf } from './audit-streams.ts';
 
 /** Writes what events are about, beside them. The day is that of the stream, which has just taken the events. */
@@ -103,14 +105,14 @@ export async function findLineageConnections(tx: Tx, ids: readonly string[]): Pr
 /** A session as the tree shows it. */
 export type LineageSession = Pick<
   typeof sessions.$inferSelect,
-  'id' | 'userId' | 'agent' | 'hostname' | 'startedAt' | 'repository'
+  'id' | 'userId' | 'agent' | 'hostname' | 'startedAt' | 'repository' | 'loginGrantId'
 >;
 
 /** Sessions by id. */
 export async function findLineageSessions(tx: Tx, ids: readonly string[]): Promise<LineageSession[]> {
-  const { id, userId, agent, hostname, startedAt, repository } = sessions;
+  const { id, userId, agent, hostname, startedAt, repository, loginGrantId } = sessions;
   return tx
-    .select({ id, userId, agent, hostname, startedAt, repository })
+    .select({ id, userId, agent, hostname, startedAt, repository, loginGrantId })
     .from(sessions)
     .where(inArray(id, [...ids]));
 }
@@ -118,7 +120,16 @@ export async function findLineageSessions(tx: Tx, ids: readonly string[]): Promi
 /** An approval as the tree shows it. */
 export type LineageApproval = Pick<
   typeof approvals.$inferSelect,
-  'id' | 'sessionId' | 'tool' | 'toolUseId' | 'state' | 'decidedBy' | 'decidedAt' | 'createdAt' | 'userId'
+  | 'id'
+  | 'sessionId'
+  | 'tool'
+  | 'toolUseId'
+  | 'state'
+  | 'decidedBy'
+  | 'decisionReason'
+  | 'decidedAt'
+  | 'createdAt'
+  | 'userId'
 >;
 
 /** Approvals by id, or of sessions; oldest first. */
@@ -127,9 +138,11 @@ export async function findLineageApprovals(
   query: { readonly id?: string; readonly sessionIds?: readonly string[] },
   limit: number,
 ): Promise<LineageApproval[]> {
-  const { id, sessionId, tool, toolUseId, state, decidedBy, decidedAt, createdAt, userId } = approvals;
+  const { id, sessionId, tool, toolUseId, state, createdAt, userId } = approvals;
+  const { decidedBy, decisionReason, decidedAt } = approvals;
+  const decided = { decidedBy, decisionReason, decidedAt };
   return tx
-    .select({ id, sessionId, tool, toolUseId, state, decidedBy, decidedAt, createdAt, userId })
+    .select({ id, sessionId, tool, toolUseId, state, createdAt, userId, ...decided })
     .from(approvals)
     .where(
       and(
@@ -144,6 +157,8 @@ export async function findLineageApprovals(
 /** An event as the tree shows it. */
 export interface LineageEvent {
   readonly eventId: string;
+  readonly streamId: string;
+  readonly seq: number;
   readonly kind: string;
   readonly userId: string | null;
   readonly sessionId: string | null;
@@ -156,6 +171,8 @@ export interface LineageEvent {
 
 const eventColumns = {
   eventId: auditEvents.eventId,
+  streamId: auditEvents.streamId,
+  seq: auditEvents.seq,
   kind: auditEvents.kind,
   userId: auditEvents.userId,
   sessionId: auditEvents.sessionId,
@@ -166,34 +183,48 @@ const eventColumns = {
   receivedAt: auditEvents.receivedAt,
 };
 
-/** Events of some kinds that are about something, newest first. */
-export async function findEventsAbout(
+/** What is done to a connection once it is there is recorded now and then; what is done with it, in sessions. */
+const maxRefs = 20;
+
+/** The newest event of some kinds in the organisation's own stream that is about something; null when there is none. */
+export async function findEventAbout(
   tx: Tx,
   { orgId, ref, kinds }: { readonly orgId: string; readonly ref: string; readonly kinds: readonly string[] },
-  limit: number,
-): Promise<LineageEvent[]> {
-  return tx
-    .select(eventColumns)
+): Promise<LineageEvent | null> {
+  const { streamId, seq, partDay } = auditRefs;
+  const places = await tx
+    .select({ streamId, seq, partDay })
     .from(auditRefs)
-    .innerJoin(
-      auditEvents,
+    .innerJoin(auditStreams, eq(auditStreams.id, streamId))
+    .where(
       and(
-        eq(auditEvents.partDay, auditRefs.partDay),
-        eq(auditEvents.streamId, auditRefs.streamId),
-        eq(auditEvents.seq, auditRefs.seq),
+        eq(auditStreams.orgId, orgId),
+        eq(auditStreams.kind, 'admin'),
+        eq(auditRefs.orgId, orgId),
+        eq(auditRefs.ref, ref),
       ),
     )
-    .where(and(eq(auditRefs.orgId, orgId), eq(auditRefs.ref, ref), inArray(auditEvents.kind, [...kinds])))
-    .orderBy(desc(auditRefs.receivedAt))
-    .limit(limit);
+    .orderBy(desc(seq))
+    .limit(maxRefs);
+  // One at a time, each in a partition that is named: a join would take the locks of all partitions there are.
+  for (const place of places) {
+    const event = await findLineageEvent(tx, place);
+    if (event !== null && kinds.includes(event.kind)) return event;
+  }
+  return null;
 }
 
 /** One event by its place. */
-export async function findLineageEvent(tx: Tx, streamId: string, seq: number): Promise<LineageEvent | null> {
+export async function findLineageEvent(
+  tx: Tx,
+  { streamId, seq, partDay }: EventPlace,
+): Promise<LineageEvent | null> {
   const [row] = await tx
     .select(eventColumns)
     .from(auditEvents)
-    .where(and(eq(auditEvents.streamId, streamId), eq(auditEvents.seq, seq)))
+    .where(
+      and(eq(auditEvents.partDay, partDay), eq(auditEvents.streamId, streamId), eq(auditEvents.seq, seq)),
+    )
     .limit(1);
   return row ?? null;
 }
@@ -228,20 +259,41 @@ export async function findSessionCalls(
   return found;
 }
 
-/** The login of a person before an instant; null when none is stored. */
-export async function findLoginBefore(
+const minuteMs = 60_000;
+const dayMs = 1440 * minuteMs;
+
+/**
+ * The login by which a session was opened; null when none is stored.
+ *
+ * It was recorded when somebody approved it in the browser, which is minutes before its first token was asked for.
+ *
+ * @param session.grantIdHash Key of the login; one that is not there is looked for on the day before the session.
+ */
+export async function findLoginOf(
   tx: Tx,
   orgId: string,
-  userId: string,
-  at: Date,
+  session: Pick<LineageSession, 'userId' | 'startedAt'> & { readonly grantIdHash: string },
 ): Promise<LineageEvent | null> {
+  const [login] = await tx
+    .select({ at: logins.createdAt })
+    .from(logins)
+    .where(and(eq(logins.orgId, orgId), eq(logins.grantIdHash, session.grantIdHash)))
+    .limit(1);
+  const until = login?.at ?? session.startedAt;
+  const from = new Date(until.getTime() - (login === undefined ? dayMs : 30 * minuteMs));
   const [row] = await tx
     .select(eventColumns)
     .from(auditEvents)
     .where(
       and(
-        ...[eq(auditEvents.orgId, orgId), eq(auditEvents.userId, userId), isNull(auditEvents.sessionId)],
-        ...[eq(auditEvents.kind, 'login.succeeded'), lte(auditEvents.receivedAt, at)],
+        // A partition has what was received until the end of the day after its own.
+        between(auditEvents.partDay, dayOf(new Date(from.getTime() - 2 * dayMs)), dayOf(until)),
+        ...[
+          eq(auditEvents.orgId, orgId),
+          eq(auditEvents.userId, session.userId),
+          isNull(auditEvents.sessionId),
+        ],
+        ...[eq(auditEvents.kind, 'login.succeeded'), between(auditEvents.receivedAt, from, until)],
       ),
     )
     .orderBy(desc(auditEvents.receivedAt))

@@ -98,6 +98,8 @@ export const auditEvents = pgTable(
     index('audit_events_org_tool_received_idx')
       .on(t.orgId, t.tool, t.receivedAt.desc())
       .where(sql`tool IS NOT NULL`),
+    // Not unique: writers choose the ids of events.
+    index('audit_events_org_event_idx').on(t.orgId, t.eventId),
   ],
 );
 

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file kontext/v1/audit.proto.
  */
 export const file_kontext_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCKrAgoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIEhIKCnJlcG9zaXRvcnkYDCABKAkSFwoPcmV0ZW50aW9uX2NsYXNzGA0gASgJIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQieQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMEhIKCmNoZWNrcG9pbnQYBCABKAkiTwoSTGlzdFN0cmVhbXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUwoTTGlzdFN0cmVhbXNSZXNwb25zZRIjCgdzdHJlYW1zGAEgAygLMhIua29udGV4dC52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRIQCghmcm9tX3NlcRgCIAEoAxIRCglwYWdlX3NpemUYAyABKAUiYQoSUmVhZFN0cmVhbVJlc3BvbnNlEiIKBnN0cmVhbRgBIAEoCzISLmtvbnRleHQudjEuU3RyZWFtEicKBmV2ZW50cxgCIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiTwoSV2F0Y2hFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFQoNc2luY2Vfc2Vjb25kcxgCIAEoBRIOCgZjdXJzb3IYAyABKAkiTgoTV2F0Y2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50Eg4KBmN1cnNvchgCIAEoCSIWChRHZXRDaGVja3BvaW50UmVxdWVzdCI7ChVHZXRDaGVja3BvaW50UmVzcG9uc2USDAoEbm90ZRgBIAEoCRIUCgx2ZXJpZmllcl9rZXkYAiABKAkiPAoaR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QSEAoIb2xkX3NpemUYASABKAMSDAoEc2l6ZRgCIAEoAyIsChtHZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USDQoFcHJvb2YYASADKAwiWgoYR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRILCgNzZXEYAiABKAMSEAoIZXZlbnRfaWQYAyABKAkSDAoEc2l6ZRgEIAEoAyJdCgdTZWdtZW50EhEKCXN0cmVhbV9pZBgBIAEoCRIRCglmaXJzdF9zZXEYAiABKAMSEAoIbGFzdF9zZXEYAyABKAMSDAoEcHJldhgEIAEoDBIMCgRoZWFkGAUgASgMInEKGUdldEluY2x1c2lvblByb29mUmVzcG9uc2USJAoHc2VnbWVudBgBIAEoCzITLmtvbnRleHQudjEuU2VnbWVudBISCgpsZWFmX2luZGV4GAIgASgDEg0KBXByb29mGAMgAygMEgsKA3NlcRgEIAEoAyJdChNTZWFyY2hFdmVudHNSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhAKCHBheWxvYWRzGAQgASgIIowBChRTZWFyY2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIyCg5zZWFyY2hlZF91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoVR2V0RXZlbnRGYWNldHNSZXF1ZXN0Eg0KBXF1ZXJ5GAEgASgJEg4KBmZpZWxkcxgCIAMoCRINCgVsaW1pdBgDIAEoBSJzChZHZXRFdmVudEZhY2V0c1Jlc3BvbnNlEiYKBmZhY2V0cxgBIAMoCzIWLmtvbnRleHQudjEuRXZlbnRGYWNldBIxCg1jb3VudGVkX3VudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJZCgpFdmVudEZhY2V0Eg0KBWZpZWxkGAEgASgJEisKBnZhbHVlcxgCIAMoCzIbLmtvbnRleHQudjEuRXZlbnRGYWNldFZhbHVlEg8KB2NsaXBwZWQYAyABKAgiPgoPRXZlbnRGYWNldFZhbHVlEg0KBXZhbHVlGAEgASgJEg0KBWxhYmVsGAIgASgJEg0KBWNvdW50GAMgASgDIkEKGEdldEV2ZW50SGlzdG9ncmFtUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIWCg5idWNrZXRfc2Vjb25kcxgCIAEoBSJ4ChlHZXRFdmVudEhpc3RvZ3JhbVJlc3BvbnNlEigKB2J1Y2tldHMYASADKAsyFy5rb250ZXh0LnYxLkV2ZW50QnVja2V0EjEKDWNvdW50ZWRfdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImYKC0V2ZW50QnVja2V0EikKBXN0YXJ0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjb3VudBgCIAEoAxIOCgZkZW5pZWQYAyABKAMSDQoFYXNrZWQYBCABKAMiHwoRR2V0TGluZWFnZVJlcXVlc3QSCgoCaWQYASABKAkiTQoSR2V0TGluZWFnZVJlc3BvbnNlEiYKBW5vZGVzGAEgAygLMhcua29udGV4dC52MS5MaW5lYWdlTm9kZRIPCgdjbGlwcGVkGAIgASgIItMBCgtMaW5lYWdlTm9kZRIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDAoEdHlwZRgDIAEoCRIMCgRraW5kGAQgASgJEhAKCGV2ZW50X2lkGAUgASgJEiYKAmF0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl1c2VyX25hbWUYByABKAkSDQoFbGFiZWwYCCABKAkSDAoEdG9vbBgJIAEoCRIQCghkZWNpc2lvbhgKIAEoCRINCgVhc2tlZBgLIAEoCCJnChJCZWdpbkV4cG9ydFJlcXVlc3QSKAoGZm9ybWF0GAEgASgOMhgua29udGV4dC52MS5FeHBvcnRGb3JtYXQSDQoFcXVlcnkYAiABKAkSGAoQd2l0aG91dF9wYXlsb2FkcxgDIAEoCCI5ChNCZWdpbkV4cG9ydFJlc3BvbnNlEiIKBmV4cG9ydBgBIAEoCzISLmtvbnRleHQudjEuRXhwb3J0IvICCgZFeHBvcnQSCgoCaWQYASABKAkSKAoGZm9ybWF0GAIgASgOMhgua29udGV4dC52MS5FeHBvcnRGb3JtYXQSDQoFcXVlcnkYAyABKAkSGAoQd2l0aG91dF9wYXlsb2FkcxgEIAEoCBImCgVzdGF0ZRgFIAEoDjIXLmtvbnRleHQudjEuRXhwb3J0U3RhdGUSEgoKY3JlYXRlZF9ieRgGIAEoCRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hlZF9hdBgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZXhwaXJlc19hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXZlbnRzGAogASgDEg0KBWJ5dGVzGAsgASgDEg4KBnNoYTI1NhgMIAEoDBINCgVlcnJvchgNIAEoCSIlChBHZXRFeHBvcnRSZXF1ZXN0EhEKCWV4cG9ydF9pZBgBIAEoCSI3ChFHZXRFeHBvcnRSZXNwb25zZRIiCgZleHBvcnQYASABKAsyEi5rb250ZXh0LnYxLkV4cG9ydCI7ChJMaXN0RXhwb3J0c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiUwoTTGlzdEV4cG9ydHNSZXNwb25zZRIjCgdleHBvcnRzGAEgAygLMhIua29udGV4dC52MS5FeHBvcnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKEVJlYWRFeHBvcnRSZXF1ZXN0EhEKCWV4cG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMiIgoSUmVhZEV4cG9ydFJlc3BvbnNlEgwKBGRhdGEYASABKAwixwEKDUF1ZGl0U2V0dGluZ3MSLAoIcGF5bG9hZHMYASABKA4yGi5rb250ZXh0LnYxLlBheWxvYWRTZXR0aW5nEhcKD3JldGVudGlvbl9jbGFzcxgCIAEoCRIuCgpjaGFuZ2VkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpjaGFuZ2VkX2J5GAQgASgJEisKB2NsYXNzZXMYBSADKAsyGi5rb250ZXh0LnYxLlJldGVudGlvbkNsYXNzIiwKDlJldGVudGlvbkNsYXNzEgwKBG5hbWUYASABKAkSDAoEZGF5cxgCIAEoBSIZChdHZXRBdWRpdFNldHRpbmdzUmVxdWVzdCJHChhHZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5rb250ZXh0LnYxLkF1ZGl0U2V0dGluZ3MiYAoXU2V0QXVkaXRTZXR0aW5nc1JlcXVlc3QSLAoIcGF5bG9hZHMYASABKA4yGi5rb250ZXh0LnYxLlBheWxvYWRTZXR0aW5nEhcKD3JldGVudGlvbl9jbGFzcxgCIAEoCSJHChhTZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USKwoIc2V0dGluZ3MYASABKAsyGS5rb250ZXh0LnYxLkF1ZGl0U2V0dGluZ3MiXQoURXJhc2VQYXlsb2Fkc1JlcXVlc3QSEAoIZXZlbnRfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIPCgd1c2VyX2lkGAMgASgJEg4KBnJlYXNvbhgEIAEoCSI1ChVFcmFzZVBheWxvYWRzUmVzcG9uc2USDgoGZXJhc2VkGAEgASgDEgwKBGhlbGQYAiABKAMiRwoTSG9sZFBheWxvYWRzUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEgwKBGhvbGQYAiABKAgSDgoGcmVhc29uGAMgASgJIigKFEhvbGRQYXlsb2Fkc1Jlc3BvbnNlEhAKCHBheWxvYWRzGAEgASgDKoUBCg5QYXlsb2FkU2V0dGluZxIfChtQQVlMT0FEX1NFVFRJTkdfVU5TUEVDSUZJRUQQABIbChdQQVlMT0FEX1NFVFRJTkdfU1VNTUFSWRABEhgKFFBBWUxPQURfU0VUVElOR19GVUxMEAISGwoXUEFZTE9BRF9TRVRUSU5HX09NSVRURUQQAypeCgxFeHBvcnRGb3JtYXQSHQoZRVhQT1JUX0ZPUk1BVF9VTlNQRUNJRklFRBAAEhgKFEVYUE9SVF9GT1JNQVRfQlVORExFEAESFQoRRVhQT1JUX0ZPUk1BVF9DU1YQAiqQAQoLRXhwb3J0U3RhdGUSHAoYRVhQT1JUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoURVhQT1JUX1NUQVRFX1JVTk5JTkcQARIWChJFWFBPUlRfU1RBVEVfUkVBRFkQAhIXChNFWFBPUlRfU1RBVEVfRkFJTEVEEAMSGAoURVhQT1JUX1NUQVRFX0VYUElSRUQQBCpwCgpTdHJlYW1LaW5kEhsKF1NUUkVBTV9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSU1RSRUFNX0tJTkRfQ0xJRU5UEAESFgoSU1RSRUFNX0tJTkRfU0VSVkVSEAISFQoRU1RSRUFNX0tJTkRfQURNSU4QAyqJAQoMQXBwZW5kU3RhdHVzEh0KGUFQUEVORF9TVEFUVVNfVU5TUEVDSUZJRUQQABIUChBBUFBFTkRfU1RBVFVTX09LEAESFQoRQVBQRU5EX1NUQVRVU19EVVAQAhIVChFBUFBFTkRfU1RBVFVTX0dBUBADEhYKEkFQUEVORF9TVEFUVVNfRk9SSxAEMusMCgxBdWRpdFNlcnZpY2USUQoMQXBwZW5kRXZlbnRzEh8ua29udGV4dC52MS5BcHBlbmRFdmVudHNSZXF1ZXN0GiAua29udGV4dC52MS5BcHBlbmRFdmVudHNSZXNwb25zZRJOCgtMaXN0U3RyZWFtcxIeLmtvbnRleHQudjEuTGlzdFN0cmVhbXNSZXF1ZXN0Gh8ua29udGV4dC52MS5MaXN0U3RyZWFtc1Jlc3BvbnNlEksKClJlYWRTdHJlYW0SHS5rb250ZXh0LnYxLlJlYWRTdHJlYW1SZXF1ZXN0Gh4ua29udGV4dC52MS5SZWFkU3RyZWFtUmVzcG9uc2USUAoLV2F0Y2hFdmVudHMSHi5rb250ZXh0LnYxLldhdGNoRXZlbnRzUmVxdWVzdBofLmtvbnRleHQudjEuV2F0Y2hFdmVudHNSZXNwb25zZTABElQKDUdldENoZWNrcG9pbnQSIC5rb250ZXh0LnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiEua29udGV4dC52MS5HZXRDaGVja3BvaW50UmVzcG9uc2USZgoTR2V0Q29uc2lzdGVuY3lQcm9vZhImLmtvbnRleHQudjEuR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QaJy5rb250ZXh0LnYxLkdldENvbnNpc3RlbmN5UHJvb2ZSZXNwb25zZRJgChFHZXRJbmNsdXNpb25Qcm9vZhIkLmtvbnRleHQudjEuR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0GiUua29udGV4dC52MS5HZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlElEKDFNlYXJjaEV2ZW50cxIfLmtvbnRleHQudjEuU2VhcmNoRXZlbnRzUmVxdWVzdBogLmtvbnRleHQudjEuU2VhcmNoRXZlbnRzUmVzcG9uc2USVwoOR2V0RXZlbnRGYWNldHMSIS5rb250ZXh0LnYxLkdldEV2ZW50RmFjZXRzUmVxdWVzdBoiLmtvbnRleHQudjEuR2V0RXZlbnRGYWNldHNSZXNwb25zZRJgChFHZXRFdmVudEhpc3RvZ3JhbRIkLmtvbnRleHQudjEuR2V0RXZlbnRIaXN0b2dyYW1SZXF1ZXN0GiUua29udGV4dC52MS5HZXRFdmVudEhpc3RvZ3JhbVJlc3BvbnNlEksKCkdldExpbmVhZ2USHS5rb250ZXh0LnYxLkdldExpbmVhZ2VSZXF1ZXN0Gh4ua29udGV4dC52MS5HZXRMaW5lYWdlUmVzcG9uc2USTgoLQmVnaW5FeHBvcnQSHi5rb250ZXh0LnYxLkJlZ2luRXhwb3J0UmVxdWVzdBofLmtvbnRleHQudjEuQmVnaW5FeHBvcnRSZXNwb25zZRJICglHZXRFeHBvcnQSHC5rb250ZXh0LnYxLkdldEV4cG9ydFJlcXVlc3QaHS5rb250ZXh0LnYxLkdldEV4cG9ydFJlc3BvbnNlEk4KC0xpc3RFeHBvcnRzEh4ua29udGV4dC52MS5MaXN0RXhwb3J0c1JlcXVlc3QaHy5rb250ZXh0LnYxLkxpc3RFeHBvcnRzUmVzcG9uc2USTQoKUmVhZEV4cG9ydBIdLmtvbnRleHQudjEuUmVhZEV4cG9ydFJlcXVlc3QaHi5rb250ZXh0LnYxLlJlYWRFeHBvcnRSZXNwb25zZTABEl0KEEdldEF1ZGl0U2V0dGluZ3MSIy5rb250ZXh0LnYxLkdldEF1ZGl0U2V0dGluZ3NSZXF1ZXN0GiQua29udGV4dC52MS5HZXRBdWRpdFNldHRpbmdzUmVzcG9uc2USXQoQU2V0QXVkaXRTZXR0aW5ncxIjLmtvbnRleHQudjEuU2V0QXVkaXRTZXR0aW5nc1JlcXVlc3QaJC5rb250ZXh0LnYxLlNldEF1ZGl0U2V0dGluZ3NSZXNwb25zZRJUCg1FcmFzZVBheWxvYWRzEiAua29udGV4dC52MS5FcmFzZVBheWxvYWRzUmVxdWVzdBohLmtvbnRleHQudjEuRXJhc2VQYXlsb2Fkc1Jlc3BvbnNlElEKDEhvbGRQYXlsb2FkcxIfLmtvbnRleHQudjEuSG9sZFBheWxvYWRzUmVxdWVzdBogLmtvbnRleHQudjEuSG9sZFBheWxvYWRzUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChZrb250ZXh0L3YxL2F1ZGl0LnByb3RvEgprb250ZXh0LnYxImgKCkF1ZGl0RXZlbnQSCwoDc2VxGAEgASgDEg4KBmhlYWRlchgCIAEoCRIUCgdwYXlsb2FkGAMgASgJSACIAQESDAoEc2FsdBgEIAEoDBINCgVjaGFpbhgFIAEoDEIKCghfcGF5bG9hZCKrAgoLU3RvcmVkRXZlbnQSJQoFZXZlbnQYASABKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQSEQoJc3RyZWFtX2lkGAIgASgJEi8KC3JlY2VpdmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghldmVudF9pZBgEIAEoCRIMCgRraW5kGAUgASgJEhIKCnNlc3Npb25faWQYBiABKAkSDwoHdXNlcl9pZBgHIAEoCRIMCgR0b29sGAggASgJEhAKCGRlY2lzaW9uGAkgASgJEhEKCXVzZXJfbmFtZRgKIAEoCRIMCgRsYXRlGAsgASgIEhIKCnJlcG9zaXRvcnkYDCABKAkSFwoPcmV0ZW50aW9uX2NsYXNzGA0gASgJIpIBCgZTdHJlYW0SCgoCaWQYASABKAkSJAoEa2luZBgCIAEoDjIWLmtvbnRleHQudjEuU3RyZWFtS2luZBIOCgZvcmdfaWQYAyABKAkSEgoKc2Vzc2lvbl9pZBgEIAEoCRINCgVub25jZRgFIAEoDBIQCghoZWFkX3NlcRgGIAEoAxIRCgloZWFkX2hhc2gYByABKAwiXgoTQXBwZW5kRXZlbnRzUmVxdWVzdBIRCglzdHJlYW1faWQYASABKAkSDAoEcHJldhgCIAEoDBImCgZldmVudHMYAyADKAsyFi5rb250ZXh0LnYxLkF1ZGl0RXZlbnQieQoUQXBwZW5kRXZlbnRzUmVzcG9uc2USKAoGc3RhdHVzGAEgASgOMhgua29udGV4dC52MS5BcHBlbmRTdGF0dXMSEAoIaGVhZF9zZXEYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgMEhIKCmNoZWNrcG9pbnQYBCABKAkiTwoSTGlzdFN0cmVhbXNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUwoTTGlzdFN0cmVhbXNSZXNwb25zZRIjCgdzdHJlYW1zGAEgAygLMhIua29udGV4dC52MS5TdHJlYW0SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIksKEVJlYWRTdHJlYW1SZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRIQCghmcm9tX3NlcRgCIAEoAxIRCglwYWdlX3NpemUYAyABKAUiYQoSUmVhZFN0cmVhbVJlc3BvbnNlEiIKBnN0cmVhbRgBIAEoCzISLmtvbnRleHQudjEuU3RyZWFtEicKBmV2ZW50cxgCIAMoCzIXLmtvbnRleHQudjEuU3RvcmVkRXZlbnQiTwoSV2F0Y2hFdmVudHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSFQoNc2luY2Vfc2Vjb25kcxgCIAEoBRIOCgZjdXJzb3IYAyABKAkiTgoTV2F0Y2hFdmVudHNSZXNwb25zZRInCgZldmVudHMYASADKAsyFy5rb250ZXh0LnYxLlN0b3JlZEV2ZW50Eg4KBmN1cnNvchgCIAEoCSIWChRHZXRDaGVja3BvaW50UmVxdWVzdCI7ChVHZXRDaGVja3BvaW50UmVzcG9uc2USDAoEbm90ZRgBIAEoCRIUCgx2ZXJpZmllcl9rZXkYAiABKAkiPAoaR2V0Q29uc2lzdGVuY3lQcm9vZlJlcXVlc3QSEAoIb2xkX3NpemUYASABKAMSDAoEc2l6ZRgCIAEoAyIsChtHZXRDb25zaXN0ZW5jeVByb29mUmVzcG9uc2USDQoFcHJvb2YYASADKAwiWgoYR2V0SW5jbHVzaW9uUHJvb2ZSZXF1ZXN0EhEKCXN0cmVhbV9pZBgBIAEoCRILCgNzZXEYAiABKAMSEAoIZXZlbnRfaWQYAyABKAkSDAoEc2l6ZRgEIAEoAyJdCgdTZWdtZW50EhEKCXN0cmVhbV9pZBgBIAEoCRIRCglmaXJzdF9zZXEYAiABKAMSEAoIbGFzdF9zZXEYAyABKAMSDAoEcHJldhgEIAEoDBIMCgRoZWFkGAUgASgMIpoBChlHZXRJbmNsdXNpb25Qcm9vZlJlc3BvbnNlEiQKB3NlZ21lbnQYASABKAsyEy5rb250ZXh0LnYxLlNlZ21lbnQSEgoKbGVhZl9pbmRleBgCIAEoAxINCgVwcm9vZhgDIAMoDBILCgNzZXEYBCABKAMSJwoHc2FtZV9pZBgFIAMoCzIWLmtvbnRleHQudjEuRXZlbnRQbGFjZSIsCgpFdmVudFBsYWNlEhEKCXN0cmVhbV9pZBgBIAEoCRILCgNzZXEYAiABKAMiXQoTU2VhcmNoRXZlbnRzUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCRIQCghwYXlsb2FkcxgEIAEoCCKMAQoUU2VhcmNoRXZlbnRzUmVzcG9uc2USJwoGZXZlbnRzGAEgAygLMhcua29udGV4dC52MS5TdG9yZWRFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSMgoOc2VhcmNoZWRfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkUKFUdldEV2ZW50RmFjZXRzUmVxdWVzdBINCgVxdWVyeRgBIAEoCRIOCgZmaWVsZHMYAiADKAkSDQoFbGltaXQYAyABKAUicwoWR2V0RXZlbnRGYWNldHNSZXNwb25zZRImCgZmYWNldHMYASADKAsyFi5rb250ZXh0LnYxLkV2ZW50RmFjZXQSMQoNY291bnRlZF91bnRpbBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWQoKRXZlbnRGYWNldBINCgVmaWVsZBgBIAEoCRIrCgZ2YWx1ZXMYAiADKAsyGy5rb250ZXh0LnYxLkV2ZW50RmFjZXRWYWx1ZRIPCgdjbGlwcGVkGAMgASgIIj4KD0V2ZW50RmFjZXRWYWx1ZRINCgV2YWx1ZRgBIAEoCRINCgVsYWJlbBgCIAEoCRINCgVjb3VudBgDIAEoAyJBChhHZXRFdmVudEhpc3RvZ3JhbVJlcXVlc3QSDQoFcXVlcnkYASABKAkSFgoOYnVja2V0X3NlY29uZHMYAiABKAUieAoZR2V0RXZlbnRIaXN0b2dyYW1SZXNwb25zZRIoCgdidWNrZXRzGAEgAygLMhcua29udGV4dC52MS5FdmVudEJ1Y2tldBIxCg1jb3VudGVkX3VudGlsGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJmCgtFdmVudEJ1Y2tldBIpCgVzdGFydBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY291bnQYAiABKAMSDgoGZGVuaWVkGAMgASgDEg0KBWFza2VkGAQgASgDIh8KEUdldExpbmVhZ2VSZXF1ZXN0EgoKAmlkGAEgASgJInYKEkdldExpbmVhZ2VSZXNwb25zZRImCgVub2RlcxgBIAMoCzIXLmtvbnRleHQudjEuTGluZWFnZU5vZGUSDwoHY2xpcHBlZBgCIAEoCBInCgdzYW1lX2lkGAMgAygLMhYua29udGV4dC52MS5FdmVudFBsYWNlIvMBCgtMaW5lYWdlTm9kZRIKCgJpZBgBIAEoCRIRCglwYXJlbnRfaWQYAiABKAkSDAoEdHlwZRgDIAEoCRIMCgRraW5kGAQgASgJEhAKCGV2ZW50X2lkGAUgASgJEiYKAmF0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgl1c2VyX25hbWUYByABKAkSDQoFbGFiZWwYCCABKAkSDAoEdG9vbBgJIAEoCRIQCghkZWNpc2lvbhgKIAEoCRINCgVhc2tlZBgLIAEoCBIRCglzdHJlYW1faWQYDCABKAkSCwoDc2VxGA0gASgDImcKEkJlZ2luRXhwb3J0UmVxdWVzdBIoCgZmb3JtYXQYASABKA4yGC5rb250ZXh0LnYxLkV4cG9ydEZvcm1hdBINCgVxdWVyeRgCIAEoCRIYChB3aXRob3V0X3BheWxvYWRzGAMgASgIIjkKE0JlZ2luRXhwb3J0UmVzcG9uc2USIgoGZXhwb3J0GAEgASgLMhIua29udGV4dC52MS5FeHBvcnQi8gIKBkV4cG9ydBIKCgJpZBgBIAEoCRIoCgZmb3JtYXQYAiABKA4yGC5rb250ZXh0LnYxLkV4cG9ydEZvcm1hdBINCgVxdWVyeRgDIAEoCRIYChB3aXRob3V0X3BheWxvYWRzGAQgASgIEiYKBXN0YXRlGAUgASgOMhcua29udGV4dC52MS5FeHBvcnRTdGF0ZRISCgpjcmVhdGVkX2J5GAYgASgJEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZldmVudHMYCiABKAMSDQoFYnl0ZXMYCyABKAMSDgoGc2hhMjU2GAwgASgMEg0KBWVycm9yGA0gASgJIiUKEEdldEV4cG9ydFJlcXVlc3QSEQoJZXhwb3J0X2lkGAEgASgJIjcKEUdldEV4cG9ydFJlc3BvbnNlEiIKBmV4cG9ydBgBIAEoCzISLmtvbnRleHQudjEuRXhwb3J0IjsKEkxpc3RFeHBvcnRzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJTChNMaXN0RXhwb3J0c1Jlc3BvbnNlEiMKB2V4cG9ydHMYASADKAsyEi5rb250ZXh0LnYxLkV4cG9ydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoRUmVhZEV4cG9ydFJlcXVlc3QSEQoJZXhwb3J0X2lkGAEgASgJEg4KBm9mZnNldBgCIAEoAyIiChJSZWFkRXhwb3J0UmVzcG9uc2USDAoEZGF0YRgBIAEoDCLHAQoNQXVkaXRTZXR0aW5ncxIsCghwYXlsb2FkcxgBIAEoDjIaLmtvbnRleHQudjEuUGF5bG9hZFNldHRpbmcSFwoPcmV0ZW50aW9uX2NsYXNzGAIgASgJEi4KCmNoYW5nZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCmNoYW5nZWRfYnkYBCABKAkSKwoHY2xhc3NlcxgFIAMoCzIaLmtvbnRleHQudjEuUmV0ZW50aW9uQ2xhc3MiLAoOUmV0ZW50aW9uQ2xhc3MSDAoEbmFtZRgBIAEoCRIMCgRkYXlzGAIgASgFIhkKF0dldEF1ZGl0U2V0dGluZ3NSZXF1ZXN0IkcKGEdldEF1ZGl0U2V0dGluZ3NSZXNwb25zZRIrCghzZXR0aW5ncxgBIAEoCzIZLmtvbnRleHQudjEuQXVkaXRTZXR0aW5ncyJgChdTZXRBdWRpdFNldHRpbmdzUmVxdWVzdBIsCghwYXlsb2FkcxgBIAEoDjIaLmtvbnRleHQudjEuUGF5bG9hZFNldHRpbmcSFwoPcmV0ZW50aW9uX2NsYXNzGAIgASgJIkcKGFNldEF1ZGl0U2V0dGluZ3NSZXNwb25zZRIrCghzZXR0aW5ncxgBIAEoCzIZLmtvbnRleHQudjEuQXVkaXRTZXR0aW5ncyJdChRFcmFzZVBheWxvYWRzUmVxdWVzdBIQCghldmVudF9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEg8KB3VzZXJfaWQYAyABKAkSDgoGcmVhc29uGAQgASgJIjUKFUVyYXNlUGF5bG9hZHNSZXNwb25zZRIOCgZlcmFzZWQYASABKAMSDAoEaGVsZBgCIAEoAyJHChNIb2xkUGF5bG9hZHNSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSDAoEaG9sZBgCIAEoCBIOCgZyZWFzb24YAyABKAkiKAoUSG9sZFBheWxvYWRzUmVzcG9uc2USEAoIcGF5bG9hZHMYASABKAMqhQEKDlBheWxvYWRTZXR0aW5nEh8KG1BBWUxPQURfU0VUVElOR19VTlNQRUNJRklFRBAAEhsKF1BBWUxPQURfU0VUVElOR19TVU1NQVJZEAESGAoUUEFZTE9BRF9TRVRUSU5HX0ZVTEwQAhIbChdQQVlMT0FEX1NFVFRJTkdfT01JVFRFRBADKl4KDEV4cG9ydEZvcm1hdBIdChlFWFBPUlRfRk9STUFUX1VOU1BFQ0lGSUVEEAASGAoURVhQT1JUX0ZPUk1BVF9CVU5ETEUQARIVChFFWFBPUlRfRk9STUFUX0NTVhACKpABCgtFeHBvcnRTdGF0ZRIcChhFWFBPUlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRFWFBPUlRfU1RBVEVfUlVOTklORxABEhYKEkVYUE9SVF9TVEFURV9SRUFEWRACEhcKE0VYUE9SVF9TVEFURV9GQUlMRUQQAxIYChRFWFBPUlRfU1RBVEVfRVhQSVJFRBAEKnAKClN0cmVhbUtpbmQSGwoXU1RSRUFNX0tJTkRfVU5TUEVDSUZJRUQQABIWChJTVFJFQU1fS0lORF9DTElFTlQQARIWChJTVFJFQU1fS0lORF9TRVJWRVIQAhIVChFTVFJFQU1fS0lORF9BRE1JThADKokBCgxBcHBlbmRTdGF0dXMSHQoZQVBQRU5EX1NUQVRVU19VTlNQRUNJRklFRBAAEhQKEEFQUEVORF9TVEFUVVNfT0sQARIVChFBUFBFTkRfU1RBVFVTX0RVUBACEhUKEUFQUEVORF9TVEFUVVNfR0FQEAMSFgoSQVBQRU5EX1NUQVRVU19GT1JLEAQy6wwKDEF1ZGl0U2VydmljZRJRCgxBcHBlbmRFdmVudHMSHy5rb250ZXh0LnYxLkFwcGVuZEV2ZW50c1JlcXVlc3QaIC5rb250ZXh0LnYxLkFwcGVuZEV2ZW50c1Jlc3BvbnNlEk4KC0xpc3RTdHJlYW1zEh4ua29udGV4dC52MS5MaXN0U3RyZWFtc1JlcXVlc3QaHy5rb250ZXh0LnYxLkxpc3RTdHJlYW1zUmVzcG9uc2USSwoKUmVhZFN0cmVhbRIdLmtvbnRleHQudjEuUmVhZFN0cmVhbVJlcXVlc3QaHi5rb250ZXh0LnYxLlJlYWRTdHJlYW1SZXNwb25zZRJQCgtXYXRjaEV2ZW50cxIeLmtvbnRleHQudjEuV2F0Y2hFdmVudHNSZXF1ZXN0Gh8ua29udGV4dC52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAESVAoNR2V0Q2hlY2twb2ludBIgLmtvbnRleHQudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaIS5rb250ZXh0LnYxLkdldENoZWNrcG9pbnRSZXNwb25zZRJmChNHZXRDb25zaXN0ZW5jeVByb29mEiYua29udGV4dC52MS5HZXRDb25zaXN0ZW5jeVByb29mUmVxdWVzdBonLmtvbnRleHQudjEuR2V0Q29uc2lzdGVuY3lQcm9vZlJlc3BvbnNlEmAKEUdldEluY2x1c2lvblByb29mEiQua29udGV4dC52MS5HZXRJbmNsdXNpb25Qcm9vZlJlcXVlc3QaJS5rb250ZXh0LnYxLkdldEluY2x1c2lvblByb29mUmVzcG9uc2USUQoMU2VhcmNoRXZlbnRzEh8ua29udGV4dC52MS5TZWFyY2hFdmVudHNSZXF1ZXN0GiAua29udGV4dC52MS5TZWFyY2hFdmVudHNSZXNwb25zZRJXCg5HZXRFdmVudEZhY2V0cxIhLmtvbnRleHQudjEuR2V0RXZlbnRGYWNldHNSZXF1ZXN0GiIua29udGV4dC52MS5HZXRFdmVudEZhY2V0c1Jlc3BvbnNlEmAKEUdldEV2ZW50SGlzdG9ncmFtEiQua29udGV4dC52MS5HZXRFdmVudEhpc3RvZ3JhbVJlcXVlc3QaJS5rb250ZXh0LnYxLkdldEV2ZW50SGlzdG9ncmFtUmVzcG9uc2USSwoKR2V0TGluZWFnZRIdLmtvbnRleHQudjEuR2V0TGluZWFnZVJlcXVlc3QaHi5rb250ZXh0LnYxLkdldExpbmVhZ2VSZXNwb25zZRJOCgtCZWdpbkV4cG9ydBIeLmtvbnRleHQudjEuQmVnaW5FeHBvcnRSZXF1ZXN0Gh8ua29udGV4dC52MS5CZWdpbkV4cG9ydFJlc3BvbnNlEkgKCUdldEV4cG9ydBIcLmtvbnRleHQudjEuR2V0RXhwb3J0UmVxdWVzdBodLmtvbnRleHQudjEuR2V0RXhwb3J0UmVzcG9uc2USTgoLTGlzdEV4cG9ydHMSHi5rb250ZXh0LnYxLkxpc3RFeHBvcnRzUmVxdWVzdBofLmtvbnRleHQudjEuTGlzdEV4cG9ydHNSZXNwb25zZRJNCgpSZWFkRXhwb3J0Eh0ua29udGV4dC52MS5SZWFkRXhwb3J0UmVxdWVzdBoeLmtvbnRleHQudjEuUmVhZEV4cG9ydFJlc3BvbnNlMAESXQoQR2V0QXVkaXRTZXR0aW5ncxIjLmtvbnRleHQudjEuR2V0QXVkaXRTZXR0aW5nc1JlcXVlc3QaJC5rb250ZXh0LnYxLkdldEF1ZGl0U2V0dGluZ3NSZXNwb25zZRJdChBTZXRBdWRpdFNldHRpbmdzEiMua29udGV4dC52MS5TZXRBdWRpdFNldHRpbmdzUmVxdWVzdBokLmtvbnRleHQudjEuU2V0QXVkaXRTZXR0aW5nc1Jlc3BvbnNlElQKDUVyYXNlUGF5bG9hZHMSIC5rb250ZXh0LnYxLkVyYXNlUGF5bG9hZHNSZXF1ZXN0GiEua29udGV4dC52MS5FcmFzZVBheWxvYWRzUmVzcG9uc2USUQoMSG9sZFBheWxvYWRzEh8ua29udGV4dC52MS5Ib2xkUGF5bG9hZHNSZXF1ZXN0GiAua29udGV4dC52MS5Ib2xkUGF5bG9hZHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message kontext.v1.AuditEvent
@@ -1058,6 +1058,14 @@ export type GetInclusionProofResponse = Message<"kontext.v1.GetInclusionProofRes
    * @generated from field: int64 seq = 4;
    */
   seq: bigint;
+
+  /**
+   * Asked by id: where other events stand that bear it, in the order they were received, at most 20. Writers choose the ids of
+   * their events; the proof is of the one that was received first. Of a member, their own alone.
+   *
+   * @generated from field: repeated kontext.v1.EventPlace same_id = 5;
+   */
+  sameId: EventPlace[];
 };
 
 /**
@@ -1087,6 +1095,14 @@ export type GetInclusionProofResponseJson = {
    * @generated from field: int64 seq = 4;
    */
   seq?: string;
+
+  /**
+   * Asked by id: where other events stand that bear it, in the order they were received, at most 20. Writers choose the ids of
+   * their events; the proof is of the one that was received first. Of a member, their own alone.
+   *
+   * @generated from field: repeated kontext.v1.EventPlace same_id = 5;
+   */
+  sameId?: EventPlaceJson[];
 };
 
 /**
@@ -1095,6 +1111,47 @@ export type GetInclusionProofResponseJson = {
  */
 export const GetInclusionProofResponseSchema: GenMessage<GetInclusionProofResponse, {jsonType: GetInclusionProofResponseJson}> = /*@__PURE__*/
   messageDesc(file_kontext_v1_audit, 17);
+
+/**
+ * An event by where it stands, which nobody can choose.
+ *
+ * @generated from message kontext.v1.EventPlace
+ */
+export type EventPlace = Message<"kontext.v1.EventPlace"> & {
+  /**
+   * @generated from field: string stream_id = 1;
+   */
+  streamId: string;
+
+  /**
+   * @generated from field: int64 seq = 2;
+   */
+  seq: bigint;
+};
+
+/**
+ * An event by where it stands, which nobody can choose.
+ *
+ * @generated from message kontext.v1.EventPlace
+ */
+export type EventPlaceJson = {
+  /**
+   * @generated from field: string stream_id = 1;
+   */
+  streamId?: string;
+
+  /**
+   * @generated from field: int64 seq = 2;
+   */
+  seq?: string;
+};
+
+/**
+ * Describes the message kontext.v1.EventPlace.
+ * Use `create(EventPlaceSchema)` to create a new message.
+ */
+export const EventPlaceSchema: GenMessage<EventPlace, {jsonType: EventPlaceJson}> = /*@__PURE__*/
+  messageDesc(file_kontext_v1_audit, 18);
 
 /**
  * @generated from message kontext.v1.SearchEventsRequest
@@ -1163,7 +1220,7 @@ export type SearchEventsRequestJson = {
  * Use `create(SearchEventsRequestSchema)` to create a new message.
  */
 export const SearchEventsRequestSchema: GenMessage<SearchEventsRequest, {jsonType: SearchEventsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 18);
+  messageDesc(file_kontext_v1_audit, 19);
 
 /**
  * @generated from message kontext.v1.SearchEventsResponse
@@ -1218,7 +1275,7 @@ export type SearchEventsResponseJson = {
  * Use `create(SearchEventsResponseSchema)` to create a new message.
  */
 export const SearchEventsResponseSchema: GenMessage<SearchEventsResponse, {jsonType: SearchEventsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 19);
+  messageDesc(file_kontext_v1_audit, 20);
 
 /**
  * @generated from message kontext.v1.GetEventFacetsRequest
@@ -1273,7 +1330,7 @@ export type GetEventFacetsRequestJson = {
  * Use `create(GetEventFacetsRequestSchema)` to create a new message.
  */
 export const GetEventFacetsRequestSchema: GenMessage<GetEventFacetsRequest, {jsonType: GetEventFacetsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 20);
+  messageDesc(file_kontext_v1_audit, 21);
 
 /**
  * @generated from message kontext.v1.GetEventFacetsResponse
@@ -1314,7 +1371,7 @@ export type GetEventFacetsResponseJson = {
  * Use `create(GetEventFacetsResponseSchema)` to create a new message.
  */
 export const GetEventFacetsResponseSchema: GenMessage<GetEventFacetsResponse, {jsonType: GetEventFacetsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 21);
+  messageDesc(file_kontext_v1_audit, 22);
 
 /**
  * @generated from message kontext.v1.EventFacet
@@ -1365,7 +1422,7 @@ export type EventFacetJson = {
  * Use `create(EventFacetSchema)` to create a new message.
  */
 export const EventFacetSchema: GenMessage<EventFacet, {jsonType: EventFacetJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 22);
+  messageDesc(file_kontext_v1_audit, 23);
 
 /**
  * @generated from message kontext.v1.EventFacetValue
@@ -1416,7 +1473,7 @@ export type EventFacetValueJson = {
  * Use `create(EventFacetValueSchema)` to create a new message.
  */
 export const EventFacetValueSchema: GenMessage<EventFacetValue, {jsonType: EventFacetValueJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 23);
+  messageDesc(file_kontext_v1_audit, 24);
 
 /**
  * @generated from message kontext.v1.GetEventHistogramRequest
@@ -1457,7 +1514,7 @@ export type GetEventHistogramRequestJson = {
  * Use `create(GetEventHistogramRequestSchema)` to create a new message.
  */
 export const GetEventHistogramRequestSchema: GenMessage<GetEventHistogramRequest, {jsonType: GetEventHistogramRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 24);
+  messageDesc(file_kontext_v1_audit, 25);
 
 /**
  * @generated from message kontext.v1.GetEventHistogramResponse
@@ -1494,7 +1551,7 @@ export type GetEventHistogramResponseJson = {
  * Use `create(GetEventHistogramResponseSchema)` to create a new message.
  */
 export const GetEventHistogramResponseSchema: GenMessage<GetEventHistogramResponse, {jsonType: GetEventHistogramResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 25);
+  messageDesc(file_kontext_v1_audit, 26);
 
 /**
  * @generated from message kontext.v1.EventBucket
@@ -1555,7 +1612,7 @@ export type EventBucketJson = {
  * Use `create(EventBucketSchema)` to create a new message.
  */
 export const EventBucketSchema: GenMessage<EventBucket, {jsonType: EventBucketJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 26);
+  messageDesc(file_kontext_v1_audit, 27);
 
 /**
  * @generated from message kontext.v1.GetLineageRequest
@@ -1586,7 +1643,7 @@ export type GetLineageRequestJson = {
  * Use `create(GetLineageRequestSchema)` to create a new message.
  */
 export const GetLineageRequestSchema: GenMessage<GetLineageRequest, {jsonType: GetLineageRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 27);
+  messageDesc(file_kontext_v1_audit, 28);
 
 /**
  * @generated from message kontext.v1.GetLineageResponse
@@ -1605,6 +1662,13 @@ export type GetLineageResponse = Message<"kontext.v1.GetLineageResponse"> & {
    * @generated from field: bool clipped = 2;
    */
   clipped: boolean;
+
+  /**
+   * Asked for an event: where others stand that bear its id, see GetInclusionProofResponse. The tree is that of the first.
+   *
+   * @generated from field: repeated kontext.v1.EventPlace same_id = 3;
+   */
+  sameId: EventPlace[];
 };
 
 /**
@@ -1624,6 +1688,13 @@ export type GetLineageResponseJson = {
    * @generated from field: bool clipped = 2;
    */
   clipped?: boolean;
+
+  /**
+   * Asked for an event: where others stand that bear its id, see GetInclusionProofResponse. The tree is that of the first.
+   *
+   * @generated from field: repeated kontext.v1.EventPlace same_id = 3;
+   */
+  sameId?: EventPlaceJson[];
 };
 
 /**
@@ -1631,14 +1702,15 @@ export type GetLineageResponseJson = {
  * Use `create(GetLineageResponseSchema)` to create a new message.
  */
 export const GetLineageResponseSchema: GenMessage<GetLineageResponse, {jsonType: GetLineageResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 28);
+  messageDesc(file_kontext_v1_audit, 29);
 
 /**
  * @generated from message kontext.v1.LineageNode
  */
 export type LineageNode = Message<"kontext.v1.LineageNode"> & {
   /**
-   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…".
+   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…". Of an event whose id another event of the
+   * tree bears already: "str_…:" and its seq.
    *
    * @generated from field: string id = 1;
    */
@@ -1707,6 +1779,18 @@ export type LineageNode = Message<"kontext.v1.LineageNode"> & {
    * @generated from field: bool asked = 11;
    */
   asked: boolean;
+
+  /**
+   * Where the event stands that is or made it; empty and 0 when none is stored.
+   *
+   * @generated from field: string stream_id = 12;
+   */
+  streamId: string;
+
+  /**
+   * @generated from field: int64 seq = 13;
+   */
+  seq: bigint;
 };
 
 /**
@@ -1714,7 +1798,8 @@ export type LineageNode = Message<"kontext.v1.LineageNode"> & {
  */
 export type LineageNodeJson = {
   /**
-   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…".
+   * Id of what it is: "con_…", "lea_…", "ses_…", "evt_…", "apr_…", or of a person "usr_…". Of an event whose id another event of the
+   * tree bears already: "str_…:" and its seq.
    *
    * @generated from field: string id = 1;
    */
@@ -1783,6 +1868,18 @@ export type LineageNodeJson = {
    * @generated from field: bool asked = 11;
    */
   asked?: boolean;
+
+  /**
+   * Where the event stands that is or made it; empty and 0 when none is stored.
+   *
+   * @generated from field: string stream_id = 12;
+   */
+  streamId?: string;
+
+  /**
+   * @generated from field: int64 seq = 13;
+   */
+  seq?: string;
 };
 
 /**
@@ -1790,7 +1887,7 @@ export type LineageNodeJson = {
  * Use `create(LineageNodeSchema)` to create a new message.
  */
 export const LineageNodeSchema: GenMessage<LineageNode, {jsonType: LineageNodeJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 29);
+  messageDesc(file_kontext_v1_audit, 30);
 
 /**
  * @generated from message kontext.v1.BeginExportRequest
@@ -1845,7 +1942,7 @@ export type BeginExportRequestJson = {
  * Use `create(BeginExportRequestSchema)` to create a new message.
  */
 export const BeginExportRequestSchema: GenMessage<BeginExportRequest, {jsonType: BeginExportRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 30);
+  messageDesc(file_kontext_v1_audit, 31);
 
 /**
  * @generated from message kontext.v1.BeginExportResponse
@@ -1872,7 +1969,7 @@ export type BeginExportResponseJson = {
  * Use `create(BeginExportResponseSchema)` to create a new message.
  */
 export const BeginExportResponseSchema: GenMessage<BeginExportResponse, {jsonType: BeginExportResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 31);
+  messageDesc(file_kontext_v1_audit, 32);
 
 /**
  * @generated from message kontext.v1.Export
@@ -2031,7 +2128,7 @@ export type ExportJson = {
  * Use `create(ExportSchema)` to create a new message.
  */
 export const ExportSchema: GenMessage<Export, {jsonType: ExportJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 32);
+  messageDesc(file_kontext_v1_audit, 33);
 
 /**
  * @generated from message kontext.v1.GetExportRequest
@@ -2058,7 +2155,7 @@ export type GetExportRequestJson = {
  * Use `create(GetExportRequestSchema)` to create a new message.
  */
 export const GetExportRequestSchema: GenMessage<GetExportRequest, {jsonType: GetExportRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 33);
+  messageDesc(file_kontext_v1_audit, 34);
 
 /**
  * @generated from message kontext.v1.GetExportResponse
@@ -2085,7 +2182,7 @@ export type GetExportResponseJson = {
  * Use `create(GetExportResponseSchema)` to create a new message.
  */
 export const GetExportResponseSchema: GenMessage<GetExportResponse, {jsonType: GetExportResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 34);
+  messageDesc(file_kontext_v1_audit, 35);
 
 /**
  * @generated from message kontext.v1.ListExportsRequest
@@ -2122,7 +2219,7 @@ export type ListExportsRequestJson = {
  * Use `create(ListExportsRequestSchema)` to create a new message.
  */
 export const ListExportsRequestSchema: GenMessage<ListExportsRequest, {jsonType: ListExportsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 35);
+  messageDesc(file_kontext_v1_audit, 36);
 
 /**
  * @generated from message kontext.v1.ListExportsResponse
@@ -2159,7 +2256,7 @@ export type ListExportsResponseJson = {
  * Use `create(ListExportsResponseSchema)` to create a new message.
  */
 export const ListExportsResponseSchema: GenMessage<ListExportsResponse, {jsonType: ListExportsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 36);
+  messageDesc(file_kontext_v1_audit, 37);
 
 /**
  * @generated from message kontext.v1.ReadExportRequest
@@ -2196,7 +2293,7 @@ export type ReadExportRequestJson = {
  * Use `create(ReadExportRequestSchema)` to create a new message.
  */
 export const ReadExportRequestSchema: GenMessage<ReadExportRequest, {jsonType: ReadExportRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 37);
+  messageDesc(file_kontext_v1_audit, 38);
 
 /**
  * @generated from message kontext.v1.ReadExportResponse
@@ -2227,7 +2324,7 @@ export type ReadExportResponseJson = {
  * Use `create(ReadExportResponseSchema)` to create a new message.
  */
 export const ReadExportResponseSchema: GenMessage<ReadExportResponse, {jsonType: ReadExportResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 38);
+  messageDesc(file_kontext_v1_audit, 39);
 
 /**
  * @generated from message kontext.v1.AuditSettings
@@ -2302,7 +2399,7 @@ export type AuditSettingsJson = {
  * Use `create(AuditSettingsSchema)` to create a new message.
  */
 export const AuditSettingsSchema: GenMessage<AuditSettings, {jsonType: AuditSettingsJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 39);
+  messageDesc(file_kontext_v1_audit, 40);
 
 /**
  * @generated from message kontext.v1.RetentionClass
@@ -2343,7 +2440,7 @@ export type RetentionClassJson = {
  * Use `create(RetentionClassSchema)` to create a new message.
  */
 export const RetentionClassSchema: GenMessage<RetentionClass, {jsonType: RetentionClassJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 40);
+  messageDesc(file_kontext_v1_audit, 41);
 
 /**
  * @generated from message kontext.v1.GetAuditSettingsRequest
@@ -2362,7 +2459,7 @@ export type GetAuditSettingsRequestJson = {
  * Use `create(GetAuditSettingsRequestSchema)` to create a new message.
  */
 export const GetAuditSettingsRequestSchema: GenMessage<GetAuditSettingsRequest, {jsonType: GetAuditSettingsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 41);
+  messageDesc(file_kontext_v1_audit, 42);
 
 /**
  * @generated from message kontext.v1.GetAuditSettingsResponse
@@ -2389,7 +2486,7 @@ export type GetAuditSettingsResponseJson = {
  * Use `create(GetAuditSettingsResponseSchema)` to create a new message.
  */
 export const GetAuditSettingsResponseSchema: GenMessage<GetAuditSettingsResponse, {jsonType: GetAuditSettingsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 42);
+  messageDesc(file_kontext_v1_audit, 43);
 
 /**
  * @generated from message kontext.v1.SetAuditSettingsRequest
@@ -2434,7 +2531,7 @@ export type SetAuditSettingsRequestJson = {
  * Use `create(SetAuditSettingsRequestSchema)` to create a new message.
  */
 export const SetAuditSettingsRequestSchema: GenMessage<SetAuditSettingsRequest, {jsonType: SetAuditSettingsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 43);
+  messageDesc(file_kontext_v1_audit, 44);
 
 /**
  * @generated from message kontext.v1.SetAuditSettingsResponse
@@ -2461,7 +2558,7 @@ export type SetAuditSettingsResponseJson = {
  * Use `create(SetAuditSettingsResponseSchema)` to create a new message.
  */
 export const SetAuditSettingsResponseSchema: GenMessage<SetAuditSettingsResponse, {jsonType: SetAuditSettingsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 44);
+  messageDesc(file_kontext_v1_audit, 45);
 
 /**
  * @generated from message kontext.v1.ErasePayloadsRequest
@@ -2526,7 +2623,7 @@ export type ErasePayloadsRequestJson = {
  * Use `create(ErasePayloadsRequestSchema)` to create a new message.
  */
 export const ErasePayloadsRequestSchema: GenMessage<ErasePayloadsRequest, {jsonType: ErasePayloadsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 45);
+  messageDesc(file_kontext_v1_audit, 46);
 
 /**
  * @generated from message kontext.v1.ErasePayloadsResponse
@@ -2567,7 +2664,7 @@ export type ErasePayloadsResponseJson = {
  * Use `create(ErasePayloadsResponseSchema)` to create a new message.
  */
 export const ErasePayloadsResponseSchema: GenMessage<ErasePayloadsResponse, {jsonType: ErasePayloadsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 46);
+  messageDesc(file_kontext_v1_audit, 47);
 
 /**
  * @generated from message kontext.v1.HoldPayloadsRequest
@@ -2618,7 +2715,7 @@ export type HoldPayloadsRequestJson = {
  * Use `create(HoldPayloadsRequestSchema)` to create a new message.
  */
 export const HoldPayloadsRequestSchema: GenMessage<HoldPayloadsRequest, {jsonType: HoldPayloadsRequestJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 47);
+  messageDesc(file_kontext_v1_audit, 48);
 
 /**
  * @generated from message kontext.v1.HoldPayloadsResponse
@@ -2645,7 +2742,7 @@ export type HoldPayloadsResponseJson = {
  * Use `create(HoldPayloadsResponseSchema)` to create a new message.
  */
 export const HoldPayloadsResponseSchema: GenMessage<HoldPayloadsResponse, {jsonType: HoldPayloadsResponseJson}> = /*@__PURE__*/
-  messageDesc(file_kontext_v1_audit, 48);
+  messageDesc(file_kontext_v1_audit, 49);
 
 /**
  * What is kept of payloads. The redacted view of a call that policy was asked about is always kept.

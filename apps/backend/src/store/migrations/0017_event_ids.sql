@@ -1,0 +1,1 @@
+CREATE INDEX "audit_events_org_event_idx" ON "audit_events" USING btree ("org_id","event_id");
