@@ -9,6 +9,7 @@ import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-a
 import { type Counted, countFacets, countHistogram, type EventFacet } from './rollups/count-events.ts';
 import { type EventSearch, type FoundEvents, searchEvents } from './search/search-events.ts';
 import { type WatchBatch, type WatchQuery, watchEvents } from './watch-events.ts';
+import { createWatchSlots, type WatchLimits } from './watch-slots.ts';
 
 export type { EventRow, StreamRow };
 
@@ -42,6 +43,8 @@ export interface AuditServiceDeps {
   readonly nowMs?: () => number;
   /** Share one among everything that appends, to wake watchers early. */
   readonly appended?: AppendSignal;
+  /** Default those of `watch-slots.ts`; the service is one per process. */
+  readonly watchLimits?: WatchLimits;
 }
 
 /** Puts the audit log together. */
@@ -49,7 +52,9 @@ export function createAuditService({
   store,
   nowMs = Date.now,
   appended = createAppendSignal(),
+  watchLimits,
 }: AuditServiceDeps): AuditService {
+  const slots = createWatchSlots(watchLimits);
   return {
     append: async (caller, batch) => {
       const result = await appendBatch(store, caller, batch, new Date(nowMs()));
@@ -61,6 +66,6 @@ export function createAuditService({
     facets: (caller, request) => countFacets({ store, nowMs }, caller, request),
     histogram: (caller, request) => countHistogram({ store, nowMs }, caller, request),
     search: (caller, search) => searchEvents(store, caller, search, { nowMs }),
-    watch: (caller, query, signal) => watchEvents(store, appended, caller, query, signal, { nowMs }),
+    watch: (caller, query, signal) => watchEvents(store, appended, caller, query, signal, { nowMs, slots }),
   };
 }

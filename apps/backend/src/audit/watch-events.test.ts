@@ -8,10 +8,13 @@ import {
 } from '../organisations/test-organisation.ts';
 import type { Store } from '../store/store.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
+import { createAppendSignal } from './append-signal.ts';
 import { type AuditService, createAuditService } from './audit-service.ts';
 import { createLogKeys } from './log/log-key.ts';
 import { sequenceLogs } from './log/sequence-log.ts';
 import { openTestSession, type TestClient } from './test-client.ts';
+import { watchEvents } from './watch-events.ts';
+import { createWatchSlots } from './watch-slots.ts';
 
 describe.each(testStores())('a watch that goes on on $kind', ({ open }) => {
   let opened: TestStore;
@@ -129,6 +132,82 @@ describe.each(testStores())('a watch that goes on on $kind', ({ open }) => {
       cursor = next.cursor;
     }
     expect(new Set(seen).size).toBe(751);
+  });
+
+  test('bounds a batch by bytes, too, and leaves nothing out', async () => {
+    const client = await openTestSession(store, org.owner, new Date());
+    const payload = JSON.stringify({ command: 'word '.repeat(12_000) });
+    const events = Array.from({ length: 150 }, () => client.write({}, payload));
+    await audit.append(org.owner, client.batch(events));
+    const { batches, stop } = watch('', org.owner, client.sessionId);
+    const sizes: number[] = [];
+    const seqs: number[] = [];
+    for await (const { events: batch } of batches) {
+      const bytes = batch.map((event) => event.header.length + (event.payload?.length ?? 0));
+      sizes.push(bytes.reduce((sum, own) => sum + own, 0));
+      seqs.push(...batch.filter(({ kind }) => kind === 'tool_call.decided').map(({ seq }) => seq));
+      if (seqs.length >= 150) break;
+    }
+    stop.abort();
+    expect(seqs).toEqual(Array.from({ length: 150 }, (_, at) => at + 1));
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(4 * 1024 ** 2);
+    expect(sizes.filter((bytes) => bytes > 3 * 1024 ** 2).length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('sends an event that is larger than a batch may be by itself', async () => {
+    const client = await openTestSession(store, org.owner, new Date());
+    await send(client, 3);
+    const options = { nowMs: Date.now, maxBytes: 1, slots: createWatchSlots() };
+    const query = { sessionId: client.sessionId, sinceSeconds: 3600, untilMs: Date.now() + 60_000 };
+    const stop = new AbortController();
+    const counts: number[] = [];
+    const batches = watchEvents(store, createAppendSignal(), org.owner, query, stop.signal, options);
+    for await (const { events } of batches) {
+      counts.push(events.length);
+      if (counts.length === 3) break;
+    }
+    stop.abort();
+    expect(counts).toEqual([1, 1, 1]);
+  });
+
+  test.each([
+    ['one person', { perUser: 2, perOrganisation: 9, perProcess: 9 }],
+    ['one organisation', { perUser: 9, perOrganisation: 2, perProcess: 9 }],
+    ['all organisations', { perUser: 9, perOrganisation: 9, perProcess: 2 }],
+  ])(
+    'refuses more watches of %s than may be open, and takes one again when one has ended',
+    async (whose, watchLimits) => {
+      const limited = createAuditService({ store, watchLimits });
+      const query = { sessionId: null, sinceSeconds: 3600, untilMs: Date.now() + 60_000 };
+      const openOne = () => limited.watch(org.owner, query, new AbortController().signal);
+      const [first, second] = [openOne(), openOne()];
+      await Promise.all([first.next(), second.next()]);
+
+      await expect(openOne().next()).rejects.toMatchObject({
+        code: 'KX_WATCH_LIMIT',
+        message: expect.stringContaining(`2 watches of ${whose} are open`),
+        hint: expect.stringContaining('close one'),
+      });
+      await first.return(undefined);
+      const third = openOne();
+      expect((await third.next()).done).toBe(false);
+      await Promise.all([second.return(undefined), third.return(undefined)]);
+    },
+  );
+
+  test('gives its place back when it fails, expires or is aborted', async () => {
+    const watchLimits = { perUser: 1, perOrganisation: 1, perProcess: 1 };
+    const limited = createAuditService({ store, watchLimits });
+    const query = { sessionId: null, sinceSeconds: 0, untilMs: Date.now() + 60_000 };
+    const stop = new AbortController();
+    const openOne = (change = {}) => limited.watch(org.owner, { ...query, ...change }, stop.signal);
+
+    await expect(openOne({ cursor: 'x' }).next()).rejects.toMatchObject({ code: 'KX_REQUEST_INVALID' });
+    expect((await openOne({ untilMs: 0 }).next()).done).toBe(true);
+    const waiting = openOne().next();
+    stop.abort();
+    expect((await waiting).done).toBe(true);
+    expect((await openOne().next()).done).toBe(true);
   });
 
   test('a cursor shows a member nothing but their own sessions', async () => {

@@ -1,8 +1,8 @@
 /** Events by the segments they came in: the way along the log, which is a total order that nothing enters late. */
-import { and, asc, eq, gte, isNull, or, type SQL, sql } from 'drizzle-orm';
-import { auditEvents, auditSegments, auditStreamDays, auditStreams } from '../schema.ts';
+import { and, asc, eq, gte, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
+import { auditEvents, auditPayloads, auditSegments, auditStreamDays, auditStreams } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { type EventRow, selectEvents } from './audit-events.ts';
+import { type EventRow, isItsPayload, selectEvents } from './audit-events.ts';
 import type { StreamFilter } from './audit-streams.ts';
 
 /** Some events of a stream that follow each other. */
@@ -105,11 +105,52 @@ export async function listStreamsFrom(
   return new Set(rows.map(({ streamId }) => streamId));
 }
 
-/** The events of some runs: run by run, and in each by seq. */
-export async function readRuns(tx: Tx, runs: readonly EventRun[]): Promise<EventRow[]> {
+/** Days of the partitions that some runs lie in, `YYYY-MM-DD`. With them a statement is about those partitions and no others. */
+export async function daysOfRuns(tx: Tx, runs: readonly EventRun[]): Promise<string[]> {
   if (runs.length === 0) return [];
-  return selectEvents(tx)
+  const { rows } = await tx.execute<{ day: string }>(
+    sql`SELECT DISTINCT to_char(run.part_day, 'YYYY-MM-DD') AS day FROM (${placesOf(runs)}) run`,
+  );
+  return rows.map(({ day }) => day);
+}
+
+/**
+ * Bytes of header and payload of each event of some runs: run by run, and in each by seq.
+ *
+ * @param days {@link daysOfRuns}.
+ */
+export async function measureRuns(
+  tx: Tx,
+  runs: readonly EventRun[],
+  days: readonly string[],
+): Promise<number[]> {
+  if (runs.length === 0) return [];
+  const rows = await tx
+    .select({
+      bytes: sql<number>`octet_length(${auditEvents.header}) + coalesce(octet_length(${auditPayloads.payload}), 0)`,
+    })
+    .from(auditEvents)
+    .leftJoin(auditPayloads, and(isItsPayload, inArray(auditPayloads.partDay, [...days])))
     .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
+    .where(inArray(auditEvents.partDay, [...days]))
+    .orderBy(sql`run.at`, asc(auditEvents.seq));
+  return rows.map(({ bytes }) => Number(bytes));
+}
+
+/**
+ * The events of some runs: run by run, and in each by seq.
+ *
+ * @param days {@link daysOfRuns}.
+ */
+export async function readRuns(
+  tx: Tx,
+  runs: readonly EventRun[],
+  days: readonly string[],
+): Promise<EventRow[]> {
+  if (runs.length === 0) return [];
+  return selectEvents(tx, days)
+    .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
+    .where(inArray(auditEvents.partDay, [...days]))
     .orderBy(sql`run.at`, asc(auditEvents.seq));
 }
 
