@@ -1,7 +1,16 @@
-import { type BatchEvent, type BatchVerdict, type CheckedEvent, checkBatch, hashEvent } from '@kontext/audit';
+import {
+  type BatchEvent,
+  type BatchInput,
+  type BatchVerdict,
+  type CheckedEvent,
+  checkBatch,
+  hashEvent,
+  type StreamHead,
+} from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Caller } from '../caller.ts';
-import { appendEvents, readChains } from '../store/queries/audit-events.ts';
+import { appendEvents, beginsSegment } from '../store/queries/append-events.ts';
+import { readChains } from '../store/queries/audit-events.ts';
 import {
   type ClientStreamRow,
   findClientStream,
@@ -11,9 +20,10 @@ import {
 import { markTampered } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
-import { appendServerEvent, appendServerEvents } from './append-server-event.ts';
 import { toNewEvent } from './new-event.ts';
-import { type WithheldPayload, withholdPayloads, withoutSecrets } from './withhold-payloads.ts';
+import { recordForeignStream, recordFork, recordWithheld } from './record-refused.ts';
+import type { StreamMemory } from './stream-memory.ts';
+import { withholdPayloads } from './withhold-payloads.ts';
 
 /** A batch as it came over the wire. */
 export interface Batch {
@@ -50,10 +60,53 @@ const maxAttempts = 20;
  */
 export async function appendBatch(
   store: Store,
+  memory: StreamMemory,
   caller: Caller,
   batch: Batch,
   now: Date,
 ): Promise<AppendResult> {
+  const known = memory.find(batch.streamId);
+  const quick = known && (await appendToKnown(store, known, caller, batch, now));
+  const { stream, ...result } = quick ?? (await appendToFound(store, caller, batch, now));
+  if (result.status === 'ok' && !beginsSegment(stream, now)) memory.remember(moved(stream, result));
+  else memory.forget(batch.streamId);
+  return result;
+}
+
+/** What became of a batch, and the stream before it. */
+type Appended = AppendResult & { readonly stream: StreamRow };
+
+const moved = (stream: StreamRow, { headSeq, headHash }: AppendResult): StreamRow => ({
+  ...stream,
+  ...{ headSeq, headHash },
+});
+
+/**
+ * The common batch in one statement: of a live session, right after the head as this process left it, with nothing in it that
+ * has to be recorded.
+ *
+ * @returns Null for any other batch; nothing was stored.
+ */
+async function appendToKnown(
+  store: Store,
+  stream: StreamRow,
+  caller: Caller,
+  batch: Batch,
+  now: Date,
+): Promise<Appended | null> {
+  if (stream.orgId !== caller.orgId || stream.userId !== caller.userId) return null;
+  const verdict = checkBatch({ ...inputOf(stream, batch), storedChain: () => undefined });
+  if (verdict.status !== 'ok' || verdict.events.some(tellsOfTampering)) return null;
+  const { events, withheld } = withholdPayloads(verdict.events);
+  if (withheld.length > 0) return null;
+  const terms = { ...termsOf(events, now), late: false, liveSince: new Date(now.getTime() - silentForMs) };
+  const rows = events.map((event) => toNewEvent(event, event.parsed));
+  const scope = { role: 'ingest', orgId: caller.orgId } as const;
+  const stored = await store.single(scope, (tx) => appendEvents(tx, stream, rows, terms));
+  return stored ? okAt(stream, verdict.head) : null;
+}
+
+async function appendToFound(store: Store, caller: Caller, batch: Batch, now: Date): Promise<Appended> {
   const scope = { role: 'ingest', orgId: caller.orgId } as const;
   const outcome = await store.transaction(scope, async (tx) => {
     const owned = await findClientStream(tx, batch.streamId);
@@ -87,99 +140,45 @@ async function tryAppend(
   batch: Batch,
   late: boolean,
   now: Date,
-): Promise<AppendResult | 'lost the race'> {
-  const { sessionId, userId } = stream;
-  if (sessionId === null || userId === null)
-    throw new KontextError('KX_INTERNAL', 'a client stream lost its owner');
+): Promise<Appended | 'lost the race'> {
   const [first, last] = [batch.events[0]?.seq ?? 0, batch.events.at(-1)?.seq ?? 0];
   const overlaps = first >= 1 && first <= stream.headSeq && last - first < 500;
   const chains = overlaps
     ? await readChains(tx, stream.id, first, Math.min(last, stream.headSeq))
     : new Map<number, Buffer>();
-  const verdict = checkBatch({
-    stream: { orgId: stream.orgId, streamId: stream.id, sessionId, userId },
-    head: { seq: stream.headSeq, hash: stream.headHash },
-    prev: batch.prev,
-    events: batch.events,
-    storedChain: (seq) => chains.get(seq),
-  });
+  const input = inputOf(stream, batch);
+  const verdict = checkBatch({ ...input, storedChain: (seq) => chains.get(seq) });
   if (verdict.status === 'invalid') throw invalidBatch(verdict);
-  if (verdict.status === 'fork') {
-    await recordFork(tx, { orgId: stream.orgId, sessionId, userId }, batch, verdict.seq, now);
-  }
+  if (verdict.status === 'fork') await recordFork(tx, input.stream, batch, verdict.seq, now);
   if (verdict.status !== 'ok') {
-    return { status: verdict.status, headSeq: stream.headSeq, headHash: stream.headHash };
+    const { headSeq, headHash } = stream;
+    return { status: verdict.status, headSeq, headHash, stream };
   }
   const { events, withheld } = withholdPayloads(verdict.events);
   const rows = events.map((event) => toNewEvent(event, event.parsed));
-  const eventHash = hashEvent(lastHeader(verdict.events));
-  if (!(await appendEvents(tx, stream, rows, { eventHash, late, now }))) return 'lost the race';
+  if (!(await appendEvents(tx, stream, rows, { ...termsOf(events, now), late }))) return 'lost the race';
   // With the events or not at all: what tells of tampering stops renewals in enforce.
-  if (verdict.events.some(({ parsed }) => parsed.kind.startsWith('tamper.'))) {
-    await markTampered(tx, sessionId, now);
-  }
-  if (withheld.length > 0) {
-    await recordWithheld(tx, { orgId: stream.orgId, sessionId, userId }, stream.id, withheld, now);
-  }
-  return { status: 'ok', headSeq: verdict.head.seq, headHash: Buffer.from(verdict.head.hash) };
+  if (verdict.events.some(tellsOfTampering)) await markTampered(tx, input.stream.sessionId, now);
+  if (withheld.length > 0) await recordWithheld(tx, input.stream, stream.id, withheld, now);
+  return okAt(stream, verdict.head);
 }
 
-const lastHeader = (events: readonly CheckedEvent[]): string => events.at(-1)?.header ?? '';
+function inputOf(stream: StreamRow, { prev, events }: Batch): Omit<BatchInput, 'storedChain'> {
+  const { id: streamId, orgId, sessionId, userId, headSeq: seq, headHash: hash } = stream;
+  if (sessionId === null || userId === null)
+    throw new KontextError('KX_INTERNAL', 'a client stream lost its owner');
+  return { stream: { orgId, streamId, sessionId, userId }, head: { seq, hash }, prev, events };
+}
+
+const termsOf = (events: readonly CheckedEvent[], now: Date) => ({
+  ...{ now, eventHash: hashEvent(events.at(-1)?.header ?? '') },
+});
+
+const okAt = (stream: StreamRow, head: StreamHead): Appended => ({
+  ...{ status: 'ok', stream, headSeq: head.seq, headHash: Buffer.from(head.hash) },
+});
+
+const tellsOfTampering = ({ parsed }: CheckedEvent): boolean => parsed.kind.startsWith('tamper.');
 
 const invalidBatch = ({ seq, why }: Extract<BatchVerdict, { status: 'invalid' }>): KontextError =>
   new KontextError('KX_EVENT_INVALID', `the event with seq ${seq} is refused`, { why, details: { seq } });
-
-/** Whose client stream it is. */
-interface Owner {
-  readonly orgId: string;
-  readonly sessionId: string;
-  readonly userId: string;
-}
-
-/** With the events or not at all: a payload that is gone without a word would look like an erasure. */
-async function recordWithheld(
-  tx: Tx,
-  owner: Owner,
-  stream: string,
-  withheld: readonly WithheldPayload[],
-  now: Date,
-): Promise<void> {
-  const events = withheld.map(({ seq, rules }) => ({
-    ...{ kind: 'payload.withheld' as const, user: owner.userId },
-    facts: { stream, seq, rules },
-  }));
-  await appendServerEvents(tx, owner, events, now);
-}
-
-async function recordFork(tx: Tx, owner: Owner, batch: Batch, seq: number, now: Date): Promise<void> {
-  const offered = batch.events.find((event) => event.seq === seq);
-  await markTampered(tx, owner.sessionId, now);
-  await appendServerEvent(
-    tx,
-    owner,
-    {
-      kind: 'tamper.fork',
-      user: owner.userId,
-      facts: {
-        stream: batch.streamId,
-        seq,
-        offeredChain: Buffer.from(offered?.chain ?? []).toString('hex'),
-        offeredHeader: offered ? withoutSecrets(offered.header) : null,
-      },
-    },
-    now,
-  );
-}
-
-/**
- * Records that a caller wrote to a stream of somebody else, in the caller's organisation. A stream that exists nowhere is
- * only refused: an old spool after a new database is no attack.
- */
-async function recordForeignStream(store: Store, caller: Caller, streamId: string, now: Date): Promise<void> {
-  await store.transaction({ role: 'system', orgId: null }, async (tx) => {
-    if ((await findStream(tx, streamId)) === null) return;
-    const facts = { stream: streamId, reason: 'not the stream of this user' };
-    const target = { orgId: caller.orgId, sessionId: null };
-    await appendServerEvent(tx, target, { kind: 'tamper.fork', user: caller.userId, facts }, now);
-  });
-}

@@ -6,7 +6,7 @@ import {
   parseHeader,
 } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
-import { appendEvents } from '../store/queries/audit-events.ts';
+import { appendEvents } from '../store/queries/append-events.ts';
 import { lockServerStream, type StreamRow } from '../store/queries/audit-streams.ts';
 import { insertRefs } from '../store/queries/lineage.ts';
 import type { Tx } from '../store/tx.ts';

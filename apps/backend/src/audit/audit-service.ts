@@ -8,6 +8,7 @@ import { type AppendSignal, createAppendSignal } from './append-signal.ts';
 import { listVisibleStreams, readVisibleStream, type StreamPage } from './read-audit.ts';
 import { type Counted, countFacets, countHistogram, type EventFacet } from './rollups/count-events.ts';
 import { type EventSearch, type FoundEvents, searchEvents } from './search/search-events.ts';
+import { createStreamMemory } from './stream-memory.ts';
 import { type WatchBatch, type WatchQuery, watchEvents } from './watch-events.ts';
 import { createWatchSlots, type WatchLimits } from './watch-slots.ts';
 
@@ -55,9 +56,10 @@ export function createAuditService({
   watchLimits,
 }: AuditServiceDeps): AuditService {
   const slots = createWatchSlots(watchLimits);
+  const memory = createStreamMemory();
   return {
     append: async (caller, batch) => {
-      const result = await appendBatch(store, caller, batch, new Date(nowMs()));
+      const result = await appendBatch(store, memory, caller, batch, new Date(nowMs()));
       if (result.status === 'ok') appended.notify(caller.orgId);
       return result;
     },

@@ -1,5 +1,5 @@
 import { deriveColumns, type EventHeader, toColumnText } from '@kontext/audit';
-import type { NewEvent } from '../store/queries/audit-events.ts';
+import type { NewEvent } from '../store/queries/append-events.ts';
 
 /** The parts of an event that are stored as they are. */
 interface EventParts {
