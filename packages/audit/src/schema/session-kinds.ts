@@ -57,6 +57,10 @@ const login: Fields = {
   address: ['text', 'Address it came from.'],
   reason: ['null|text', 'Why it failed or ended.'],
 };
+/** In the browser: by whom. */
+const vouched: Fields = {
+  identityProvider: ['text?', 'Name of the identity provider that said who it is; absent with a passcode.'],
+};
 const loginExample = { client: 'kontext-cli', machine: 'laptop', address: '192.0.2.7', reason: null };
 
 /** The kinds. */
@@ -264,11 +268,18 @@ export const sessionKinds = {
     },
     { approval: id('apr', 6), was: 'pending', lifetime: null, why: 'its time is over' },
   ),
-  'login.succeeded': kind('server', 'Somebody logged in.', login, loginExample),
-  'login.failed': kind('server', 'A login was refused.', login, {
-    ...loginExample,
-    reason: 'denied by the user',
-  }),
+  'login.succeeded': kind(
+    'server',
+    'Somebody logged in.',
+    { ...login, ...vouched },
+    { ...loginExample, client: 'browser', machine: null, identityProvider: 'okta' },
+  ),
+  'login.failed': kind(
+    'server',
+    'A login was refused.',
+    { ...login, ...vouched },
+    { ...loginExample, reason: 'denied by the user' },
+  ),
   'login.ended': kind(
     'server',
     'A login ended; nobody can use it any more.',
