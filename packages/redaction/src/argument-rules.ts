@@ -10,6 +10,8 @@ const { name, blank, white, argument, word } = charClasses;
 export const optionRule: Rule = {
   id: 'option',
   anchors: ['pass', 'pwd', 'secret', 'token', 'key', 'cred', 'auth'],
+  // The rule of assignments has the same anchors, and answers for this one.
+  mayMatch: () => false,
   match(scan, start) {
     const from = scan.runs.startOf(name, start);
     const to = scan.runs.endOf(name, start);
@@ -77,6 +79,7 @@ const MAX_WORDS = 64;
 export const commandRules: readonly Rule[] = commands.map((spec) => ({
   id: 'command-password',
   anchors: [`${spec.command} `],
+  mayMatch: (glance, start) => glance.mayBegin(start),
   match(scan, start, end) {
     if (isIn(name, scan.codes[start - 1])) return 0;
     let at = end;
@@ -129,6 +132,7 @@ const MAX_NETRC_WORDS = 8;
 export const netrcRule: Rule = {
   id: 'netrc',
   anchors: ['machine ', 'default login '],
+  mayMatch: (glance) => glance.text.includes('password'),
   match(scan, start, end) {
     if (isIn(word, scan.codes[start - 1])) return 0;
     const isDefault = scan.char(start).toLowerCase() === 'd';

@@ -22,6 +22,7 @@ interface Span {
 export const assignmentRule: Rule = {
   id: 'assignment',
   anchors: ['pass', 'pwd', 'pswd', 'secret', 'token', 'key', 'cred', 'auth', 'cookie', 'jwt', 'pat'],
+  mayMatch: (glance, start) => glance.mayAssign(start),
   match(scan, start) {
     const from = scan.runs.startOf(name, start);
     const to = scan.runs.endOf(name, start);

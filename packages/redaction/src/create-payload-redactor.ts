@@ -2,6 +2,7 @@ import { CleanTexts } from './clean-texts.ts';
 import { clipUtf8 } from './clip-utf8.ts';
 import { BUDGET_MS, MAX_PAYLOAD_BYTES } from './limits.ts';
 import { type OmissionReason, PayloadRun, type PlainNames } from './payload-run.ts';
+import { isSurelyClean } from './quick-check.ts';
 import type { Secret } from './secret.ts';
 import { SecretIndex } from './secret-index.ts';
 
@@ -100,7 +101,8 @@ export function createPayloadRedactor(options: PayloadRedactorOptions): PayloadR
       return run.reason === null ? { ...factsOf(run), value: redacted } : omitted(run.reason);
     },
     redactPayload: (value) => redactPayload(newRun(), value, { maxBytes, plain }),
-    checkPayload: (text) => checkPayload(newRun(), text, plain),
+    checkPayload: (text) =>
+      index.isEmpty && isSurelyClean(text) ? { kind: 'clean' } : checkPayload(newRun(), text, plain),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Glance } from './glance.ts';
 import { isReference, isTokenLike, MAX_JUDGED } from './judge-value.ts';
 import type { Rule } from './rule.ts';
 import { charClasses, isIn } from './runs.ts';
@@ -9,6 +10,7 @@ const { white, blank, token68, word, line, name } = charClasses;
 export const bearerRule: Rule = {
   id: 'bearer',
   anchors: ['bearer', 'dpop'],
+  mayMatch: isFollowedByWhite,
   match(scan, start, end) {
     if (isIn(word, scan.codes[start - 1])) return 0;
     const from = scan.runs.endOf(white, end);
@@ -23,6 +25,7 @@ export const bearerRule: Rule = {
 export const basicRule: Rule = {
   id: 'basic',
   anchors: ['basic'],
+  mayMatch: isFollowedByWhite,
   match(scan, start, end) {
     if (isIn(word, scan.codes[start - 1])) return 0;
     const from = scan.runs.endOf(white, end);
@@ -37,6 +40,11 @@ export const basicRule: Rule = {
   },
 };
 
+/** White space, or the escape of it. */
+function isFollowedByWhite({ codes }: Glance, _start: number, end: number): boolean {
+  return isIn(white, codes[end]) || codes[end] === 0x5c;
+}
+
 const schemes =
   /^(?:bearer|basic|digest|dpop|negotiate|ntlm|token|apikey|api-key|key|aws4-hmac-sha256|hawk|hoba|mutual|scram-sha-256|vapid)\s+/i;
 
@@ -44,6 +52,7 @@ const schemes =
 export const authorizationRule: Rule = {
   id: 'authorization-header',
   anchors: ['authorization'],
+  mayMatch: ({ codes }, _start, end) => codes[end] === 0x3a,
   match(scan, start, end) {
     const header = readHeader(scan, start, end);
     if (!header) return 0;

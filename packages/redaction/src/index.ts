@@ -17,4 +17,5 @@ export {
   type RedactorOptions,
 } from './create-redactor.ts';
 export type { OmissionReason, PlainNames } from './payload-run.ts';
+export { isSurelyClean } from './quick-check.ts';
 export { Secret } from './secret.ts';

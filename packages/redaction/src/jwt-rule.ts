@@ -10,6 +10,7 @@ const MIN_PART = 10;
 export const jwtRule: Rule = {
   id: 'jwt',
   anchors: ['eyj'],
+  mayMatch: (glance, start) => glance.hasToken(start, 'eyJ', base64url, MIN_PART - 3),
   match(scan, start) {
     // Base64 of `{"`: without a second part it is any JSON, such as a source map.
     if (!scan.hasAt(start, 'eyJ') || isIn(base64url, scan.codes[start - 1])) return 0;

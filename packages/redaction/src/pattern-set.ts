@@ -38,6 +38,7 @@ import { AnchorAutomaton } from './anchor-automaton.ts';
 import { commandRules, netrcRule, optionRule } from './argument-rules.ts';
 import { assignmentRule } from './assignment-rule.ts';
 import { awsRule } from './aws-rule.ts';
+import type { Glance } from './glance.ts';
 import { authorizationRule, basicRule, bearerRule, cookieRule } from './header-rules.ts';
 import { jwtRule } from './jwt-rule.ts';
 import { pemRule } from './pem-rule.ts';
@@ -108,6 +109,21 @@ export function markPatterns(
     automaton.find(view.codes, from, Math.min(from + STRETCH, total), onAnchor);
   }
   return total + workOf(scan);
+}
+
+/** Whether some rule may find something in a text, at a fraction of the cost of asking them all. */
+export function mayHoldPattern(glance: Glance): boolean {
+  const { length: total } = glance.codes;
+  let may = false;
+  const onAnchor = (index: number, start: number) => {
+    if (may) return;
+    const { rule, length } = anchors[index] as (typeof anchors)[number];
+    may = rule.mayMatch?.(glance, start, start + length) ?? true;
+  };
+  for (let from = 0; from < total && !may; from += STRETCH) {
+    automaton.find(glance.codes, from, Math.min(from + STRETCH, total), onAnchor);
+  }
+  return may;
 }
 
 const workOf = (scan: Scan | null): number => scan?.work ?? 0;

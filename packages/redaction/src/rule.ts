@@ -1,3 +1,4 @@
+import type { Glance } from './glance.ts';
 import type { Scan } from './scan.ts';
 
 /** One rule of the pattern set. */
@@ -17,4 +18,9 @@ export interface Rule {
    * @returns The rule is not asked again for anchors that begin before this index; 0 when it may be.
    */
   match(scan: Scan, start: number, end: number): number;
+  /**
+   * Whether the rule may find anything at an anchor, asked of a text whose escapes are not read: false only when it finds
+   * nothing there in any reading of them. Without it, it may.
+   */
+  mayMatch?(glance: Glance, start: number, end: number): boolean;
 }

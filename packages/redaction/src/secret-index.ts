@@ -36,6 +36,11 @@ export class SecretIndex {
     this.minLength = Math.min(this.#minSubstring, ...this.#words.map((index) => index.length));
   }
 
+  /** Whether there is nothing to search for. */
+  get isEmpty(): boolean {
+    return this.minLength === Number.POSITIVE_INFINITY;
+  }
+
   /** Replaces what one pass finds. What stands between replacements may, rarely, be found by the next pass only. */
   redactOnce(text: string): Pass {
     const mask = emptyMask(text.length);

@@ -61,7 +61,7 @@ export class TextView {
 }
 
 /** The text itself, with a barrier over each earlier replacement. */
-function viewText(text: string): TextView {
+export function viewText(text: string): TextView {
   const plain = writeCodes(text);
   for (let at = text.indexOf(REPLACEMENT); at >= 0; at = text.indexOf(REPLACEMENT, at + REPLACEMENT.length)) {
     plain.fill(BARRIER, at, at + REPLACEMENT.length);

@@ -140,6 +140,7 @@ function tokenRule(shape: TokenShape, prefix: string): Rule {
   return {
     id: shape.id,
     anchors: [prefix.toLowerCase()],
+    mayMatch: (glance, start) => glance.hasToken(start, prefix, shape.body, shape.min),
     match(scan, start, end) {
       if (!scan.hasAt(start, prefix) || (shape.border && isIn(word, scan.codes[start - 1]))) return 0;
       const to = scan.runs.endOf(shape.body, end);

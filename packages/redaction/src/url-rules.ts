@@ -9,6 +9,7 @@ const { scheme, authority, address, path } = charClasses;
 export const urlPasswordRule: Rule = {
   id: 'url-password',
   anchors: ['://'],
+  mayMatch: (glance, _start, end) => glance.mayHoldUser(end),
   match(scan, start, end) {
     if (scan.runs.startOf(scheme, start) === start) return 0;
     const userEnd = findInRun(scan, end, scan.runs.endOf(authority, end), ':');
@@ -82,6 +83,7 @@ export const webhookRule: Rule = {
 export const signedUrlRule: Rule = {
   id: 'signed-url',
   anchors: ['x-amz-signature=', 'x-amz-security-token=', 'x-goog-signature=', 'sig='],
+  mayMatch: ({ codes }, start) => [0x3f, 0x26, 0x3b].includes(codes[start - 1] ?? 0),
   match(scan, start, end) {
     if (!['?', '&', ';'].includes(scan.char(start - 1))) return 0;
     const to = scan.runs.endOf(charClasses.bare, end);
