@@ -46,7 +46,7 @@ import type { Store } from './store/store.ts';
 /** What the app is made from; all of it is open already, and closed by whoever opened it. */
 export interface AppDeps {
   readonly config: Pick<Config, 'apiUrl' | 'local' | 'tls' | 'trustedProxies'> &
-    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs' | 'limits' | 'metrics'>>;
+    Partial<Pick<Config, 'outboundHosts' | 'lostSessionMs' | 'limits' | 'exportMaxBytes' | 'metrics'>>;
   /** Migrated and maintained. */
   readonly store: Store;
   readonly kms: Kms;
@@ -70,6 +70,8 @@ export interface AppParts {
   readonly outboundHosts: readonly string[];
   /** A session without heartbeat for so long is lost; undefined: the default. */
   readonly lostSessionMs: number | undefined;
+  /** Of exports that an organisation keeps at a time; undefined: the default. */
+  readonly exportMaxBytes: number | undefined;
   readonly store: Store;
   readonly kms: Kms;
   readonly logger: Logger;
@@ -169,6 +171,7 @@ async function createParts(
     local: config.local,
     outboundHosts: config.outboundHosts ?? [],
     lostSessionMs: config.lostSessionMs,
+    exportMaxBytes: config.exportMaxBytes,
     store,
     kms,
     logger,

@@ -166,6 +166,17 @@ describe('keys of key services', () => {
   });
 });
 
+describe('the size of exports', () => {
+  it('is 8 GiB of one organisation, or what is set', () => {
+    expect(loadConfig({}).exportMaxBytes).toBe(8 * 1024 ** 3);
+    expect(loadConfig({ KONTEXT_EXPORT_MIB: '512' }).exportMaxBytes).toBe(512 * 1024 ** 2);
+  });
+
+  it.each(['0', '-1', '1.5', 'all', '1048577'])('cannot be %s', (value) => {
+    expect(() => loadConfig({ KONTEXT_EXPORT_MIB: value })).toThrow(/KONTEXT_EXPORT_MIB/);
+  });
+});
+
 describe('settings', () => {
   it('describes every variable', () => {
     expect(settings.length).toBeGreaterThan(8);

@@ -5,7 +5,7 @@ import { isAbsolute, join } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { KontextError } from '@kontext/errors';
 import { z } from 'zod';
-import { defaultVolumeLimits, type VolumeLimits } from './limits.ts';
+import { defaultExportMib, defaultVolumeLimits, type VolumeLimits } from './limits.ts';
 
 /**
  * Configuration of the backend, from the environment only, through one schema.
@@ -96,6 +96,17 @@ const schema = z.object({
     'Token exchanges, resolves and renewals',
   ),
   KONTEXT_EVENTS_PER_MINUTE: perMinute(defaultVolumeLimits.events, 'Uploads of audit events'),
+  KONTEXT_EXPORT_MIB: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_048_576)
+    .default(defaultExportMib)
+    .meta({
+      description:
+        'Most MiB of audit exports that one organisation keeps at a time, 1 to 1048576; each export is kept for a day (docs/audit-export.md).',
+      shownDefault: String(defaultExportMib),
+    }),
   KONTEXT_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info').meta({
     description: 'Least severe log line that is written: trace, debug, info, warn, error or silent.',
   }),
@@ -160,6 +171,8 @@ export interface Config {
   /** A session without heartbeat for so long is lost. */
   readonly lostSessionMs: number;
   readonly limits: VolumeLimits;
+  /** Of exports that an organisation keeps at a time, together. */
+  readonly exportMaxBytes: number;
   /** Who may read the metrics: with `token` on the main address, anybody on `listen`. */
   readonly metrics: {
     readonly token: string | null;
@@ -214,6 +227,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>> = p
       exchange: raw.KONTEXT_EXCHANGES_PER_MINUTE,
       events: raw.KONTEXT_EVENTS_PER_MINUTE,
     },
+    exportMaxBytes: raw.KONTEXT_EXPORT_MIB * 1024 ** 2,
     metrics: {
       token: raw.KONTEXT_METRICS_TOKEN ?? null,
       listen: parseMetricsListen(raw.KONTEXT_METRICS_LISTEN),

@@ -77,7 +77,11 @@ export function wire(
   const payloads = createPayloadService({ store, appended, nowMs });
   const logKeys = createLogKeys({ store, kms, host: new URL(parts.apiUrl).host, nowMs });
   const log = createAuditLog({ store, keys: logKeys, nowMs });
-  const exports = createExportService({ store, log, appended, nowMs });
+  const { exportMaxBytes: maxKeptBytes } = parts;
+  const exports = createExportService({
+    ...{ store, log, appended, nowMs },
+    ...(maxKeptBytes === undefined ? {} : { limits: { maxKeptBytes } }),
+  });
   const fetch = createSafeFetch({ allowLoopback: local, allowedHosts: parts.outboundHosts });
   const { federation, federationDeps } = createLoginRooms(parts, appended, fetch);
   const connectionDeps = { ...parts, refreshStore, fetch, appended };

@@ -31,8 +31,9 @@ describe.each(testStores())('watches of one person on $kind', ({ open }) => {
       request.header.set('dpop', await createDpopProof(proof));
       return next(request);
     };
-    const options = { baseUrl: app.apiUrl, httpVersion: '1.1', interceptors: [prove] } as const;
-    return createClient(AuditService, createConnectTransport(options));
+    const interceptors = [prove];
+    const transport = createConnectTransport({ baseUrl: app.apiUrl, httpVersion: '1.1', interceptors });
+    return createClient(AuditService, transport);
   };
   const watch = async (login: TestLogin) => {
     const stream = clientOf(login).watchEvents({ sinceSeconds: 3600 })[Symbol.asyncIterator]();

@@ -3,13 +3,13 @@ import { KontextError } from '@kontext/errors';
 import type { Caller } from '../../caller.ts';
 import { lockServerStream } from '../../store/queries/audit-streams.ts';
 import {
-  countKeptExports,
   type ExportRow,
   findChunk,
   findExport,
   insertExport,
   listExports,
   readChunk,
+  sumKeptExports,
 } from '../../store/queries/exports.ts';
 import type { Store } from '../../store/store.ts';
 import type { AppendSignal } from '../append-signal.ts';
@@ -27,7 +27,7 @@ export type ExportOrder = Pick<ExportRow, 'format' | 'query' | 'withoutPayloads'
 export interface ExportService {
   /**
    * @throws KontextError `KX_QUERY_INVALID` when the query cannot be read, `KX_RATE_LIMITED` when the organisation keeps as many
-   *   exports as it may.
+   *   exports, or as many bytes of them, as it may.
    */
   begin(caller: Caller, order: ExportOrder): Promise<ExportRow>;
   /** @throws KontextError `KX_NOT_FOUND`. */
@@ -83,26 +83,28 @@ async function begin(
   store: Store,
   { orgId, userId }: Caller,
   { format, query, withoutPayloads }: ExportOrder,
-  { maxKept }: ExportLimits,
+  { maxKept, maxKeptBytes }: ExportLimits,
   nowMs: number,
 ): Promise<ExportRow> {
   parseQuery(query);
   return store.transaction({ role: 'app', orgId }, async (tx) => {
     // Orders that come at once are counted one after the other.
     await lockServerStream(tx, orgId, null);
-    if ((await countKeptExports(tx, orgId)) >= maxKept) {
-      throw new KontextError('KX_RATE_LIMITED', 'the organisation keeps as many exports as it may', {
-        ...{
-          why: `it is ${maxKept} at a time`,
-          hint: 'wait until one of them expires; each does after 24 hours',
-        },
-      });
-    }
+    const kept = await sumKeptExports(tx, orgId, null);
+    if (kept.count >= maxKept) throw tooMany(`${maxKept}`);
+    if (kept.bytes >= maxKeptBytes) throw tooMany(`${Math.floor(maxKeptBytes / 1024 ** 2)} MiB`);
     const [createdAt, expiresAt] = [new Date(nowMs), new Date(nowMs + keptMs)];
     const id = createId('exp', nowMs);
     return insertExport(tx, { id, orgId, userId, format, query, withoutPayloads, createdAt, expiresAt });
   });
 }
+
+/** @param most How many, or how large they are. */
+const tooMany = (most: string): KontextError =>
+  new KontextError('KX_RATE_LIMITED', `the organisation keeps as many exports as it may, ${most} at a time`, {
+    why: 'each export is kept for 24 hours',
+    hint: 'wait until one of them expires (`kontext audit exports ls`)',
+  });
 
 async function list(
   store: Store,

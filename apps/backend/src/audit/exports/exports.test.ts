@@ -356,6 +356,40 @@ describe.each(testStores())('exports on $kind', ({ open }) => {
     expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
   });
 
+  test('are no larger together than they may be: neither one that is asked for nor one that is made', async () => {
+    await openWith([5, 5]);
+    const first = await make();
+    const limits = { maxKeptBytes: first.bytes + 100 };
+
+    const second = await make(bundle, serviceOf(limits));
+    const refused = serviceOf({ maxKeptBytes: first.bytes }).begin(org.owner, bundle);
+
+    expect(first.state).toBe('ready');
+    expect(second).toMatchObject({
+      state: 'failed',
+      error: expect.stringContaining(`larger than ${limits.maxKeptBytes} bytes together`),
+    });
+    await expect(refused).rejects.toMatchObject({
+      code: 'KX_RATE_LIMITED',
+      message: expect.stringContaining('0 MiB at a time'),
+      hint: expect.stringContaining('until one of them expires'),
+    });
+    nowMs += 25 * 3_600_000;
+    expect(await make(bundle, serviceOf({ maxKeptBytes: 4 * first.bytes }))).toMatchObject({
+      state: 'ready',
+    });
+  });
+
+  test('of another organisation take no room', async () => {
+    await openWith([5]);
+    const { bytes } = await make();
+    const other = await createTestOrganisation(store, now());
+
+    const asked = serviceOf({ maxKeptBytes: bytes }).begin(other.owner, bundle);
+
+    expect(await asked).toMatchObject({ state: 'running' });
+  });
+
   test('as CSV hold the rows of a query, and no cell a spreadsheet would run', async () => {
     const client = await openTestSession(store, org.owner, now());
     const hostile = ['=1+1', '@SUM(A1)', '-2', 'a,"b"\nc', '\u0000x', '\ud800y'];

@@ -20,6 +20,7 @@ import {
   hasWaitingSegments,
   insertChunks,
   readChunk,
+  sumKeptExports,
 } from '../../store/queries/exports.ts';
 import type { Store } from '../../store/store.ts';
 import { appendServerEvent } from '../append-server-event.ts';
@@ -190,13 +191,20 @@ async function takeStep(
   const { store, nowMs, limits, appended } = deps;
   const scope = { role: 'read', orgId: row.orgId } as const;
   const parts = { row, cursor: parseCursor(row.cursor), writer, limits };
-  const step = await store.transaction(scope, (tx) => writeStep(tx, parts));
+  const { step, others } = await store.transaction(scope, async (tx) => ({
+    step: await writeStep(tx, parts),
+    others: (await sumKeptExports(tx, row.orgId, row.id)).bytes,
+  }));
   const pieces = writer.takeChunks();
   const next = toChange(row, step, writer, isOver ? released(nowMs) : new Date(nowMs() + leaseMs));
   if ((next.events ?? 0) > limits.maxEvents)
     throw failed(`it would hold more than ${limits.maxEvents} events: narrow the query`);
   if (writer.bytes > limits.maxBytes)
     throw failed(`it would be larger than ${limits.maxBytes} bytes: narrow the query, or leave payloads out`);
+  if (others + writer.bytes > limits.maxKeptBytes)
+    throw failed(
+      `the exports of the organisation would be larger than ${limits.maxKeptBytes} bytes together: wait until one expires, or narrow the query`,
+    );
   const now = new Date(nowMs());
   const done = step.isLast
     ? { state: 'ready' as const, sha256: writer.digest(), finishedAt: now, cursor: '', claimedUntil: null }

@@ -1,5 +1,5 @@
 /** Exports: their state, who works on one, and their bytes. */
-import { and, asc, count, desc, eq, inArray, isNull, lt, lte, or, sql } from 'drizzle-orm';
+import { and, asc, count, desc, eq, inArray, isNull, lt, lte, ne, or, sql } from 'drizzle-orm';
 import { auditExportChunks, auditExports, auditSegments } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 
@@ -22,13 +22,27 @@ export async function insertExport(tx: Tx, row: NewExport): Promise<ExportRow> {
   return stored;
 }
 
-/** Exports of an organisation that take up room: running, or not expired yet. */
-export async function countKeptExports(tx: Tx, orgId: string): Promise<number> {
+/**
+ * Exports of an organisation that take up room: running, or not expired yet.
+ *
+ * @param butId Leaves one out; null: none.
+ * @returns How many, and how large they are together as far as they are made.
+ */
+export async function sumKeptExports(
+  tx: Tx,
+  orgId: string,
+  butId: string | null,
+): Promise<{ readonly count: number; readonly bytes: number }> {
   const [row] = await tx
-    .select({ n: count() })
+    .select({ count: count(), bytes: sql<string>`coalesce(sum(${auditExports.bytes}), 0)` })
     .from(auditExports)
-    .where(and(eq(auditExports.orgId, orgId), inArray(auditExports.state, ['running', 'ready'])));
-  return row?.n ?? 0;
+    .where(
+      and(
+        ...[eq(auditExports.orgId, orgId), inArray(auditExports.state, ['running', 'ready'])],
+        butId === null ? undefined : ne(auditExports.id, butId),
+      ),
+    );
+  return { count: row?.count ?? 0, bytes: Number(row?.bytes ?? 0) };
 }
 
 /** An export by id; null when the organisation has none of it. */
