@@ -88,12 +88,13 @@ const metricsIntro = `The backend answers \`GET /metrics\` in the text format of
 With neither it is not there. No label holds a name, an id, an address or anything else that a user or an organisation chooses.
 
 Values *from the database* are about everything that is stored: every replica says the same, so take the maximum and not the sum.
-They are read again at most every five seconds. When the database does not answer, they are left out, \`kontext_store_up\` is 0, and
-the rest of the page is there. Values *from the process* are those of one replica since its start.
+They are read again at most every fifteen seconds, and counted up to 100,000: there it means that or more. When the database does not
+answer, they are left out, \`kontext_store_up\` is 0, and the rest of the page is there. Values *from the process* are those of one
+replica since its start.
 
 Worth an alert: \`kontext_task_since_success_seconds\` above a few minutes (above two hours for \`maintenance\`),
-\`kontext_audit_unsequenced_seconds\` above 30, \`kontext_sink_lag_seconds\` above what you accept, \`kontext_sink_dead_letters\`
-or \`kontext_sinks{state="disabled"}\` above 0, \`kontext_store_up\` at 0. A background task that fails also says so in the log, once when
+\`kontext_audit_unsequenced_seconds\` above 30, \`kontext_rollup_lag_seconds\` above a few minutes, \`kontext_retention_lag_seconds\`
+above a day, \`kontext_sink_lag_seconds\` above what you accept, \`kontext_sink_dead_letters\` or \`kontext_sinks{state="disabled"}\` above 0, \`kontext_store_up\` at 0. A background task that fails also says so in the log, once when
 it begins (\`failing since\`) and once when it works again.`;
 
 let stale = 0;

@@ -59,6 +59,13 @@ export const metricTable = [
     'Seconds since the newest signed checkpoint of any organisation.',
   ),
   stored('kontext_rollup_lag_segments', [], 'Segments of the logs that the hourly counts do not hold yet.'),
+  stored('kontext_rollup_lag_seconds', [], 'Age of the oldest event that the hourly counts do not hold yet.'),
+  stored('kontext_payload_partitions', ['class'], 'Partitions of payloads, by retention class.'),
+  stored(
+    'kontext_retention_lag_seconds',
+    [],
+    'For how long the oldest payloads that are due should have been erased; 0 when none are due.',
+  ),
   stored('kontext_sinks', ['state'], 'Sinks by state: active, paused, disabled.'),
   stored('kontext_sink_lag_segments', [], 'Segments that the active sink farthest behind has still to get.'),
   stored('kontext_sink_lag_seconds', [], 'Age of the oldest segment that an active sink has still to get.'),

@@ -4,7 +4,7 @@ import type { StoredMetricName } from './metric-table.ts';
 import type { Metrics, MetricValue } from './metrics.ts';
 
 /** Figures are read again when they are this old, however often the page is read. */
-const cachedMs = 5_000;
+const cachedMs = 15_000;
 /** Longest the page waits for the database. */
 const patienceMs = 2_000;
 
@@ -51,6 +51,10 @@ const measures: Readonly<Record<StoredMetricName, (figures: StoreFigures) => rea
   kontext_audit_unsequenced_seconds: (f) => one(f.unsequencedSeconds),
   kontext_audit_checkpoint_age_seconds: (f) => one(f.checkpointAgeSeconds),
   kontext_rollup_lag_segments: (f) => one(f.rollupLagSegments),
+  kontext_rollup_lag_seconds: (f) => one(f.rollupLagSeconds),
+  kontext_payload_partitions: (f) =>
+    Object.entries(f.payloadPartitions).map(([name, value]) => ({ labels: { class: name }, value })),
+  kontext_retention_lag_seconds: (f) => one(f.retentionLagSeconds),
   kontext_sinks: (f) => Object.entries(f.sinks).map(([state, value]) => ({ labels: { state }, value })),
   kontext_sink_lag_segments: (f) => one(f.sinkLagSegments),
   kontext_sink_lag_seconds: (f) => one(f.sinkLagSeconds),

@@ -40,6 +40,15 @@ export async function listDueParts(tx: Tx, now: Date): Promise<PayloadPart[]> {
   return parts.sort((a, b) => a.partDay.localeCompare(b.partDay));
 }
 
+/** For how many seconds the part of some due ones that is longest past its end has been due; 0 of none. */
+export function overdueSeconds(parts: readonly PayloadPart[], now: Date): number {
+  const ages = parts.map(({ retentionClass, partDay }) => {
+    const days = retentionClasses.find(({ name }) => name === retentionClass)?.days ?? 0;
+    return (now.getTime() - Date.parse(partDay) - (days + partDays) * dayMs) / 1000;
+  });
+  return Math.max(0, ...ages);
+}
+
 /**
  * Erases the payloads of a partition by dropping it.
  *
