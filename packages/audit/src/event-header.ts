@@ -152,7 +152,7 @@ export function encodeHeader(header: EventHeader): string {
 export function parseHeader(text: string): EventHeader {
   // A code unit is at least one byte of UTF-8, so this bounds the work before anything is parsed.
   if (text.length > headerLimits.bytes) throw eventInvalid('the header is over 16 KiB');
-  return readPlainHeader(text) ?? parseAnyHeader(text);
+  return (readPlainHeader(text) as EventHeader | null) ?? parseAnyHeader(text);
 }
 
 /** {@link parseHeader} of any header, however its texts are escaped; exported for the test that compares the two. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseAnyHeader } from './event-header.ts';
 import { createId, type EventHeader, encodeHeader, eventKinds, headerLimits } from './index.ts';
 import { readPlainHeader } from './plain-header.ts';
-import { mutations } from './testing/mutations.ts';
+import { mutations } from './test-mutations.ts';
 
 const base: EventHeader = {
   ...{ v: 1, org: createId('org'), stream: createId('str'), seq: 1, id: createId('evt') },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mutations } from '../testing/mutations.ts';
+import { mutations } from '../test-mutations.ts';
 import { type BundleEvent, bundleLine } from './bundle-format.ts';
 import { parseAnyLine } from './parse-lines.ts';
 import { readPlainEvent } from './plain-event.ts';
