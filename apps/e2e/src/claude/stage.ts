@@ -17,6 +17,7 @@ import {
   startModelServer,
   type ToolUse,
 } from '@kontext/testkit';
+import { findUndocumented } from '../find-undocumented.ts';
 import { type AuditTail, followAudit, type TailedEvent } from '../follow-audit.ts';
 import { logIn, startWorld, type World, type WorldOptions } from '../world.ts';
 
@@ -75,6 +76,7 @@ export interface ClaudeStage {
   runBare(project: Project, args: readonly string[], model: ModelScript): Promise<CommandResult>;
   /** The events of the run's session once its end has been stored, in the order they were stored. */
   eventsOf(run: FinishedAgent): Promise<readonly RecordedEvent[]>;
+  /** Ends all of it. Rejects when an event that was recorded is not as docs/audit-events.md says. */
   close(): Promise<void>;
 }
 
@@ -131,6 +133,8 @@ export async function setClaudeStage(options: WorldOptions = {}): Promise<Claude
       await tail.stop();
       for (const model of models) await model.stop();
       await world.close();
+      const problems = findUndocumented(tail.events);
+      if (problems.length > 0) throw new Error(`events are not as documented:\n${problems.join('\n')}`);
     },
   };
 }

@@ -2,6 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommandResult, partState } from '@kontext/testkit';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findUndocumented } from '../find-undocumented.ts';
+import type { TailedEvent } from '../follow-audit.ts';
 import { launchChromium } from '../pages/chromium.ts';
 import { runConfirmed } from '../run-confirmed.ts';
 import { logIn } from '../world.ts';
@@ -117,6 +119,16 @@ describe.skipIf(!(chromium.available && postgres.available))(
       expect(JSON.parse(providers.stdout)).toMatchObject([{ name: 'okta', issuer: idp.issuer }]);
       expect(member.stdout).toContain('guest@outside.test');
       expect(complaints).toEqual([]);
+    });
+
+    it('has recorded all of that as it is documented', async () => {
+      const { stdout } = await organisation.world.cli(['audit', 'search', '--all', '--payloads', '--json']);
+      const lines = stdout.split('\n').filter(Boolean);
+      const events = lines.map((line) => JSON.parse(line) as TailedEvent);
+      const kinds = events.map(({ kind }) => kind);
+
+      expect(kinds).toEqual(expect.arrayContaining(['login.succeeded', 'member.invited', 'member.added']));
+      expect(findUndocumented(events)).toEqual([]);
     });
   },
 );

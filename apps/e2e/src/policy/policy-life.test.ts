@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandResult } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findUndocumented } from '../find-undocumented.ts';
 import { type AuditTail, followAudit, type TailedEvent } from '../follow-audit.ts';
 import { bashCall, type Puppet, startPuppet, writeTemplate } from '../puppet.ts';
 import { runConfirmed } from '../run-confirmed.ts';
@@ -218,6 +219,11 @@ describe('a policy', () => {
 
     expect(stderr).toContain('3 tool calls, 1 denied');
     expect(stderr).not.toContain('stale');
+  });
+
+  it('has left events that are all as they are documented', () => {
+    expect(tail.events.map(({ kind }) => kind)).toContain('policy.published');
+    expect(findUndocumented(tail.events)).toEqual([]);
   });
 });
 
