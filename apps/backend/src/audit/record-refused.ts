@@ -1,10 +1,10 @@
 /** What is recorded of batches that were not taken as they came. */
+import type { BatchEvent } from '@kontext/audit';
 import type { Caller } from '../caller.ts';
 import { findStream } from '../store/queries/audit-streams.ts';
 import { markTampered } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
-import type { Batch } from './append-batch.ts';
 import { appendServerEvent, appendServerEvents } from './append-server-event.ts';
 import { type WithheldPayload, withoutSecrets } from './withhold-payloads.ts';
 
@@ -13,6 +13,12 @@ export interface Owner {
   readonly orgId: string;
   readonly sessionId: string;
   readonly userId: string;
+}
+
+/** A batch that was sent. */
+interface SentBatch {
+  readonly streamId: string;
+  readonly events: readonly BatchEvent[];
 }
 
 /** With the events or not at all: a payload that is gone without a word would look like an erasure. */
@@ -30,7 +36,13 @@ export async function recordWithheld(
   await appendServerEvents(tx, owner, events, now);
 }
 
-export async function recordFork(tx: Tx, owner: Owner, batch: Batch, seq: number, now: Date): Promise<void> {
+export async function recordFork(
+  tx: Tx,
+  owner: Owner,
+  batch: SentBatch,
+  seq: number,
+  now: Date,
+): Promise<void> {
   const offered = batch.events.find((event) => event.seq === seq);
   await markTampered(tx, owner.sessionId, now);
   await appendServerEvent(

@@ -22,5 +22,9 @@ export function encodeScope(scope: TxScope): string {
     `SET LOCAL kontext.org_id = '${orgId}'`,
     `SET LOCAL statement_timeout = ${statementTimeoutMs}`,
     `SET LOCAL idle_in_transaction_session_timeout = ${idleTimeoutMs}`,
+    // Statements here are short. What many partitions seem to cost makes the planner compile them, or start helpers, for longer
+    // than they run.
+    'SET LOCAL jit = off',
+    'SET LOCAL max_parallel_workers_per_gather = 0',
   ].join('; ');
 }

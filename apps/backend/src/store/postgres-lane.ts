@@ -27,7 +27,8 @@ interface Insides {
  * Makes the lane of a new connection.
  *
  * Behind a pooler one connection meets many server processes, which do not know the names that others were told: such a
- * connection shows another process than the one that answers, and gets no names.
+ * connection shows another process than the one that answers, and gets no names. Statements of longer transactions get none
+ * either: the plan of a named one does not know its values, and with them the partitions that it need not look into.
  *
  * @param nameOf See `createStatementNames`.
  */
@@ -47,9 +48,9 @@ export function createPostgresLane(
   );
 
   const query = (config: pg.QueryConfig, values: unknown[] = []): unknown => {
+    if (single === null) return send(config, values);
     const name = isDirect && values.length > 0 ? nameOf(config.text) : undefined;
     const named = name === undefined ? config : { ...config, name };
-    if (single === null) return send(named, values);
     if (single.committed !== null)
       throw new KontextError('KX_INTERNAL', 'a second statement in a single one');
     const answer = send(named, values);

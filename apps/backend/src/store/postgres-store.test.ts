@@ -129,11 +129,11 @@ describe('Postgres', () => {
     return names;
   };
 
-  test('a statement that comes again and again gets a name', async () => {
+  test('a single statement that comes again and again gets a name, one of a longer transaction none', async () => {
     const store = await openPostgresStore(await emptyDatabase(), 1);
     await store.migrate();
     expect(await ask(store, 4)).toEqual([]);
-    expect(await ask(store, 2)).toEqual([{ name: 'kontext_1' }, { name: 'kontext_2' }]);
+    expect(await ask(store, 9)).toEqual([{ name: 'kontext_1' }]);
     await store.close();
   });
 

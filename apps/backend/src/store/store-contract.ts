@@ -16,7 +16,8 @@ export interface Store {
    */
   transaction<T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T>;
   /**
-   * Like {@link Store.transaction} for work that is one statement, and known to be: on Postgres it takes one round trip.
+   * Like {@link Store.transaction} for work that is one statement, and known to be: on Postgres it takes one round trip, and one
+   * plan is kept for it whatever its values. No searches.
    *
    * @throws KontextError `KX_INTERNAL` when `work` sends a second one.
    */

@@ -129,19 +129,36 @@ const inPart = (streamId: string, part: Part) =>
     between(auditEvents.seq, part.fromSeq, part.toSeq),
   );
 
-/** Joins an event with its payload; there is none when it was never recorded, or was erased. */
-export const isItsPayload = and(
-  eq(auditPayloads.partDay, auditEvents.partDay),
-  eq(auditPayloads.streamId, auditEvents.streamId),
-  eq(auditPayloads.seq, auditEvents.seq),
-);
+/**
+ * The payload of an event, to be joined laterally on `true`; there is none when it was never recorded, or was erased.
+ *
+ * One look in one index for each event: as a plain join the planner reads all payloads there are when it fears many partitions.
+ *
+ * @param days Days of the partitions the events are in, `YYYY-MM-DD`; left out: locks are taken of every partition there is.
+ */
+export const payloadOf = (tx: Tx, days?: readonly string[]) =>
+  tx
+    .select({
+      payload: auditPayloads.payload,
+      salt: auditPayloads.salt,
+      retentionClass: auditPayloads.retentionClass,
+    })
+    .from(auditPayloads)
+    .where(
+      and(
+        eq(auditPayloads.partDay, auditEvents.partDay),
+        eq(auditPayloads.streamId, auditEvents.streamId),
+        eq(auditPayloads.seq, auditEvents.seq),
+        days && inArray(auditPayloads.partDay, [...days]),
+      ),
+    )
+    .limit(1)
+    .as('its_payload');
 
 const eventColumns = {
   streamId: auditEvents.streamId,
   seq: auditEvents.seq,
   header: auditEvents.header,
-  payload: auditPayloads.payload,
-  salt: auditPayloads.salt,
   chain: auditEvents.chain,
   receivedAt: auditEvents.receivedAt,
   eventId: auditEvents.eventId,
@@ -153,20 +170,20 @@ const eventColumns = {
   userName: users.name,
   late: auditEvents.late,
   repository: sessions.repository,
-  retentionClass: auditPayloads.retentionClass,
 };
 
 /**
  * Selects events as they are read, with what belongs to them; add which and in which order.
  *
- * @param days Days of the partitions they are in, `YYYY-MM-DD`, when the events are not chosen by one: else their payloads are
- *   looked for in, and locks taken of, every partition there is.
+ * @param days Days of the partitions they are in, `YYYY-MM-DD`, when the events are not chosen by one.
  */
-export const selectEvents = (tx: Tx, days?: readonly string[]) =>
-  tx
-    .select(eventColumns)
+export const selectEvents = (tx: Tx, days?: readonly string[]) => {
+  const its = payloadOf(tx, days);
+  return tx
+    .select({ ...eventColumns, payload: its.payload, salt: its.salt, retentionClass: its.retentionClass })
     .from(auditEvents)
-    .leftJoin(auditPayloads, and(isItsPayload, days && inArray(auditPayloads.partDay, [...days])))
+    .leftJoinLateral(its, sql`true`)
     .leftJoin(users, eq(users.id, auditEvents.userId))
     .leftJoin(sessions, eq(sessions.id, auditEvents.sessionId))
     .$dynamic();
+};

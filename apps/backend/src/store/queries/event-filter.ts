@@ -272,13 +272,17 @@ function ofProvider(name: string, { orgId }: EventScope): SQL {
   );
 }
 
-/** Payloads are JSON: what is searched for may stand there escaped. */
+/**
+ * Payloads are JSON: what is searched for may stand there escaped.
+ *
+ * A value and not EXISTS: of that the planner may make a table of all payloads that hold the text, which is a look at all.
+ */
 function holdsText(text: string): SQL {
   const spellings = [...new Set([text, JSON.stringify(text).slice(1, -1)])];
-  return sql`EXISTS (SELECT FROM ${auditPayloads} WHERE ${and(
+  const holds = or(...spellings.map((spelling) => ilike(auditPayloads.payload, `%${escapeLike(spelling)}%`)));
+  return sql`(SELECT ${holds} FROM ${auditPayloads} WHERE ${and(
     eq(auditPayloads.partDay, auditEvents.partDay),
     eq(auditPayloads.streamId, auditEvents.streamId),
     eq(auditPayloads.seq, auditEvents.seq),
-    or(...spellings.map((spelling) => ilike(auditPayloads.payload, `%${escapeLike(spelling)}%`))),
-  )})`;
+  )} LIMIT 1)`;
 }

@@ -1,8 +1,8 @@
 /** What an export is made of: segments of a log in its order, with their streams and events. */
 import { and, asc, eq, gte, inArray, isNotNull, lt, lte, type SQL, sql } from 'drizzle-orm';
-import { auditEvents, auditPayloads, auditSegments, auditStreams, users } from '../schema.ts';
+import { auditEvents, auditSegments, auditStreams, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { type EventRow, isItsPayload } from './audit-events.ts';
+import { type EventRow, payloadOf } from './audit-events.ts';
 import type { StreamRow } from './audit-streams.ts';
 import { type EventFilter, everyCondition } from './event-filter.ts';
 
@@ -109,17 +109,18 @@ export async function readLeafEvents(
   const wanted = runsOf(leaves);
   const isWanted = sql`${auditEvents.partDay} = w.part_day::date AND ${auditEvents.streamId} = w.stream_id
     AND ${auditEvents.seq} BETWEEN w.first_seq::bigint AND w.last_seq::bigint`;
+  const its = payloadOf(tx);
   return tx
     .select({
       ...eventColumns,
-      payload: payloads ? auditPayloads.payload : sql<string | null>`NULL::text`,
-      salt: payloads ? auditPayloads.salt : sql<Buffer | null>`NULL::bytea`,
+      payload: payloads ? its.payload : sql<string | null>`NULL::text`,
+      salt: payloads ? its.salt : sql<Buffer | null>`NULL::bytea`,
       userName: users.name,
     })
     .from(wanted)
     .innerJoin(auditEvents, isWanted)
     .leftJoin(users, eq(users.id, auditEvents.userId))
-    .leftJoin(auditPayloads, payloads ? isItsPayload : sql`false`)
+    .leftJoinLateral(its, payloads ? sql`true` : sql`false`)
     .where(filter === null ? undefined : everyCondition(filter))
     .orderBy(sql`w.at`, asc(auditEvents.seq));
 }

@@ -1,8 +1,8 @@
 /** Recorded decisions of tool calls, as replay and explain read them. */
 import { and, desc, eq, gte, lt, lte, or, type SQL, sql } from 'drizzle-orm';
-import { auditEvents, auditPayloads, memberships, users } from '../schema.ts';
+import { auditEvents, memberships, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { isItsPayload } from './audit-events.ts';
+import { payloadOf } from './audit-events.ts';
 import { dayOf } from './audit-streams.ts';
 
 /** A decided call; `payload` is null when none was recorded, or it was erased. */
@@ -40,15 +40,16 @@ const columns = {
   receivedAt: auditEvents.receivedAt,
   occurredAt: auditEvents.occurredAt,
   header: auditEvents.header,
-  payload: auditPayloads.payload,
 };
 
-const decided = (tx: Tx) =>
-  tx
-    .select(columns)
+const decided = (tx: Tx) => {
+  const its = payloadOf(tx);
+  return tx
+    .select({ ...columns, payload: its.payload })
     .from(auditEvents)
-    .leftJoin(auditPayloads, isItsPayload)
+    .leftJoinLateral(its, sql`true`)
     .leftJoin(users, and(eq(users.orgId, auditEvents.orgId), eq(users.id, auditEvents.userId)));
+};
 
 const isDecidedCall = (orgId: string): SQL | undefined =>
   and(eq(auditEvents.orgId, orgId), eq(auditEvents.kind, 'tool_call.decided'));
@@ -82,7 +83,11 @@ export async function listRecordedCalls(
         page.before === null ? undefined : isBehind(page.before),
       ),
     )
-    .orderBy(desc(auditEvents.receivedAt), desc(auditEvents.streamId), desc(auditEvents.seq))
+    .orderBy(
+      sql`${auditEvents.receivedAt} DESC NULLS LAST`,
+      desc(auditEvents.streamId),
+      desc(auditEvents.seq),
+    )
     .limit(page.limit);
 }
 

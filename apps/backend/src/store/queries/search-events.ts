@@ -190,12 +190,12 @@ export async function readEventsAt(tx: Tx, places: readonly FoundPlace[]): Promi
     ({ partDay, streamId, seq }) => sql`(${partDay}::date, ${streamId}::text, ${seq}::bigint)`,
   );
   const days = [...new Set(places.map(({ partDay }) => partDay))];
-  return selectEvents(tx)
+  return selectEvents(tx, days)
     .where(
       and(
         inArray(auditEvents.partDay, days),
         sql`(${auditEvents.partDay}, ${auditEvents.streamId}, ${auditEvents.seq}) IN (${sql.join(keys, sql`, `)})`,
       ),
     )
-    .orderBy(sql`${auditEvents.receivedAt} DESC`, desc(auditEvents.streamId), desc(auditEvents.seq));
+    .orderBy(desc(auditEvents.receivedAt), desc(auditEvents.streamId), desc(auditEvents.seq));
 }

@@ -1,8 +1,8 @@
 /** Events by the segments they came in: the way along the log, which is a total order that nothing enters late. */
 import { and, asc, eq, gte, inArray, isNull, or, type SQL, sql } from 'drizzle-orm';
-import { auditEvents, auditPayloads, auditSegments, auditStreamDays, auditStreams } from '../schema.ts';
+import { auditEvents, auditSegments, auditStreamDays, auditStreams } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { type EventRow, isItsPayload, selectEvents } from './audit-events.ts';
+import { type EventRow, payloadOf, selectEvents } from './audit-events.ts';
 import type { StreamFilter } from './audit-streams.ts';
 
 /** Some events of a stream that follow each other. */
@@ -125,12 +125,13 @@ export async function measureRuns(
   days: readonly string[],
 ): Promise<number[]> {
   if (runs.length === 0) return [];
+  const its = payloadOf(tx, days);
   const rows = await tx
     .select({
-      bytes: sql<number>`octet_length(${auditEvents.header}) + coalesce(octet_length(${auditPayloads.payload}), 0)`,
+      bytes: sql<number>`octet_length(${auditEvents.header}) + coalesce(octet_length(${its.payload}), 0)`,
     })
     .from(auditEvents)
-    .leftJoin(auditPayloads, and(isItsPayload, inArray(auditPayloads.partDay, [...days])))
+    .leftJoinLateral(its, sql`true`)
     .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
     .where(inArray(auditEvents.partDay, [...days]))
     .orderBy(sql`run.at`, asc(auditEvents.seq));

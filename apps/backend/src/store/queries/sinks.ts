@@ -338,7 +338,8 @@ export async function readSinkEvents(tx: Tx, orgId: string, range: SinkRange): P
   const patterns = kinds.map((kind) => kind.replace(/[\\%_]/g, '\\$&').replace(/\*$/, '%'));
   const wanted = patterns.length === 0 ? sql`` : sql`AND e.kind LIKE ANY(${sql.param(patterns)}::text[])`;
   const kept = payloads
-    ? sql`LEFT JOIN audit_payloads p ON p.part_day = e.part_day AND p.stream_id = e.stream_id AND p.seq = e.seq`
+    ? sql`LEFT JOIN LATERAL (SELECT payload, salt FROM audit_payloads o
+        WHERE o.part_day = e.part_day AND o.stream_id = e.stream_id AND o.seq = e.seq LIMIT 1) p ON true`
     : sql``;
   const size = payloads
     ? sql`octet_length(e.header) + coalesce(octet_length(p.payload), 0)`

@@ -305,7 +305,8 @@ export const auditPayloads = pgTable(
     salt: bytea('salt').notNull(),
     payload: text('payload').notNull(),
   },
-  (t) => [primaryKey({ columns: [t.retentionClass, t.partDay, t.streamId, t.seq] })],
+  // By day and place first: whoever looks for a payload does not know its class.
+  (t) => [primaryKey({ columns: [t.partDay, t.streamId, t.seq, t.retentionClass] })],
 );
 
 /**

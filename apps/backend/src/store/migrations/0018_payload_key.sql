@@ -1,0 +1,2 @@
+ALTER TABLE "audit_payloads" DROP CONSTRAINT "audit_payloads_retention_class_part_day_stream_id_seq_pk";--> statement-breakpoint
+ALTER TABLE "audit_payloads" ADD CONSTRAINT "audit_payloads_part_day_stream_id_seq_retention_class_pk" PRIMARY KEY("part_day","stream_id","seq","retention_class");
