@@ -3,6 +3,7 @@ import type { Frontier, NodePlace, TreeNode } from '@kontext/audit';
 import { and, desc, eq, gte, isNotNull, isNull, lte, sql } from 'drizzle-orm';
 import { auditCheckpoints, auditLogs, auditSegments } from '../schema.ts';
 import type { Tx } from '../tx.ts';
+import { bigintColumn, textColumn } from './row-columns.ts';
 
 /** A segment as stored. */
 export type SegmentRow = typeof auditSegments.$inferSelect;
@@ -66,17 +67,16 @@ export interface NewLeaves {
 export async function storeLeaves(tx: Tx, orgId: string, leaves: NewLeaves): Promise<void> {
   const { segments, from, nodes, tree, root, now } = leaves;
   const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-  const texts = (values: readonly (string | number)[]) => sql`${sql.param(values.map(String))}::text[]`;
   await tx.execute(sql`
     UPDATE audit_segments s SET leaf_index = ${from}::bigint + w.at - 1
-    FROM unnest(${texts(segments.map(({ streamId }) => streamId))}, ${texts(segments.map(({ firstSeq }) => firstSeq))})
-      WITH ORDINALITY AS w(stream_id, first_seq, at)
-    WHERE s.stream_id = w.stream_id AND s.first_seq = w.first_seq::bigint`);
+    FROM unnest(${textColumn(segments.map(({ streamId }) => streamId))},
+      ${bigintColumn(segments.map(({ firstSeq }) => firstSeq))}) WITH ORDINALITY AS w(stream_id, first_seq, at)
+    WHERE s.stream_id = w.stream_id AND s.first_seq = w.first_seq`);
   await tx.execute(sql`
     INSERT INTO audit_log_nodes (org_id, level, position, hash)
-    SELECT ${orgId}, n.level::int, n.position::bigint, decode(n.hash, 'hex')
-    FROM unnest(${texts(nodes.map(({ level }) => level))}, ${texts(nodes.map(({ index }) => index))},
-      ${texts(nodes.map(({ hash }) => hex(hash)))}) AS n(level, position, hash)`);
+    SELECT ${orgId}, n.level, n.position, decode(n.hash, 'hex')
+    FROM unnest(${bigintColumn(nodes.map(({ level }) => level))}, ${bigintColumn(nodes.map(({ index }) => index))},
+      ${textColumn(nodes.map(({ hash }) => hex(hash)))}) AS n(level, position, hash)`);
   const log = { size: tree.size, hashes: Buffer.concat(tree.hashes), updatedAt: now };
   await tx
     .insert(auditLogs)
@@ -132,12 +132,11 @@ export async function readNodes(
   places: readonly NodePlace[],
 ): Promise<readonly Uint8Array[]> {
   if (places.length === 0) return [];
-  const texts = (values: readonly number[]) => sql`${sql.param(values.map(String))}::text[]`;
   const { rows } = await tx.execute<{ hash: string }>(sql`
     SELECT encode(n.hash, 'hex') AS hash
-    FROM unnest(${texts(places.map(({ level }) => level))}, ${texts(places.map(({ index }) => index))})
+    FROM unnest(${bigintColumn(places.map(({ level }) => level))}, ${bigintColumn(places.map(({ index }) => index))})
       WITH ORDINALITY AS w(level, position, at)
-    JOIN audit_log_nodes n ON n.org_id = ${orgId} AND n.level = w.level::int AND n.position = w.position::bigint
+    JOIN audit_log_nodes n ON n.org_id = ${orgId} AND n.level = w.level AND n.position = w.position
     ORDER BY w.at`);
   if (rows.length !== places.length) throw new TypeError('a node of the audit log is missing');
   return rows.map(({ hash }) => Buffer.from(hash, 'hex'));

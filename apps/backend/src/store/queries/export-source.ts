@@ -5,6 +5,8 @@ import type { Tx } from '../tx.ts';
 import { type EventRow, payloadOf } from './audit-events.ts';
 import type { StreamRow } from './audit-streams.ts';
 import { type EventFilter, everyCondition } from './event-filter.ts';
+import { bigintColumn, dateColumn, textColumn } from './row-columns.ts';
+import { isKeyed, keysOf } from './segment-events.ts';
 
 /** A leaf of a log with what belongs to it. */
 export interface ExportLeaf {
@@ -74,21 +76,18 @@ export interface ExportEvent extends Omit<EventRow, 'repository' | 'retentionCla
 type LeafRun = Pick<ExportLeaf, 'stream' | 'partDay' | 'firstSeq' | 'lastSeq'>;
 
 /** Segments as `w`, in their order. */
-function runsOf(leaves: readonly LeafRun[]): SQL {
-  const texts = (pick: (leaf: LeafRun) => string | number) =>
-    sql`${sql.param(leaves.map((leaf) => String(pick(leaf))))}::text[]`;
-  return sql`unnest(${texts(({ partDay }) => partDay)}, ${texts(({ stream }) => stream.id)},
-    ${texts(({ firstSeq }) => firstSeq)}, ${texts(({ lastSeq }) => lastSeq)})
+const runsOf = (leaves: readonly LeafRun[]): SQL =>
+  sql`unnest(${dateColumn(leaves.map(({ partDay }) => partDay))}, ${textColumn(leaves.map(({ stream }) => stream.id))},
+    ${bigintColumn(leaves.map(({ firstSeq }) => firstSeq))}, ${bigintColumn(leaves.map(({ lastSeq }) => lastSeq))})
     WITH ORDINALITY AS w(part_day, stream_id, first_seq, last_seq, at)`;
-}
 
 /** Bytes of the payloads of some segments, in their order. Told by what is stored, without reading the texts. */
 export async function measurePayloads(tx: Tx, leaves: readonly LeafRun[]): Promise<number[]> {
   if (leaves.length === 0) return [];
   const { rows } = await tx.execute<{ bytes: string }>(sql`
     SELECT coalesce(sum(octet_length(p.payload)), 0)::text AS bytes
-    FROM ${runsOf(leaves)} LEFT JOIN audit_payloads p ON p.part_day = w.part_day::date AND p.stream_id = w.stream_id
-      AND p.seq BETWEEN w.first_seq::bigint AND w.last_seq::bigint
+    FROM ${runsOf(leaves)} LEFT JOIN LATERAL (SELECT payload FROM audit_payloads o WHERE o.part_day = w.part_day
+      AND o.stream_id = w.stream_id AND o.seq BETWEEN w.first_seq AND w.last_seq OFFSET 0) p ON true
     GROUP BY w.at ORDER BY w.at`);
   return rows.map(({ bytes }) => Number(bytes));
 }
@@ -106,9 +105,7 @@ export async function readLeafEvents(
   payloads: boolean,
 ): Promise<ExportEvent[]> {
   if (leaves.length === 0) return [];
-  const wanted = runsOf(leaves);
-  const isWanted = sql`${auditEvents.partDay} = w.part_day::date AND ${auditEvents.streamId} = w.stream_id
-    AND ${auditEvents.seq} BETWEEN w.first_seq::bigint AND w.last_seq::bigint`;
+  const wanted = keysOf(sql`SELECT * FROM ${runsOf(leaves)}`);
   const its = payloadOf(tx);
   return tx
     .select({
@@ -118,11 +115,11 @@ export async function readLeafEvents(
       userName: users.name,
     })
     .from(wanted)
-    .innerJoin(auditEvents, isWanted)
+    .innerJoin(auditEvents, isKeyed)
     .leftJoin(users, eq(users.id, auditEvents.userId))
     .leftJoinLateral(its, payloads ? sql`true` : sql`false`)
     .where(filter === null ? undefined : everyCondition(filter))
-    .orderBy(sql`w.at`, asc(auditEvents.seq));
+    .orderBy(sql`key.at`, asc(auditEvents.seq));
 }
 
 const eventColumns = {

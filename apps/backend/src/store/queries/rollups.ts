@@ -4,7 +4,7 @@ import { auditEvents, auditRollupPositions, auditRollups, users } from '../schem
 import type { Tx } from '../tx.ts';
 import { type Actors, escapeLike, findActors, signed } from './event-filter.ts';
 import { type EventQuery, type FieldTerm, type QueryField, toInstant } from './event-query.ts';
-import { isInRun, oldestSegmentFrom, placesOf, readLogSegments } from './segment-events.ts';
+import { eventsOfRun, oldestSegmentFrom, placesOf, readLogSegments } from './segment-events.ts';
 
 /** Organisations whose log is longer than what is counted. Role `system`. */
 export async function listUncountedLogs(tx: Tx, limit: number): Promise<string[]> {
@@ -42,14 +42,16 @@ export async function countNextLeaves(tx: Tx, orgId: string, now: Date): Promise
   }
   const last = taken.at(-1);
   if (last === undefined) return 0;
-  // The mode stands in the header alone; no text inside of it can spell this, its quotes would be escaped.
-  const mode = sql`coalesce(substring(${auditEvents.header} from '"mode":"(observe|enforce)","occurredAt":'), '')`;
+  // The mode stands in the header alone; no text inside of it can spell this, its quotes would be escaped. Not by a regular
+  // expression: that took longer than all the rest.
+  const isMode = (mode: string) => sql`${auditEvents.header} LIKE ${`%"mode":"${mode}","occurredAt":%`}`;
+  const mode = sql`CASE WHEN ${isMode('enforce')} THEN 'enforce' WHEN ${isMode('observe')} THEN 'observe' ELSE '' END`;
   await tx.execute(sql`
     INSERT INTO audit_rollups (org_id, hour, kind, user_id, agent, tool, decision, mode, count)
     SELECT ${orgId}, date_trunc('hour', ${auditEvents.receivedAt}, 'UTC'), ${auditEvents.kind},
       coalesce(${auditEvents.userId}, ''), coalesce(${auditEvents.agent}, ''), coalesce(${auditEvents.tool}, ''),
       coalesce(${auditEvents.decision}, ''), ${mode}, count(*)
-    FROM (${placesOf(taken)}) run JOIN ${auditEvents} ON ${isInRun}
+    FROM (${placesOf(taken)}) run CROSS JOIN ${eventsOfRun}
     GROUP BY 2, 3, 4, 5, 6, 7, 8
     ORDER BY 2, 3, 4, 5, 6, 7, 8
     ON CONFLICT (org_id, hour, kind, user_id, agent, tool, decision, mode)

@@ -4,6 +4,7 @@ import { auditEvents, auditSegments, auditStreamDays, auditStreams } from '../sc
 import type { Tx } from '../tx.ts';
 import { type EventRow, payloadOf, selectEvents } from './audit-events.ts';
 import type { StreamFilter } from './audit-streams.ts';
+import { bigintColumn, textColumn } from './row-columns.ts';
 
 /** Some events of a stream that follow each other. */
 export interface EventRun {
@@ -54,9 +55,9 @@ export async function readNewSegments(
   page: { readonly sent: ReadonlyMap<string, number>; readonly hasRoom: boolean; readonly limit: number },
 ): Promise<LogSegment[]> {
   const { sent, hasRoom, limit } = page;
-  const texts = (values: Iterable<string | number>) => sql`${sql.param([...values].map(String))}::text[]`;
-  const isKnown = sql`EXISTS (SELECT FROM unnest(${texts(sent.keys())}, ${texts(sent.values())}) AS w(stream_id, seq)
-    WHERE w.stream_id = ${auditSegments.streamId} AND w.seq::bigint >= ${auditSegments.lastSeq})`;
+  const known = sql`unnest(${textColumn([...sent.keys()])}, ${bigintColumn([...sent.values()])}) AS w(stream_id, seq)`;
+  const isKnown = sql`EXISTS (SELECT FROM ${known}
+    WHERE w.stream_id = ${auditSegments.streamId} AND w.seq >= ${auditSegments.lastSeq})`;
   const isVisible = sql`EXISTS (SELECT FROM ${auditStreams} WHERE ${and(
     eq(auditStreams.id, auditSegments.streamId),
     filter.sessionId === null ? undefined : eq(auditStreams.sessionId, filter.sessionId),
@@ -132,9 +133,9 @@ export async function measureRuns(
     })
     .from(auditEvents)
     .leftJoinLateral(its, sql`true`)
-    .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
+    .innerJoin(keysOf(placesOf(runs)), isKeyed)
     .where(inArray(auditEvents.partDay, [...days]))
-    .orderBy(sql`run.at`, asc(auditEvents.seq));
+    .orderBy(sql`key.at`, asc(auditEvents.seq));
   return rows.map(({ bytes }) => Number(bytes));
 }
 
@@ -150,26 +151,37 @@ export async function readRuns(
 ): Promise<EventRow[]> {
   if (runs.length === 0) return [];
   return selectEvents(tx, days)
-    .innerJoin(sql`(${placesOf(runs)}) run`, isInRun)
+    .innerJoin(keysOf(placesOf(runs)), isKeyed)
     .where(inArray(auditEvents.partDay, [...days]))
-    .orderBy(sql`run.at`, asc(auditEvents.seq));
+    .orderBy(sql`key.at`, asc(auditEvents.seq));
 }
 
-/** An event of one of the runs that {@link placesOf} names as `run`. */
-export const isInRun: SQL = sql`${auditEvents.partDay} = run.part_day AND ${auditEvents.streamId} = run.stream_id
-  AND ${auditEvents.seq} BETWEEN run.first_seq AND run.last_seq`;
+/**
+ * The events of what {@link placesOf} names as `run`, to be joined on `true`; they are named `audit_events`.
+ *
+ * Fenced, and not joined: for a join the planner takes day and stream from the index and looks at each event of the stream for
+ * whether it is in the run.
+ */
+export const eventsOfRun: SQL = sql`LATERAL (SELECT * FROM audit_events e WHERE e.part_day = run.part_day
+  AND e.stream_id = run.stream_id AND e.seq BETWEEN run.first_seq AND run.last_seq OFFSET 0) audit_events`;
+
+/** Of each event of some places its key, and in `at` which of them it is at. @param places As {@link placesOf} makes them. */
+export const keysOf = (places: SQL): SQL => sql`(
+  SELECT run.at, audit_events.part_day, audit_events.stream_id, audit_events.seq
+  FROM (${places}) run CROSS JOIN ${eventsOfRun}) key`;
+
+/** An event of {@link keysOf}. */
+export const isKeyed: SQL = sql`${auditEvents.partDay} = key.part_day AND ${auditEvents.streamId} = key.stream_id
+  AND ${auditEvents.seq} = key.seq`;
 
 /** Runs with the day each part of them is stored under, so that one partition is read for each. */
-export function placesOf(runs: readonly EventRun[]): SQL {
-  const texts = (values: readonly (string | number)[]) => sql`${sql.param(values.map(String))}::text[]`;
-  return sql`
-    SELECT w.at, w.stream_id, w.first_seq::bigint AS first_seq, w.last_seq::bigint AS last_seq, d.part_day
-    FROM unnest(${texts(runs.map(({ streamId }) => streamId))}, ${texts(runs.map(({ firstSeq }) => firstSeq))},
-      ${texts(runs.map(({ lastSeq }) => lastSeq))}) WITH ORDINALITY AS w(stream_id, first_seq, last_seq, at)
-    JOIN ${auditStreamDays} d ON d.stream_id = w.stream_id AND d.first_seq <= w.last_seq::bigint
-      AND NOT EXISTS (SELECT FROM ${auditStreamDays} later WHERE later.stream_id = w.stream_id
-        AND later.first_seq > d.first_seq AND later.first_seq <= w.first_seq::bigint)`;
-}
+export const placesOf = (runs: readonly EventRun[]): SQL => sql`
+  SELECT w.at, w.stream_id, w.first_seq, w.last_seq, d.part_day
+  FROM unnest(${textColumn(runs.map(({ streamId }) => streamId))}, ${bigintColumn(runs.map(({ firstSeq }) => firstSeq))},
+    ${bigintColumn(runs.map(({ lastSeq }) => lastSeq))}) WITH ORDINALITY AS w(stream_id, first_seq, last_seq, at)
+  JOIN ${auditStreamDays} d ON d.stream_id = w.stream_id AND d.first_seq <= w.last_seq
+    AND NOT EXISTS (SELECT FROM ${auditStreamDays} later WHERE later.stream_id = w.stream_id
+      AND later.first_seq > d.first_seq AND later.first_seq <= w.first_seq)`;
 
 /** When the oldest segment was accepted that is not before a leaf; null: there is none. */
 export async function oldestSegmentFrom(tx: Tx, orgId: string, fromLeaf: number): Promise<Date | null> {

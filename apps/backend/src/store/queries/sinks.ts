@@ -353,7 +353,8 @@ export async function readSinkEvents(tx: Tx, orgId: string, range: SinkRange): P
       FROM audit_segments s
       CROSS JOIN LATERAL (SELECT d.part_day FROM audit_stream_days d
         WHERE d.stream_id = s.stream_id AND d.first_seq <= s.first_seq ORDER BY d.first_seq DESC LIMIT 1) d
-      JOIN audit_events e ON e.part_day = d.part_day AND e.stream_id = s.stream_id AND e.seq BETWEEN s.first_seq AND s.last_seq
+      CROSS JOIN LATERAL (SELECT * FROM audit_events o WHERE o.part_day = d.part_day AND o.stream_id = s.stream_id
+        AND o.seq BETWEEN s.first_seq AND s.last_seq OFFSET 0) e
       ${kept}
       WHERE s.org_id = ${orgId} AND s.leaf_index >= ${from.leaf} AND s.leaf_index < ${untilLeaf}
         AND (s.leaf_index > ${from.leaf} OR e.seq >= ${from.seq}) ${wanted}
