@@ -1,7 +1,7 @@
 import { PGlite } from '@electric-sql/pglite';
 import { KontextError } from '@kontext/errors';
 import { drizzle } from 'drizzle-orm/pglite';
-import { encodeScope } from './begin.ts';
+import { encodeScope, noTimeLimits, sessionLimits } from './begin.ts';
 import { lockDataDir } from './data-dir-lock.ts';
 import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
@@ -32,6 +32,7 @@ export async function openPgliteStore(
     throw error;
   });
   trimParsers(database);
+  await database.exec(sessionLimits);
   const guard = createTransactionGuard();
 
   const run = <T>(work: (connection: Transaction) => Promise<T>): Promise<T> =>
@@ -55,21 +56,25 @@ export async function openPgliteStore(
 
   const plain: Store['transaction'] = (scope, work) =>
     run(async (connection) => {
-      await connection.exec(encodeScope(scope));
+      await connection.exec(encodeScope(scope, true));
       // drizzle needs `query` alone, which a transaction has.
       return work(drizzle(connection as unknown as PGlite) as unknown as Tx);
     });
 
   const single: Store['single'] = (scope, work) =>
     run(async (connection) => {
-      await connection.exec(encodeScope(scope));
+      await connection.exec(encodeScope(scope, true));
       return work(drizzle(sendOnce(connection) as unknown as PGlite) as unknown as Tx);
     });
 
   return {
     kind: 'pglite',
     ...addMaintenance({ transaction: plain, single }, nowMs),
-    migrate: () => run((connection) => migrate(asMigrationConnection(connection))),
+    migrate: () =>
+      run(async (connection) => {
+        await connection.exec(noTimeLimits);
+        return migrate(asMigrationConnection(connection));
+      }),
     schemaState: () => run((connection) => readSchemaState(asMigrationConnection(connection))),
     ping: () => run(async (connection) => void (await connection.query('SELECT 1'))),
     close: async () => {

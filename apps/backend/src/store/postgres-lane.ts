@@ -3,13 +3,16 @@ import type { Duplex } from 'node:stream';
 import { KontextError } from '@kontext/errors';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import type pg from 'pg';
-import { encodeScope } from './begin.ts';
+import { encodeScope, sessionLimits } from './begin.ts';
 import { notCommitted } from './store-errors.ts';
+import { encodeTextArray } from './text-array.ts';
 import type { Tx, TxScope } from './tx.ts';
 
 /** A connection with the ways to run a transaction on it. */
 export interface PostgresLane {
   readonly client: pg.PoolClient;
+  /** Resolves when transactions may be run. */
+  readonly ready: Promise<void>;
   /** Begin, statements, commit. */
   run<T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T>;
   /** One statement, with begin and commit in one round trip. */
@@ -40,12 +43,14 @@ export function createPostgresLane(
   const send = createTurnSender(client, insides);
   let isDirect = false;
   let single: { committed: Promise<void> | null } | null = null;
-  client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid').then(
-    ({ rows }) => {
-      isDirect = rows[0]?.pid === insides.processID;
-    },
-    () => undefined,
-  );
+  const setUp = async (): Promise<void> => {
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    if (rows[0]?.pid !== insides.processID) return;
+    await client.query(sessionLimits);
+    isDirect = true;
+  };
+  // When it fails, the connection does as one that is lent.
+  const ready = setUp().catch(() => undefined);
 
   const query = (config: pg.QueryConfig, values: unknown[] = []): unknown => {
     if (single === null) return send(config, values);
@@ -63,7 +68,7 @@ export function createPostgresLane(
 
   // What opens a transaction and its first statement go out together: pg sends without waiting for the answer before.
   const begin = async <T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T> => {
-    const begun = send(`BEGIN; ${encodeScope(scope)}`);
+    const begun = send(`BEGIN; ${encodeScope(scope, isDirect)}`);
     // When it fails, so does every statement after it; whoever waits for those hears of this one.
     begun.catch(() => undefined);
     const result = await work(tx).catch(async (error: unknown) => {
@@ -76,6 +81,7 @@ export function createPostgresLane(
 
   return {
     client,
+    ready,
     run: async (scope, work) => {
       const result = await begin(scope, work);
       await commit(send);
@@ -110,9 +116,13 @@ function createTurnSender(client: pg.PoolClient, { connection }: Insides): Send 
         stream.uncork();
       });
     }
-    return client.query(config as pg.QueryConfig, values);
+    return client.query(config as pg.QueryConfig, values?.map(toParameter));
   };
 }
+
+/** Every array among the parameters of our statements is one of texts. */
+const toParameter = (value: unknown): unknown =>
+  Array.isArray(value) ? (encodeTextArray(value) ?? value) : value;
 
 /** A statement that failed, and whose error `work` kept to itself, makes a COMMIT roll back without a word. */
 async function commit(send: Send): Promise<void> {

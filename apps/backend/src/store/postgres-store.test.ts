@@ -129,11 +129,20 @@ describe('Postgres', () => {
     return names;
   };
 
+  const limits = [{ statement: '15s', idle: '30s', jit: 'off' }];
+  const limitsOf = (store: Store) =>
+    store.transaction(work, async (tx) => {
+      const { rows } = await tx.execute(sql`SELECT current_setting('statement_timeout') AS statement,
+        current_setting('idle_in_transaction_session_timeout') AS idle, current_setting('jit') AS jit`);
+      return rows;
+    });
+
   test('a single statement that comes again and again gets a name, one of a longer transaction none', async () => {
     const store = await openPostgresStore(await emptyDatabase(), 1);
     await store.migrate();
     expect(await ask(store, 4)).toEqual([]);
     expect(await ask(store, 9)).toEqual([{ name: 'kontext_1' }]);
+    expect(await limitsOf(store)).toEqual(limits);
     await store.close();
   });
 
@@ -145,6 +154,7 @@ describe('Postgres', () => {
     const store = await openPostgresStore(url.href, 1);
     await store.migrate();
     expect(await ask(store, 9)).toEqual([]);
+    expect(await limitsOf(store)).toEqual(limits);
     await store.close();
     await pooler.close();
   });

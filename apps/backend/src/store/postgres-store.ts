@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { noTimeLimits } from './begin.ts';
 import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
 import { createPostgresLane, type PostgresLane } from './postgres-lane.ts';
@@ -42,6 +43,7 @@ export async function openPostgresStore(
       const client = await pool.connect();
       const lane = lanes.get(client) ?? createPostgresLane(client, nameOf);
       try {
+        await lane.ready;
         const result = await work(lane);
         client.release();
         return result;
@@ -92,7 +94,7 @@ async function inTransaction<T>(
   client: pg.PoolClient,
   work: (connection: MigrationConnection) => Promise<T>,
 ): Promise<T> {
-  await client.query('BEGIN');
+  await client.query(`BEGIN; ${noTimeLimits}`);
   const result = await work(asMigrationConnection(client));
   const { command } = await client.query('COMMIT');
   if (command !== 'COMMIT') throw notCommitted();

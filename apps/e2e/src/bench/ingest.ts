@@ -14,11 +14,11 @@ import { unlimited } from './session-world.ts';
 import { createWireClient, type WireClient } from './wire-client.ts';
 
 const clients = 16;
-/** Events of a batch, and batches of each client in one round. */
+/** Events of a batch, and batches of each client in one round: enough for a backend that has just started to get warm. */
 const shapes = [
-  [1, 12],
-  [50, 6],
-  [500, 2],
+  [1, 40],
+  [50, 20],
+  [500, 4],
 ] as const;
 
 type Side = 'kontext' | 'unnest' | 'COPY';

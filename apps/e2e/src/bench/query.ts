@@ -17,7 +17,7 @@ const queries: Readonly<Record<string, string>> = {
   tool: 'tool:WebFetch since:7d',
   person: 'actor:dev-7 kind:tool_call.decided',
   repository: 'repo:git.example/shop/service-7 decision:deny',
-  text: '"shard 7/50" since:1d',
+  text: '"shard 987/50" since:1d',
 };
 
 /**
