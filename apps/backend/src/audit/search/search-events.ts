@@ -36,11 +36,11 @@ export interface FoundEvents {
 /** How the search works; the defaults are those of the backend. */
 export interface SearchOptions {
   readonly nowMs: () => number;
-  /** Rows a page looks at where no index answers; default 60,000, and 6,000 where payloads are searched. */
+  /** Rows a page looks at where no index answers; default 60,000, and 3,600 where payloads are searched. */
   readonly budget?: Pick<SearchBudget, 'chunk' | 'textChunk' | 'chunks'>;
 }
 
-const defaultBudget = { chunk: 20_000, textChunk: 2_000, chunks: 3 };
+const defaultBudget = { chunk: 20_000, textChunk: 1_200, chunks: 3 };
 /** A page begins nothing new after so long. */
 const pageMs = 2_000;
 

@@ -26,8 +26,8 @@ export interface EventFilter {
   readonly indexed: SQL | undefined;
   /** Everything that has to be looked at row by row; not the texts. */
   readonly rest: SQL | undefined;
-  /** Texts in payloads. */
-  readonly text: SQL | undefined;
+  /** Texts in payloads, of events received in a span of time. */
+  readonly text: ((since: Date | null, until: Date | null) => SQL | undefined) | undefined;
   /** Streams to be read by their key, when the query names some; the order of `received_at` has to be made then. */
   readonly streamIds: readonly string[] | null;
   /** `received_at` is at or after it. */
@@ -49,14 +49,14 @@ export async function prepareFilter(tx: Tx, query: EventQuery, scope: EventScope
   const conditions = conditionsOf(query, scope, actors);
   const since = query.since && toInstant(query.since, scope.nowMs);
   const until = query.until && toInstant(query.until, scope.nowMs);
-  const texts = query.terms.flatMap((term) =>
-    term.field === 'text' ? [signed(holdsText(term.value), term.negated)] : [],
-  );
+  const texts = query.terms.flatMap((term) => (term.field === 'text' ? [term] : []));
+  const text = (from: Date | null, to: Date | null) =>
+    and(...texts.map(({ value, negated }) => signed(holdsText(value, from, to), negated)));
   return {
     scope,
     indexed: and(eq(auditEvents.orgId, scope.orgId), ...conditions.indexed, named?.condition),
     rest: and(...conditions.rest),
-    text: and(...texts),
+    text: texts.length === 0 ? undefined : text,
     streamIds: named?.streamIds ?? null,
     since: latest(since, named?.from ?? null),
     until: earliest(until, named?.to ?? null),
@@ -68,7 +68,7 @@ export const everyCondition = ({ scope, indexed, rest, text, since, until }: Eve
   and(
     indexed,
     rest,
-    text,
+    text?.(since, until),
     receivedIn(since, until),
     scope.userId === null ? undefined : inStreamOf(scope.userId),
   );
@@ -87,9 +87,18 @@ export const inStreamOf = (userId: string): SQL =>
 export const receivedIn = (since: Date | null, until: Date | null): SQL | undefined =>
   and(
     since === null ? undefined : gte(auditEvents.receivedAt, since),
-    since === null ? undefined : gte(auditEvents.partDay, dayOf(new Date(since.getTime() - 2 * dayMs))),
     until === null ? undefined : lt(auditEvents.receivedAt, until),
-    until === null ? undefined : lte(auditEvents.partDay, dayOf(new Date(until.getTime() + dayMs))),
+    inPartsOf(auditEvents.partDay, since, until),
+  );
+
+const inPartsOf = (
+  partDay: typeof auditEvents.partDay | typeof auditPayloads.partDay,
+  since: Date | null,
+  until: Date | null,
+): SQL | undefined =>
+  and(
+    since === null ? undefined : gte(partDay, dayOf(new Date(since.getTime() - 2 * dayMs))),
+    until === null ? undefined : lte(partDay, dayOf(new Date(until.getTime() + dayMs))),
   );
 
 const latest = (a: Date | null, b: Date | null): Date | null => (a === null || (b !== null && b > a) ? b : a);
@@ -277,12 +286,13 @@ function ofProvider(name: string, { orgId }: EventScope): SQL {
  *
  * A value and not EXISTS: of that the planner may make a table of all payloads that hold the text, which is a look at all.
  */
-function holdsText(text: string): SQL {
+function holdsText(text: string, since: Date | null, until: Date | null): SQL {
   const spellings = [...new Set([text, JSON.stringify(text).slice(1, -1)])];
   const holds = or(...spellings.map((spelling) => ilike(auditPayloads.payload, `%${escapeLike(spelling)}%`)));
   return sql`(SELECT ${holds} FROM ${auditPayloads} WHERE ${and(
     eq(auditPayloads.partDay, auditEvents.partDay),
     eq(auditPayloads.streamId, auditEvents.streamId),
     eq(auditPayloads.seq, auditEvents.seq),
+    inPartsOf(auditPayloads.partDay, since, until),
   )} LIMIT 1)`;
 }

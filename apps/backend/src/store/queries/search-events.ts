@@ -32,10 +32,10 @@ export interface SearchPage {
 
 /** How much a page looks at. */
 export interface SearchBudget {
-  /** Rows of one statement when payloads are searched, and otherwise. */
+  /** Most rows of one statement when payloads are searched, and otherwise. */
   readonly textChunk: number;
   readonly chunk: number;
-  /** Statements of a page that look at full chunks. */
+  /** How many such chunks a page looks at in all. */
   readonly chunks: number;
   /** No further chunk is begun after it. */
   readonly untilMs: number;
@@ -57,18 +57,20 @@ export async function findEvents(
   const places: FoundPlace[] = [];
   const top = from?.receivedAt ?? filter.until ?? new Date(filter.scope.nowMs + dayMs);
   let before = from;
-  let chunksLeft = budget.chunks;
+  let size = firstChunk(filter, budget);
+  let rowsLeft = largestChunk(filter, budget) * budget.chunks;
   for (const since of windowsOf(top, filter)) {
     for (let isDone = false; !isDone; ) {
       const room = wanted + 1 - places.length;
-      const scan = await scanChunk(tx, filter, { since, before }, room, budget);
+      const scan = await scanChunk(tx, filter, { since, before }, room, size ?? room);
       places.push(...scan.found);
       if (places.length > wanted)
         return { places: places.slice(0, wanted), next: places[wanted - 1] ?? null };
       isDone = scan.last === null;
       before = scan.last ?? before;
-      chunksLeft -= isDone ? 0 : 1;
-      if (!isDone && (chunksLeft <= 0 || budget.nowMs() >= budget.untilMs)) return { places, next: before };
+      rowsLeft -= isDone ? 0 : (size ?? 0);
+      if (!isDone && (rowsLeft <= 0 || budget.nowMs() >= budget.untilMs)) return { places, next: before };
+      size = size && Math.min(2 * size, largestChunk(filter, budget));
     }
     if (since === null || (filter.since !== null && since <= filter.since)) break;
     // No stream has this id: what stands behind is what was received before the window.
@@ -77,6 +79,13 @@ export async function findEvents(
   }
   return { places, next: null };
 }
+
+const largestChunk = ({ text }: EventFilter, { chunk, textChunk }: SearchBudget): number =>
+  text === undefined ? chunk : textChunk;
+
+/** Begun small, for what is found often; null: an index answers everything, and no row is looked at in vain. */
+const firstChunk = (filter: EventFilter, budget: SearchBudget): number | null =>
+  filter.rest === undefined && filter.text === undefined ? null : Math.ceil(largestChunk(filter, budget) / 8);
 
 /** Where each window begins, newest first; null: at the first event there is. */
 function windowsOf(top: Date, { since, streamIds }: EventFilter): (Date | null)[] {
@@ -92,6 +101,10 @@ interface Range {
   readonly before: SearchPlace | null;
 }
 
+/** Everything of a range was received before it. */
+const upperOf = ({ until }: EventFilter, { before }: Range): Date | null =>
+  before === null ? until : new Date(before.receivedAt.getTime() + 1);
+
 interface Scan {
   readonly found: readonly FoundPlace[];
   /** Where a full chunk ended; null: there is nothing more in the range. */
@@ -104,11 +117,10 @@ async function scanChunk(
   filter: EventFilter,
   range: Range,
   room: number,
-  budget: SearchBudget,
+  size: number,
 ): Promise<Scan> {
-  const slow = and(filter.rest, filter.text);
-  const size = slow === undefined ? room : filter.text === undefined ? budget.chunk : budget.textChunk;
-  const matches = slow ?? sql`true`;
+  const text = filter.text?.(range.since, upperOf(filter, range));
+  const matches = and(filter.rest, text) ?? sql`true`;
   const { rows } = await tx.execute<{
     part_day: string;
     stream_id: string;
@@ -141,9 +153,10 @@ async function scanChunk(
 const order = sql`received_at DESC NULLS LAST, stream_id DESC, seq DESC`;
 
 /** The rows of a chunk, in order. */
-function source(filter: EventFilter, { since, before }: Range, size: number): SQL {
-  const { indexed, streamIds, scope, until } = filter;
-  const upper = before === null ? until : new Date(before.receivedAt.getTime() + 1);
+function source(filter: EventFilter, range: Range, size: number): SQL {
+  const { since, before } = range;
+  const { indexed, streamIds, scope } = filter;
+  const upper = upperOf(filter, range);
   const inRange = and(indexed, receivedIn(since, upper), before === null ? undefined : isBehind(before));
   if (streamIds !== null) {
     // The fence keeps the planner from walking the whole organisation in order of time to find a stream's rows.
