@@ -2,6 +2,7 @@
 import { isId, parseHeader } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Decision, PolicySet, PolicyText, SourceFile } from '@kontext/policy';
+import { findEventById } from '../audit/log/find-event.ts';
 import { type Caller, seesOrganisation } from '../caller.ts';
 import { findVersion } from '../store/queries/policies.ts';
 import { findRecordedCall, type RecordedCall } from '../store/queries/recorded-calls.ts';
@@ -155,26 +156,17 @@ async function decideAgain(
   return workers.decide(orgId, set, JSON.stringify(payload.call), mode);
 }
 
-const minuteMs = 60_000;
-const dayMs = 1440 * minuteMs;
-
-/**
- * Ids hold the instant at which their writer made them (RFC 9562 §5.7): events that came up at once are found near it, those
- * from a machine that was offline, or whose clock is off, by looking further.
- */
+/** The call that an id means, see `findEventById`; null when there is none that the caller may see, or it is no decided call. */
 async function findCall({ store }: ReplayDeps, caller: Asker, eventId: string): Promise<RecordedCall | null> {
-  const { orgId } = caller;
+  const place = await findEventById(store, caller, eventId).catch((error: unknown) => {
+    if (error instanceof KontextError && error.code === 'KX_NOT_FOUND') return null;
+    throw error;
+  });
+  if (place === null) return null;
   const userId = seesOrganisation(caller) ? null : caller.userId;
-  const madeMs = Number.parseInt(eventId.slice(4).replaceAll('-', '').slice(0, 12), 16);
-  for (const reachMs of [5 * minuteMs, dayMs, null]) {
-    const received =
-      reachMs === null ? null : { from: new Date(madeMs - reachMs), to: new Date(madeMs + reachMs) };
-    const found = await store.transaction({ role: 'read', orgId }, (tx) =>
-      findRecordedCall(tx, { orgId, userId, eventId }, received),
-    );
-    if (found !== null) return found;
-  }
-  return null;
+  return store.transaction({ role: 'read', orgId: caller.orgId }, (tx) =>
+    findRecordedCall(tx, place, userId),
+  );
 }
 
 type Payload = Readonly<Record<string, unknown>>;

@@ -40,7 +40,11 @@ const lastMs = 253_402_300_799_999;
  * @throws KontextError `KX_REQUEST_INVALID` when it is not the id of an event; `KX_NOT_FOUND` when there is none such within eight
  *   days of the instant in it; `KX_EVENT_AMBIGUOUS` when more than a hundred bear it.
  */
-export async function findEventById(store: Store, caller: Caller, eventId: string): Promise<FoundEvent> {
+export async function findEventById(
+  store: Store,
+  caller: Pick<Caller, 'orgId' | 'userId' | 'role'>,
+  eventId: string,
+): Promise<FoundEvent> {
   if (!isId('evt', eventId)) throw new KontextError('KX_REQUEST_INVALID', 'that is not the id of an event');
   const days = daysOf(eventId);
   if (days === null) throw notFound();

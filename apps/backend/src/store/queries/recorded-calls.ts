@@ -2,7 +2,7 @@
 import { and, desc, eq, gte, lt, lte, or, type SQL, sql } from 'drizzle-orm';
 import { auditEvents, memberships, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import { payloadOf } from './audit-events.ts';
+import { type EventPlace, payloadOf } from './audit-events.ts';
 import { dayOf } from './audit-streams.ts';
 
 /** A decided call; `payload` is null when none was recorded, or it was erased. */
@@ -42,8 +42,8 @@ const columns = {
   header: auditEvents.header,
 };
 
-const decided = (tx: Tx) => {
-  const its = payloadOf(tx);
+const decided = (tx: Tx, days?: readonly string[]) => {
+  const its = payloadOf(tx, days);
   return tx
     .select({ ...columns, payload: its.payload })
     .from(auditEvents)
@@ -103,31 +103,21 @@ const isBehind = ({ receivedAt, streamId, seq }: RecordedCursor): SQL | undefine
   );
 
 /**
- * A decided call by its id; null when there is none, or it is not of that user.
+ * The decided call at a place; null when there is none, or it is not of that user.
  *
  * @param userId Only of this user; null: of everybody.
- * @param received Between when it was received; null: at any time, which looks through all there is.
  */
 export async function findRecordedCall(
   tx: Tx,
-  key: { readonly orgId: string; readonly userId: string | null; readonly eventId: string },
-  received: { readonly from: Date; readonly to: Date } | null,
+  { partDay, streamId, seq }: EventPlace,
+  userId: string | null,
 ): Promise<RecordedCall | null> {
-  const window =
-    received === null
-      ? undefined
-      : and(
-          gte(auditEvents.receivedAt, received.from),
-          lte(auditEvents.receivedAt, received.to),
-          partsSince(received.from),
-        );
-  const [row] = await decided(tx)
+  const [row] = await decided(tx, [partDay])
     .where(
       and(
-        isDecidedCall(key.orgId),
-        eq(auditEvents.eventId, key.eventId),
-        key.userId === null ? undefined : eq(auditEvents.userId, key.userId),
-        window,
+        ...[eq(auditEvents.partDay, partDay), eq(auditEvents.streamId, streamId), eq(auditEvents.seq, seq)],
+        eq(auditEvents.kind, 'tool_call.decided'),
+        userId === null ? undefined : eq(auditEvents.userId, userId),
       ),
     )
     .limit(1);
