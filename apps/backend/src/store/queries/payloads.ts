@@ -111,8 +111,9 @@ export async function eraseAdminPayloads(tx: Tx, streamId: string, userId: strin
 /** Of one stream, in the partitions it has rows in. */
 async function isIn(tx: Tx, streamId: string): Promise<SQL> {
   const days = await listStreamDays(tx, [streamId]);
-  const partDays = sql.param([...new Set(days.map(({ partDay }) => partDay))]);
-  return sql`p.stream_id = ${streamId} AND p.part_day = ANY(${partDays}::date[])`;
+  const partDays = [...new Set(days.map(({ partDay }) => partDay))].map((day) => sql`${day}::date`);
+  if (partDays.length === 0) return sql`false`;
+  return sql`p.stream_id = ${streamId} AND p.part_day IN (${sql.join(partDays, sql`, `)})`;
 }
 
 async function eraseWhere(tx: Tx, condition: SQL): Promise<Erased> {
