@@ -9,6 +9,8 @@ const QUOTE = 0x22;
 const MAX_RUN = 130;
 /** Longest key that is judged. */
 const MAX_KEY = 256;
+/** As it is written: a short escape takes two characters. */
+const MAX_WRITTEN = 2 * MAX_KEY;
 
 /**
  * A text as it is written, looked at without reading its escapes. What is said of a place holds for every reading: of the
@@ -52,8 +54,10 @@ export class Glance {
       at += 1;
     }
     this.#addressEnd = at;
-    // A backspace ends no address.
-    return this.codes[at] === BACKSLASH && this.codes[at + 1] === 0x62;
+    // A backspace ends no address, nor does what looks like one: a backslash, written as two, before a `b`.
+    let after = at;
+    while (this.codes[after] === BACKSLASH) after += 1;
+    return after > at && this.codes[after] === 0x62;
   }
 
   /** Whether a text of ASCII stands at an index, case included, and so many characters of a class behind it. */
@@ -105,12 +109,12 @@ export class Glance {
   /** Whether a name stands in a key of JSON that says something, or in the name of a pair: `"name":"API_KEY","value":…`. */
   #mayBeInKey(from: number, to: number): boolean {
     if (this.#quote < to) this.#findQuote(to);
-    while (this.#quote - to <= MAX_KEY && this.codes[this.#quote - 1] === BACKSLASH) {
+    while (this.#quote - to <= MAX_WRITTEN && this.codes[this.#quote - 1] === BACKSLASH) {
       if (this.codes[this.#quote - 2] === BACKSLASH) return true;
       this.#findQuote(this.#quote + 1);
     }
     const quote = this.#quote;
-    if (quote - to > MAX_KEY) return false;
+    if (quote - to > MAX_WRITTEN) return false;
     const next = this.codes[quote + 1];
     if (next === 0x2c || next === 0x7d || next === 0x5d) return this.#mayHoldPairs();
     const isWhole = next === 0x3a && quote === to && this.codes[from - 1] === QUOTE;

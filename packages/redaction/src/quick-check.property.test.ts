@@ -54,6 +54,15 @@ const payload = fc.oneof(
 );
 
 describe('isSurelyClean', () => {
+  it.each([
+    ['a user with a backslash', { command: 'export HTTPS_PROXY=https://CORP\\bob:S3cret99x@proxy:8080' }],
+    ['a key that is written longer than it is', { [`password${'\n'.repeat(130)}`]: 'hunter2x' }],
+    ['a name that is written longer than it is', { name: `API_KEY${'\n'.repeat(130)}`, value: 'hunter2x' }],
+  ])('is not true of %s', (_what, value) => {
+    expect(searching.checkPayload(JSON.stringify(value)).kind).toBe('found');
+    expect(isSurelyClean(JSON.stringify(value))).toBe(false);
+  });
+
   it('is true of nothing in which the search finds something, or does not come to its end', () => {
     fc.assert(
       fc.property(payload, (written) => {

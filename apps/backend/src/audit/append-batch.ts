@@ -66,20 +66,15 @@ export async function appendBatch(
   now: Date,
 ): Promise<AppendResult> {
   const known = memory.find(batch.streamId);
-  const quick = known && (await appendToKnown(store, known, caller, batch, now));
-  const { stream, ...result } = quick ?? (await appendToFound(store, caller, batch, now));
-  if (result.status === 'ok' && !beginsSegment(stream, now)) memory.remember(moved(stream, result));
-  else memory.forget(batch.streamId);
+  const quick = known ? await appendToKnown(store, known, caller, batch, now) : null;
+  if (quick === null) memory.forget(batch.streamId);
+  const { moved, ...result } = quick ?? (await appendToFound(store, caller, batch, now));
+  if (moved !== null) memory.remember(moved);
   return result;
 }
 
-/** What became of a batch, and the stream before it. */
-type Appended = AppendResult & { readonly stream: StreamRow };
-
-const moved = (stream: StreamRow, { headSeq, headHash }: AppendResult): StreamRow => ({
-  ...stream,
-  ...{ headSeq, headHash },
-});
+/** What became of a batch, and the stream after it; null when the next batch has to look at it. */
+type Appended = AppendResult & { readonly moved: StreamRow | null };
 
 /**
  * The common batch in one statement: of a live session, right after the head as this process left it, with nothing in it that
@@ -103,7 +98,7 @@ async function appendToKnown(
   const rows = events.map((event) => toNewEvent(event, event.parsed));
   const scope = { role: 'ingest', orgId: caller.orgId } as const;
   const stored = await store.single(scope, (tx) => appendEvents(tx, stream, rows, terms));
-  return stored ? okAt(stream, verdict.head) : null;
+  return stored ? okAt(stream, verdict.head, { late: false, now }) : null;
 }
 
 async function appendToFound(store: Store, caller: Caller, batch: Batch, now: Date): Promise<Appended> {
@@ -152,7 +147,7 @@ async function tryAppend(
   if (verdict.status === 'fork') await recordFork(tx, input.stream, batch, verdict.seq, now);
   if (verdict.status !== 'ok') {
     const { headSeq, headHash } = stream;
-    return { status: verdict.status, headSeq, headHash, stream };
+    return { status: verdict.status, headSeq, headHash, moved: null };
   }
   const { events, withheld } = withholdPayloads(verdict.events);
   const rows = events.map((event) => toNewEvent(event, event.parsed));
@@ -160,7 +155,7 @@ async function tryAppend(
   // With the events or not at all: what tells of tampering stops renewals in enforce.
   if (verdict.events.some(tellsOfTampering)) await markTampered(tx, input.stream.sessionId, now);
   if (withheld.length > 0) await recordWithheld(tx, input.stream, stream.id, withheld, now);
-  return okAt(stream, verdict.head);
+  return okAt(stream, verdict.head, { late, now });
 }
 
 function inputOf(stream: StreamRow, { prev, events }: Batch): Omit<BatchInput, 'storedChain'> {
@@ -174,9 +169,15 @@ const termsOf = (events: readonly CheckedEvent[], now: Date) => ({
   ...{ now, eventHash: hashEvent(events.at(-1)?.header ?? '') },
 });
 
-const okAt = (stream: StreamRow, head: StreamHead): Appended => ({
-  ...{ status: 'ok', stream, headSeq: head.seq, headHash: Buffer.from(head.hash) },
-});
+function okAt(
+  stream: StreamRow,
+  head: StreamHead,
+  { late, now }: { readonly late: boolean; readonly now: Date },
+): Appended {
+  const at = { headSeq: head.seq, headHash: Buffer.from(head.hash) };
+  const moved = late || beginsSegment(stream, now) ? null : { ...stream, ...at };
+  return { status: 'ok', ...at, moved };
+}
 
 const tellsOfTampering = ({ parsed }: CheckedEvent): boolean => parsed.kind.startsWith('tamper.');
 

@@ -52,7 +52,9 @@ export function createPostgresLane(
   // When it fails, the connection does as one that is lent.
   const ready = setUp().catch(() => undefined);
 
+  let isOpen = false;
   const query = (config: pg.QueryConfig, values: unknown[] = []): unknown => {
+    if (!isOpen) throw new KontextError('KX_INTERNAL', 'a statement after the end of its transaction');
     if (single === null) return send(config, values);
     const name = isDirect && values.length > 0 ? nameOf(config.text) : undefined;
     const named = name === undefined ? config : { ...config, name };
@@ -71,12 +73,17 @@ export function createPostgresLane(
     const begun = send(`BEGIN; ${encodeScope(scope, isDirect)}`);
     // When it fails, so does every statement after it; whoever waits for those hears of this one.
     begun.catch(() => undefined);
-    const result = await work(tx).catch(async (error: unknown) => {
+    isOpen = true;
+    try {
+      const result = await work(tx).catch(async (error: unknown) => {
+        await begun;
+        throw error;
+      });
       await begun;
-      throw error;
-    });
-    await begun;
-    return result;
+      return result;
+    } finally {
+      isOpen = false;
+    }
   };
 
   return {

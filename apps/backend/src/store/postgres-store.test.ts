@@ -146,6 +146,31 @@ describe('Postgres', () => {
     await store.close();
   });
 
+  test('a plan that a migration made stale is an error once', async () => {
+    const url = await emptyDatabase();
+    await asSuperuser(url, 'CREATE TABLE kept (one int); GRANT SELECT ON kept TO PUBLIC');
+    const store = await openPostgresStore(url, 1);
+    await store.migrate();
+    const read = () =>
+      store.single(
+        work,
+        async (tx) => (await tx.execute(sql`SELECT one FROM kept WHERE ${1}::int = 1`)).rows,
+      );
+    for (let n = 0; n < 8; n += 1) await read();
+    await asSuperuser(url, "ALTER TABLE kept ALTER one TYPE text; INSERT INTO kept VALUES ('a')");
+    await expect(read()).rejects.toThrow();
+    expect(await read()).toEqual([{ one: 'a' }]);
+    await store.close();
+  });
+
+  test('a statement that comes after the end of its transaction is refused', async () => {
+    const store = await openPostgresStore(await emptyDatabase(), 1);
+    await store.migrate();
+    const late = await store.transaction(work, async (tx) => () => tx.execute(sql`SELECT 1`));
+    await expect(late()).rejects.toMatchObject({ cause: { code: 'KX_INTERNAL' } });
+    await store.close();
+  });
+
   test('behind a pooler, where the next statement may meet another server process, none does', async () => {
     const direct = await emptyDatabase();
     const pooler = await startPooler(Number(new URL(direct).port));

@@ -5,7 +5,7 @@ import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts
 import { createPostgresLane, type PostgresLane } from './postgres-lane.ts';
 import { createStatementNames } from './statement-names.ts';
 import type { Store } from './store-contract.ts';
-import { explainMigration, notCommitted, translateStoreError } from './store-errors.ts';
+import { explainMigration, isStalePlan, notCommitted, translateStoreError } from './store-errors.ts';
 import { createTransactionGuard } from './transaction-guard.ts';
 
 /**
@@ -48,8 +48,8 @@ export async function openPostgresStore(
         client.release();
         return result;
       } catch (error) {
-        // The state of the connection is unknown when even the rollback failed.
-        client.release((await rollsBack(client)) ? undefined : true);
+        // The state of the connection is unknown when even the rollback failed; a plan is kept as long as its connection.
+        client.release(isStalePlan(error) || !(await rollsBack(client)) ? true : undefined);
         throw error;
       }
     } catch (error) {

@@ -71,6 +71,12 @@ export function translateStoreError(error: unknown): unknown {
   return driver;
 }
 
+/** Whether a named statement gives other columns than when it was planned, or is not known any more. */
+export function isStalePlan(error: unknown): boolean {
+  const driver = error instanceof DrizzleQueryError ? error.cause : error;
+  return driver instanceof Error && ['0A000', '26000'].includes(sqlState(driver) ?? '');
+}
+
 /** Whether an insert met a row that has the same unique values. */
 export function isUniqueViolation(error: unknown): boolean {
   const driver = error instanceof DrizzleQueryError ? error.cause : error;

@@ -109,6 +109,16 @@ describe('readPlainEvent', () => {
     expect(parseAnyLine(other)).toBeNull();
   });
 
+  it.each([' ', '\t', '\r'])('does not take a blank (%j) beside a payload', (blank) => {
+    const [event] = fc.sample(usual, { numRuns: 1, seed: 1 });
+    const line = lineOf({ ...(event as BundleEvent), payload: 'abc' });
+    for (const other of [`"abc"${blank}`, `${blank}"abc"`].map((text) => line.replace('"abc"', text))) {
+      expect(other).not.toBe(line);
+      expect(readPlainEvent(other)).toBeNull();
+      expect(parseAnyLine(other)).toBeNull();
+    }
+  });
+
   it.each(['01', '-0', '1.0', '1e0', '"1"', 'null'])('does not take %s as a seq', (seq) => {
     const [event] = fc.sample(usual, { numRuns: 1, seed: 1 });
     const line = lineOf({ ...(event as BundleEvent), seq: 1 });

@@ -72,7 +72,8 @@ type WellFormable = string & { isWellFormed(): boolean };
 
 /** @param literal A text with its quotes. @returns Null when it is not in the one spelling that `JSON.stringify` gives. */
 function readText(literal: string): string | null {
-  if (literal.charCodeAt(0) !== 0x22) return null;
+  // What is between the quotes alone: JSON.parse passes over blanks around them.
+  if (!literal.startsWith('"') || !literal.endsWith('"')) return null;
   let value: unknown;
   try {
     value = JSON.parse(literal);
