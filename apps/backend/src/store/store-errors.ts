@@ -72,24 +72,20 @@ export function translateStoreError(error: unknown): unknown {
 }
 
 /** Whether a named statement gives other columns than when it was planned, or is not known any more. */
-export function isStalePlan(error: unknown): boolean {
-  const driver = error instanceof DrizzleQueryError ? error.cause : error;
-  return driver instanceof Error && ['0A000', '26000'].includes(sqlState(driver) ?? '');
-}
+export const isStalePlan = (error: unknown): boolean => hasState(error, ['0A000', '26000']);
 
 /** Whether an insert met a row that has the same unique values. */
-export function isUniqueViolation(error: unknown): boolean {
-  const driver = error instanceof DrizzleQueryError ? error.cause : error;
-  return driver instanceof Error && sqlState(driver) === '23505';
-}
+export const isUniqueViolation = (error: unknown): boolean => hasState(error, ['23505']);
 
 /**
  * Whether somebody else came first: an insert met a row with the same unique values, or what it refers to has just been
  * removed. Looking again finds how things are now.
  */
-export function isOvertaken(error: unknown): boolean {
+export const isOvertaken = (error: unknown): boolean => hasState(error, ['23505', '23503']);
+
+function hasState(error: unknown, states: readonly string[]): boolean {
   const driver = error instanceof DrizzleQueryError ? error.cause : error;
-  return driver instanceof Error && ['23505', '23503'].includes(sqlState(driver) ?? '');
+  return driver instanceof Error && states.includes(sqlState(driver) ?? '');
 }
 
 function sqlState(error: Error): string | null {
