@@ -132,7 +132,7 @@ export const readCallback = (url: URL) => ({
 export async function approve(authorizationUrl: string): Promise<string> {
   const cookies = new Map<string, string>();
   let url = authorizationUrl;
-  for (let hop = 0; hop < 10 && !url.startsWith(apiUrl); hop += 1) {
+  for (let hop = 0; hop < 10 && !url.startsWith(`${apiUrl}/`); hop += 1) {
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
     const response = await fetch(url, { redirect: 'manual', headers: { cookie } });
     for (const line of response.headers.getSetCookie()) {
