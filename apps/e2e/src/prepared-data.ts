@@ -1,18 +1,8 @@
 import { createHash } from 'node:crypto';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findFreePort, scratchHome } from '@kontext/testkit';
+import { fillFolderOnce, findFreePort, scratchHome } from '@kontext/testkit';
 import { builtPrograms, repositoryRoot, startBackend } from './programs.ts';
 
 /**
@@ -26,16 +16,13 @@ import { builtPrograms, repositoryRoot, startBackend } from './programs.ts';
  */
 export async function copyPreparedData(root: string): Promise<string> {
   const cache = fileURLToPath(new URL('node_modules/.cache/kontext/', repositoryRoot()));
-  const prepared = join(cache, `prepared-${hashOfBackend()}`);
-  if (!existsSync(prepared)) await prepare(cache, prepared);
+  const prepared = await fillFolderOnce(cache, `prepared-${hashOfBackend()}`, prepare);
   for (const name of ['backend', 'backend-keys'])
     cpSync(join(prepared, name), join(root, name), { recursive: true });
   return readFileSync(join(prepared, 'passcode'), 'utf8');
 }
 
-async function prepare(cache: string, prepared: string): Promise<void> {
-  mkdirSync(cache, { recursive: true });
-  const folder = mkdtempSync(join(cache, 'preparing-'));
+async function prepare(folder: string): Promise<void> {
   const home = scratchHome();
   try {
     const env = {
@@ -46,10 +33,7 @@ async function prepare(cache: string, prepared: string): Promise<void> {
     const backend = await startBackend(builtPrograms().backend, env);
     await backend.stop();
     writeFileSync(join(folder, 'passcode'), backend.passcode);
-    // Another worker may have been quicker; then its result serves as well.
-    if (!existsSync(prepared)) renameSync(folder, prepared);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
     home.remove();
   }
 }

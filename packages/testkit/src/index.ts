@@ -16,6 +16,7 @@ export { type Browser, createBrowser, type Page } from './browser/browser.ts';
 export { type Confirmation, confirmInBrowser } from './browser/confirm-in-browser.ts';
 export { type FormButton, type HtmlForm, parseForms } from './browser/html-forms.ts';
 export { createEventChecker } from './check-event.ts';
+export { fillFolderOnce } from './fill-folder-once.ts';
 export { findFreePort } from './free-port.ts';
 export type { IdentityAccount } from './identity-provider/accounts.ts';
 export {
@@ -46,7 +47,14 @@ export {
   type TestDatabase,
 } from './postgres/cluster.ts';
 export { type CrashPostgres, startCrashPostgres } from './postgres/crash-postgres.ts';
+export {
+  findPgbouncer,
+  type Pgbouncer,
+  type PgbouncerSettings,
+  startPgbouncer,
+} from './postgres/pgbouncer.ts';
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
+export { testRunFolder } from './postgres/shared-server.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';
 export { type ScratchHome, scratchHome } from './scratch-home.ts';
 export { createSelfSignedCertificate, type SelfSignedCertificate } from './self-signed-certificate.ts';

@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { constants, cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startPostgresCluster } from '@kontext/testkit';
+import { fillFolderOnce, startPostgresCluster, testRunFolder } from '@kontext/testkit';
 import { migrationsId } from './migrate.ts';
 import { openPgliteStore } from './pglite-store.ts';
 import { openPostgresStore } from './postgres-store.ts';
@@ -24,8 +24,8 @@ export interface TestStore {
 /**
  * Both databases, for `describe.each(testStores())('… on $kind', ({ open }) => …)`.
  *
- * Open one store per file (`beforeAll`), and give each test an organisation of its own: PGlite takes about 3 s and 800 MB
- * to make. On Postgres every file gets a copy of a migrated template.
+ * Open one store per file (`beforeAll`), and give each test an organisation of its own: PGlite takes a second and
+ * 800 MB. Every file gets a copy of a database that was migrated once a run.
  */
 export const testStores = (): readonly TestStoreKind[] => [
   { kind: 'postgres', open: openPostgres },
@@ -39,8 +39,7 @@ async function openPostgres(nowMs: () => number = Date.now): Promise<TestStore> 
       name: `store_${migrationsId}`,
       build: async (url) => {
         const building = await openPostgresStore(url, 1);
-        await building.migrate();
-        await building.close();
+        await prepare(building);
       },
     },
   });
@@ -55,7 +54,10 @@ async function openPostgres(nowMs: () => number = Date.now): Promise<TestStore> 
 
 async function openPglite(nowMs: () => number = Date.now): Promise<TestStore> {
   const directory = mkdtempSync(join(tmpdir(), 'kontext-store-'));
-  const store = await openPgliteStore(join(directory, 'db'), nowMs);
+  const data = join(directory, 'db');
+  const run = testRunFolder();
+  if (run !== null) cpSync(await fillFolderOnce(run, `pglite-${migrationsId}`, fill), data, copied);
+  const store = await openPgliteStore(data, nowMs);
   await store.migrate();
   await store.maintain(new Date());
   const close = async () => {
@@ -63,4 +65,15 @@ async function openPglite(nowMs: () => number = Date.now): Promise<TestStore> {
     rmSync(directory, { recursive: true, force: true });
   };
   return { store, url: null, close };
+}
+
+const copied = { recursive: true, mode: constants.COPYFILE_FICLONE };
+
+const fill = async (folder: string): Promise<void> => prepare(await openPgliteStore(folder));
+
+/** What every suite would do first, in an empty database, and close it. */
+async function prepare(store: Store): Promise<void> {
+  await store.migrate();
+  await store.maintain(new Date());
+  await store.close();
 }

@@ -35,8 +35,8 @@ export function openTestRun(): () => Promise<void> {
  * @throws Error when the first worker could not start it.
  */
 export async function loadSharedServer(): Promise<PostgresServer | null> {
-  const directory = process.env[runDirectoryVariable];
-  if (directory === undefined || !existsSync(directory)) return null;
+  const directory = testRunFolder();
+  if (directory === null) return null;
   if (takeTurn(directory)) await startAndPublish(directory);
   for (;;) {
     const state = readState(directory);
@@ -44,6 +44,12 @@ export async function loadSharedServer(): Promise<PostgresServer | null> {
     if (state !== null) return state.server;
     await sleep(50);
   }
+}
+
+/** Folder that the workers of this test run share, gone when it ends; null outside a run. */
+export function testRunFolder(): string | null {
+  const directory = process.env[runDirectoryVariable];
+  return directory === undefined || !existsSync(directory) ? null : directory;
 }
 
 function takeTurn(directory: string): boolean {
