@@ -1,5 +1,5 @@
 /** Hourly roll-ups of the audit log: how they are counted, once each, and how they are asked. */
-import { and, asc, desc, eq, gte, like, lt, ne, or, type SQL, sql } from 'drizzle-orm';
+import { and, eq, gte, like, lt, ne, or, type SQL, sql } from 'drizzle-orm';
 import { auditEvents, auditRollupPositions, auditRollups, users } from '../schema.ts';
 import type { Tx } from '../tx.ts';
 import { type Actors, escapeLike, findActors, signed } from './event-filter.ts';
@@ -149,36 +149,57 @@ export interface ValueCount {
   readonly count: number;
 }
 
-/** The most frequent values of a field. Events without one are left out. */
+/**
+ * The most frequent values of each field, in one read of the roll-ups: first of every combination of values that occurs, which
+ * are few beside the hours, then of each value alone. Events without a value of a field are left out of that field.
+ *
+ * @param fields At least one, each once. @param limit Values of each field.
+ */
 export async function countValues(
   tx: Tx,
   filter: RollupFilter,
-  field: RollupField,
+  fields: readonly RollupField[],
   limit: number,
-): Promise<ValueCount[]> {
-  const column = columnOf[field];
-  const count = sql<string>`sum(${auditRollups.count})`;
-  const rows = await tx
-    .select({ value: column, count })
-    .from(auditRollups)
-    .where(and(filter, ne(column, '')))
-    .groupBy(column)
-    .orderBy(desc(count), asc(column))
-    .limit(limit);
-  const names =
-    field === 'actor'
-      ? await namesOf(
-          tx,
-          rows.map(({ value }) => value),
-        )
-      : null;
-  return rows.map((row) => ({
-    ...{ value: row.value, count: Number(row.count) },
-    label: names?.get(row.value) ?? '',
-  }));
+): Promise<ReadonlyMap<RollupField, readonly ValueCount[]>> {
+  const names = fields.map((field) => sql.identifier(field));
+  const columns = fields.map((field, at) => sql`${columnOf[field]} AS ${names[at]}`);
+  const each = sql.join(names, sql`, `);
+  const { rows } = await tx.execute<{ field: RollupField; value: string; count: string }>(sql`
+    WITH combined AS (
+      SELECT ${sql.join(columns, sql`, `)}, sum(${auditRollups.count}) AS count FROM ${auditRollups} WHERE ${filter}
+      GROUP BY ${sql.join(
+        fields.map((field) => sql`${columnOf[field]}`),
+        sql`, `,
+      )}),
+    counted AS (
+      SELECT CASE ${sql.join(fields.map(whenGroupedBy), sql` `)} END AS field, coalesce(${each}) AS value, sum(count) AS count
+      FROM combined GROUP BY GROUPING SETS (${sql.join(
+        names.map((name) => sql`(${name})`),
+        sql`, `,
+      )})),
+    ranked AS (
+      SELECT *, row_number() OVER (PARTITION BY field ORDER BY count DESC, value) AS n FROM counted WHERE value <> '')
+    SELECT field, value, count::text FROM ranked WHERE n <= ${limit} ORDER BY field, n`);
+  const people = await namesOf(
+    tx,
+    rows.flatMap(({ field, value }) => (field === 'actor' ? [value] : [])),
+  );
+  const valuesOf = (field: RollupField): ValueCount[] =>
+    rows
+      .filter((row) => row.field === field)
+      .map(({ value, count }) => ({
+        ...{ value, count: Number(count) },
+        label: field === 'actor' ? (people.get(value) ?? '') : '',
+      }));
+  return new Map(fields.map((field) => [field, valuesOf(field)]));
 }
 
+/** Of which field a row of the grouping sets is; the name is one of ours. */
+const whenGroupedBy = (field: RollupField): SQL =>
+  sql`WHEN grouping(${sql.identifier(field)}) = 0 THEN ${sql.raw(`'${field}'`)}`;
+
 async function namesOf(tx: Tx, ids: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  if (ids.length === 0) return new Map();
   const rows = await tx
     .select({ id: users.id, name: users.name })
     .from(users)
@@ -201,21 +222,16 @@ export async function countOverTime(
   bucketSeconds: number,
   limit: number,
 ): Promise<BucketCount[]> {
-  const start = sql<string>`(floor(extract(epoch FROM ${auditRollups.hour}) / ${bucketSeconds}::int) * ${bucketSeconds}::int)::bigint::text`;
   const sumOf = (decision: string) =>
-    sql<string>`coalesce(sum(${auditRollups.count}) FILTER (WHERE ${auditRollups.decision} = ${decision}), 0)`;
-  const rows = await tx
-    .select({
-      start: start.as('start'),
-      count: sql<string>`sum(${auditRollups.count})`,
-      denied: sumOf('deny'),
-      asked: sumOf('ask'),
-    })
-    .from(auditRollups)
-    .where(filter)
-    .groupBy(sql`1`)
-    .orderBy(sql`min(${auditRollups.hour})`)
-    .limit(limit);
+    sql`sum(${auditRollups.count}) FILTER (WHERE ${auditRollups.decision} = ${decision})`;
+  // By the hour first: the arithmetic of spans is done once for each hour, and not for each row.
+  const { rows } = await tx.execute<{ start: string; count: string; denied: string; asked: string }>(sql`
+    SELECT ((floor(extract(epoch FROM hour) / ${bucketSeconds}::int) * ${bucketSeconds}::int)::bigint)::text AS start,
+      sum(count)::text AS count, coalesce(sum(denied), 0)::text AS denied, coalesce(sum(asked), 0)::text AS asked
+    FROM (
+      SELECT ${auditRollups.hour}, sum(${auditRollups.count}) AS count, ${sumOf('deny')} AS denied, ${sumOf('ask')} AS asked
+      FROM ${auditRollups} WHERE ${filter} GROUP BY ${auditRollups.hour}) hours
+    GROUP BY 1 ORDER BY min(hour) LIMIT ${limit}`);
   return rows.map((row) => ({
     start: new Date(Number(row.start) * 1000),
     ...{ count: Number(row.count), denied: Number(row.denied), asked: Number(row.asked) },
