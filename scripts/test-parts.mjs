@@ -42,9 +42,16 @@ function hasPostgres() {
   return Number(/(\d+)/.exec(stdout ?? '')?.[1] ?? 0) >= 15;
 }
 
-/** Parts that come as Debian packages. The browser is wanted by no suite that must run, so its absence never fails. */
+/** Parts that come as Debian packages. No suite that must run wants the pooler or the browser, so their absence never fails. */
 const systemParts = [
   { name: 'postgres', packages: ['postgresql'], required: true, isThere: hasPostgres },
+  {
+    name: 'pgbouncer',
+    packages: ['pgbouncer'],
+    required: false,
+    // Debian keeps it where the PATH of a plain user does not lead.
+    isThere: () => onPath('pgbouncer') || isExecutable('/usr/sbin/pgbouncer'),
+  },
   {
     name: 'keyring',
     packages: ['gnome-keyring', 'dbus'],

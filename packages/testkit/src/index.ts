@@ -47,12 +47,7 @@ export {
   type TestDatabase,
 } from './postgres/cluster.ts';
 export { type CrashPostgres, startCrashPostgres } from './postgres/crash-postgres.ts';
-export {
-  findPgbouncer,
-  type Pgbouncer,
-  type PgbouncerSettings,
-  startPgbouncer,
-} from './postgres/pgbouncer.ts';
+export { type Pgbouncer, type PgbouncerSettings, startPgbouncer } from './postgres/pgbouncer.ts';
 export { findPostgresBinaries, type PostgresBinaries } from './postgres/postgres-binaries.ts';
 export { testRunFolder } from './postgres/shared-server.ts';
 export { type CommandResult, type RunCommandOptions, runCommand, runCommandOrThrow } from './run-command.ts';

@@ -2,10 +2,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { findClaude } from './agents/find-claude.ts';
 import { findOnPath } from './find-on-path.ts';
+import { findPgbouncer } from './postgres/pgbouncer.ts';
 import { findPostgresBinaries } from './postgres/postgres-binaries.ts';
 
 /** The real parts that suites drive and that `scripts/test-parts.mjs` installs where it can. */
-export type PartName = 'postgres' | 'keyring' | 'claude' | 'chromium';
+export type PartName = 'postgres' | 'pgbouncer' | 'keyring' | 'claude' | 'chromium';
 
 /** Whether a part is on this machine; `reason` is empty when it is. */
 export interface PartState {
@@ -15,6 +16,7 @@ export interface PartState {
 
 const isThere: Readonly<Record<PartName, () => boolean>> = {
   postgres: () => findPostgresBinaries() !== null,
+  pgbouncer: () => findPgbouncer() !== null,
   keyring: () => findOnPath('gnome-keyring-daemon') !== null && findOnPath('dbus-daemon') !== null,
   claude: () => findClaude() !== null,
   chromium: () => findOnPath('chromium') !== null,
