@@ -2,7 +2,7 @@ import { KontextError } from '@kontext/errors';
 import type { TxScope } from './tx.ts';
 
 /** Longest a statement, and a pause between statements of an open transaction, may take on the server. */
-const statementTimeoutMs = 15_000;
+export const statementTimeoutMs = 15_000;
 const idleTimeoutMs = 30_000;
 
 /**

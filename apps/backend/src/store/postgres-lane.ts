@@ -33,18 +33,23 @@ interface Insides {
  * connection shows another process than the one that answers, and gets no names. Statements of longer transactions get none
  * either: the plan of a named one does not know its values, and with them the partitions that it need not look into.
  *
+ * A pooler also keeps whoever asks until it has a server for him, by default for minutes while Postgres is away: there the
+ * wait for a transaction has an end of ours. A connection to Postgres itself breaks instead.
+ *
  * @param nameOf See `createStatementNames`.
+ * @param waitMs Longest wait for the first answer of a connection, and behind a pooler for each BEGIN.
  */
 export function createPostgresLane(
   client: pg.PoolClient,
   nameOf: (text: string) => string | undefined,
+  waitMs: number,
 ): PostgresLane {
   const insides = client as unknown as Insides;
   const send = createTurnSender(client, insides);
   let isDirect = false;
   let single: { committed: Promise<void> | null } | null = null;
   const setUp = async (): Promise<void> => {
-    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const { rows } = await client.query<{ pid: number }>(within(waitMs, 'SELECT pg_backend_pid() AS pid'));
     if (rows[0]?.pid !== insides.processID) return;
     await client.query(sessionLimits);
     isDirect = true;
@@ -70,7 +75,8 @@ export function createPostgresLane(
 
   // What opens a transaction and its first statement go out together: pg sends without waiting for the answer before.
   const begin = async <T>(scope: TxScope, work: (tx: Tx) => Promise<T>): Promise<T> => {
-    const begun = send(`BEGIN; ${encodeScope(scope, isDirect)}`);
+    const text = `BEGIN; ${encodeScope(scope, isDirect)}`;
+    const begun = send(isDirect ? text : within(waitMs, text));
     // When it fails, so does every statement after it; whoever waits for those hears of this one.
     begun.catch(() => undefined);
     isOpen = true;
@@ -107,6 +113,11 @@ export function createPostgresLane(
     },
   };
 }
+
+/** A statement whose connection is given up when no answer came in time. */
+export const within = (waitMs: number, text: string): pg.QueryConfig =>
+  // The driver knows this setting of one statement; its types do not.
+  ({ text, query_timeout: waitMs }) as pg.QueryConfig;
 
 type Send = (config: string | pg.QueryConfig, values?: unknown[]) => Promise<pg.QueryResult>;
 

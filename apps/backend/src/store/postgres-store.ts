@@ -1,8 +1,8 @@
 import pg from 'pg';
-import { noTimeLimits } from './begin.ts';
+import { noTimeLimits, statementTimeoutMs } from './begin.ts';
 import { addMaintenance } from './maintain.ts';
 import { type MigrationConnection, migrate, readSchemaState } from './migrate.ts';
-import { createPostgresLane, type PostgresLane } from './postgres-lane.ts';
+import { createPostgresLane, type PostgresLane, within } from './postgres-lane.ts';
 import { createStatementNames } from './statement-names.ts';
 import type { Store } from './store-contract.ts';
 import { explainMigration, isStalePlan, notCommitted, translateStoreError } from './store-errors.ts';
@@ -13,11 +13,13 @@ import { createTransactionGuard } from './transaction-guard.ts';
  *
  * @param maxConnections 1 to 100.
  * @param nowMs Clock that says which day it is.
+ * @param waitMs Longest wait for a server that a pooler has to find, 100 to 60,000.
  */
 export async function openPostgresStore(
   url: string,
   maxConnections: number,
   nowMs: () => number = Date.now,
+  waitMs: number = statementTimeoutMs,
 ): Promise<Store> {
   const pool = new pg.Pool({
     connectionString: url,
@@ -36,12 +38,12 @@ export async function openPostgresStore(
 
   const nameOf = createStatementNames();
   const lanes = new WeakMap<pg.PoolClient, PostgresLane>();
-  pool.on('connect', (client) => lanes.set(client, createPostgresLane(client, nameOf)));
+  pool.on('connect', (client) => lanes.set(client, createPostgresLane(client, nameOf, waitMs)));
 
   const withLane = async <T>(work: (lane: PostgresLane) => Promise<T>): Promise<T> => {
     try {
       const client = await pool.connect();
-      const lane = lanes.get(client) ?? createPostgresLane(client, nameOf);
+      const lane = lanes.get(client) ?? createPostgresLane(client, nameOf, waitMs);
       try {
         await lane.ready;
         const result = await work(lane);
@@ -49,7 +51,7 @@ export async function openPostgresStore(
         return result;
       } catch (error) {
         // The state of the connection is unknown when even the rollback failed; a plan is kept as long as its connection.
-        client.release(isStalePlan(error) || !(await rollsBack(client)) ? true : undefined);
+        client.release(isStalePlan(error) || !(await rollsBack(client, waitMs)) ? true : undefined);
         throw error;
       }
     } catch (error) {
@@ -73,7 +75,7 @@ export async function openPostgresStore(
         throw explainMigration(error);
       }),
     schemaState: () => withConnection((client) => readSchemaState(asMigrationConnection(client))),
-    ping: () => withConnection(async (client) => void (await client.query('SELECT 1'))),
+    ping: () => withConnection(async (client) => void (await client.query(within(waitMs, 'SELECT 1')))),
     connections: () => ({
       busy: pool.totalCount - pool.idleCount,
       idle: pool.idleCount,
@@ -83,8 +85,8 @@ export async function openPostgresStore(
   };
 }
 
-async function rollsBack(client: pg.PoolClient): Promise<boolean> {
-  return client.query('ROLLBACK').then(
+async function rollsBack(client: pg.PoolClient, waitMs: number): Promise<boolean> {
+  return client.query(within(waitMs, 'ROLLBACK')).then(
     () => true,
     () => false,
   );

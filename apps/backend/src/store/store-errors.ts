@@ -5,7 +5,7 @@ import { DrizzleQueryError } from 'drizzle-orm';
 const unreachable =
   /^(08...|53...|57P0[123]|ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|EPIPE|ENOENT)$/;
 const lostConnection =
-  /Connection terminated|is not queryable|connection timeout|timeout exceeded when trying to connect/i;
+  /Connection terminated|is not queryable|connection timeout|query read timeout|timeout exceeded when trying to connect/i;
 
 /** What else an error can mean that is no fault of ours; by SQLSTATE (Postgres manual, appendix A). */
 const explained: Readonly<
@@ -29,6 +29,13 @@ const explained: Readonly<
     'KX_STORE_UNREACHABLE',
     'the database does not exist',
     'DATABASE_URL names another one than the server has',
+  ),
+  // What pgbouncer says itself, whatever it is about.
+  ...sameFor(
+    ['08P01'],
+    'KX_STORE_UNREACHABLE',
+    'the database does not answer',
+    'a pooler in front of it had no server in time or refuses the backend: its log says why',
   ),
 };
 
