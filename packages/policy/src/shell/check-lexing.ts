@@ -41,6 +41,7 @@ export function checkLexing(tree: ShellTree): Lexing {
     if (!startsAsInBash(tree, node) || keywordClings(node)) differs = true;
     if (node.type === 'heredoc_redirect' && !endsAsInBash(tree, node)) unsound = true;
     if (node.type === 'concatenation' && hasGaps(node)) differs = true;
+    if (redirects.has(node.type) && !standsAlone(tree, node)) differs = true;
     if (hereRedirects.has(node.type) && /[\d}]/.test(tree.text.charAt(node.start - 1))) differs = true;
     if (node.type === 'expansion' && quotesCommand(tree, node)) differs = true;
     const checked = !textual.has(node.type) && node.children.length > 0;
@@ -55,6 +56,19 @@ export function checkLexing(tree: ShellTree): Lexing {
   // Joining lines cannot mend where a here document ends.
   const joins = continuations.length > 0 && !unsound;
   return { differs: differs || unsound, joined: joins ? removeAt(tree.text, continuations) : null };
+}
+
+const redirects = new Set(['file_redirect', 'herestring_redirect']);
+
+/** Whether a redirection has all of its words: the grammar takes `0` of `0< <(a)`, `{x}` of `{x}>a` and `b` of `>"a"b` for others. */
+function standsAlone({ text }: ShellTree, { start, end }: ShellNode): boolean {
+  if (end < text.length && !' \t\n;&|<>()`}'.includes(text.charAt(end)) && !text.startsWith('\\\n', end))
+    return false;
+  const before = text.slice(Math.max(0, start - 40), start);
+  return (
+    !/(?:^|[\s;&|()<>`])(?:\d+|\{\w+(?:\[[^\]]*\])?\})$/.test(before) ||
+    /(?:^|[\s;&|(])exec\s+\{\w+\}$/.test(before)
+  );
 }
 
 // A descriptor in front of one is taken for a word.

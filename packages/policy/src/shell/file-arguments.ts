@@ -1,5 +1,6 @@
 import {
   bareUrlPrograms,
+  familyOf,
   fileOperandPrograms,
   fileOperandsAfterFirst,
   firstOperandOptions,
@@ -26,7 +27,8 @@ export const isPlainDevice = (path: string): boolean => plainDevice.test(path);
  */
 export function fileArguments(program: string, args: readonly string[]): readonly string[] {
   if (textPrograms.has(program)) return [];
-  if (shells.has(program) || inputInterpreters.has(program)) return interpreterFiles(args);
+  const family = familyOf(program);
+  if (shells.has(family) || inputInterpreters.has(family)) return interpreterFiles(args);
   const takesFiles = fileOperandPrograms.has(program) || fileOperandsAfterFirst.has(program);
   let skipOperands = operandsThatAreNoFiles(program, args);
   let onlyOperands = false;

@@ -26,11 +26,35 @@ export function evaluatesLate(tree: ShellTree, late: LateEvaluation): boolean {
       late.holds = true;
       if (isPrompt(tree, node)) direct = true;
     }
+    if (mayHold.has(node.type) && hidesSubstitution.test(textOf(tree, node))) late.holds = true;
     if (isTest(tree, node) || readsTwice(tree, node)) late.evaluates = true;
+    if (evaluatesText(tree, node)) direct = true;
     if ((evaluators.has(name) || isTest(tree, node)) && holdsQuoted(tree, node)) direct = true;
   }
   return direct || (late.holds && late.evaluates);
 }
+
+/** An index with a substitution, as text: a function, a file or a here document may hand it to arithmetic. */
+export const hidesSubstitution = /\w\[[^\]]*(?:\$\(|`)/;
+const mayHold = new Set(['raw_string', 'heredoc_body', 'word']);
+
+/** Whether a text that is given elsewhere is expanded as a prompt or as the name of a file is. */
+function evaluatesText(tree: ShellTree, node: ShellNode): boolean {
+  if (node.type === 'expansion') return /@P\}$/.test(textOf(tree, node));
+  if (node.type === 'variable_assignment') return /^(?:PS[0-4]|BASH_ENV)=[^']*\$/.test(textOf(tree, node));
+  const isWord =
+    node.type === 'concatenation' ||
+    node.type === 'raw_string' ||
+    node.type === 'string' ||
+    node.type === 'word';
+  return (
+    isWord &&
+    prompt.test(textOf(tree, node).replace(/^[$'"]+/, '')) &&
+    holdsQuoted(tree, { ...node, children: [node] })
+  );
+}
+
+const prompt = /^(?:PS[0-4]|BASH_ENV|ENV)["']*=/;
 
 const givesValue = new Set(['variable_assignment', 'for_statement', 'herestring_redirect', 'expansion']);
 const givers = new Set(['env', 'set', 'printf', 'sudo']);
@@ -57,14 +81,17 @@ const isTest = (tree: ShellTree, node: ShellNode): boolean =>
 const isPrompt = (tree: ShellTree, node: ShellNode): boolean =>
   node.type === 'variable_assignment' && /^(?:PS[0-4]|BASH_ENV|ENV)\b/.test(textOf(tree, node));
 
+/** `${x:1}` is arithmetic, `${x:-1}` is not. */
+const slice = /^\$\{[!#]?[\w@*]+(?:\[[^\]]*\])?:(?![-=?+])/;
+
 /** Whether a node evaluates the value of a variable. */
 function readsTwice(tree: ShellTree, node: ShellNode): boolean {
   if (node.type === 'variable_name') return false;
   const arithmetic = node.type === 'arithmetic_expansion' || node.type === 'c_style_for_statement';
-  if (arithmetic || node.type === 'subscript') return /[A-Za-z_]/.test(textOf(tree, node));
+  if (arithmetic || node.type === 'subscript') return /[A-Za-z_]|\$[\d@*{]/.test(textOf(tree, node));
   if (node.children.some((child) => child.type === '((')) return true;
   if (node.type === 'expansion')
-    return /[:@]/.test(textOf(tree, node)) || textOf(tree, node).startsWith('${!');
+    return slice.test(textOf(tree, node)) || textOf(tree, node).startsWith('${!');
   return node.type === 'declaration_command' && /\s-[A-Za-z]*[in]/.test(textOf(tree, node));
 }
 

@@ -6,11 +6,16 @@
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
 
 /** Programs that run the text of their `-c`, or their input, as shell commands. */
-export const shells = words('sh bash zsh dash ksh mksh ash rbash busybox-sh fish yash');
+export const shells = words(
+  'sh bash zsh dash ksh mksh oksh ash rbash busybox-sh fish yash posh osh csh tcsh elvish nu xonsh',
+);
+
+/** A program without the version in its name: `python` for `python3.12`. */
+export const familyOf = (program: string): string => program.replace(/-?\d+(?:\.\d+)*$/, '') || program;
 
 /** Programs that run their input as a program when they are given none. */
 export const inputInterpreters = words(
-  'python python2 python3 node nodejs deno bun perl ruby php lua tclsh osascript Rscript pwsh',
+  'python pypy ipython node nodejs deno bun perl ruby php lua luajit tclsh osascript Rscript julia pwsh',
 );
 
 /** Programs whose every operand is a file or a folder. */
@@ -20,7 +25,7 @@ export const fileOperandPrograms = words(
     'rm rmdir unlink shred srm trash cp mv ln install mkdir mkfifo mknod touch truncate stat file readlink realpath',
     'ls ll dir tree du cmp diff comm md5sum sha1sum sha256sum sha512sum shasum cksum',
     'vi vim nvim nano emacs ed code open xdg-open source . gzip gunzip bzip2 bunzip2 xz unxz zstd zip unzip tar',
-    'sha512 rsync scp mount umount wipefs fdisk mkfs blkdiscard chattr setfacl getfacl visudo sudoedit crontab',
+    'script sha512 rsync scp mount umount wipefs fdisk mkfs blkdiscard chattr setfacl getfacl visudo sudoedit crontab',
   ].join(' '),
 );
 

@@ -1,5 +1,6 @@
 import { baseName } from './describe-command.ts';
-import { assigningBuiltins, inputInterpreters, reservedWords, shells } from './programs.ts';
+import { hidesSubstitution } from './late-evaluation.ts';
+import { assigningBuiltins, familyOf, inputInterpreters, reservedWords, shells } from './programs.ts';
 import {
   noOutcome,
   noteCommand,
@@ -24,6 +25,17 @@ const maxLevels = 5;
  * @param assigns Names assigned in front of it.
  */
 export function readArgv(
+  reading: Reading,
+  argv: readonly Field[],
+  assigns: readonly string[],
+  place: Place,
+): Outcome {
+  if (assignsUnseen(argv, place) || namesSubstitution(argv)) reading.causes.add('dynamic');
+  return readDeclared(reading, argv, assigns, place);
+}
+
+/** As {@link readArgv}, for a declaration, whose names were seen before it is read. */
+export function readDeclared(
   reading: Reading,
   argv: readonly Field[],
   assigns: readonly string[],
@@ -57,6 +69,22 @@ export function readArgv(
   return { program, prints: called ? null : printsOf(program, args, place) };
 }
 
+/** Whether a builtin gives a variable a value that was overlooked when the text was searched: `re''ad x`. */
+function assignsUnseen([first, ...args]: readonly Field[], { scope: { facts } }: Place): boolean {
+  if (first === undefined || !facts.trusts || facts.assigned.size === 0) return false;
+  const isPrintf = first.text === 'printf' && args.some(({ text }) => text.startsWith('-v'));
+  return isPrintf || first.text === 'export' || assigningBuiltins.has(first.text);
+}
+
+/** Builtins that take the name of a variable and evaluate its index. */
+const nameReaders = new Set(
+  'test [ printf read unset wait mapfile readarray getopts let declare typeset local'.split(' '),
+);
+
+/** `unset 'a[$(rm y)]'` runs `rm`, however its words are quoted. */
+const namesSubstitution = ([first, ...args]: readonly Field[]): boolean =>
+  nameReaders.has(first?.text ?? '') && args.some(({ text }) => hidesSubstitution.test(text));
+
 /** The command inside of a command, when it is one that has such. */
 function innerOf(
   reading: Reading,
@@ -66,8 +94,9 @@ function innerOf(
   place: Place,
 ): Inner | null {
   const around = assigns.includes('HOME') ? withoutHome(place) : place;
-  if (shells.has(program)) return readShellProgram(reading, program, args, around);
-  if (inputInterpreters.has(program)) return readInterpreter(reading, args, around);
+  const family = familyOf(program);
+  if (shells.has(family)) return readShellProgram(reading, program, args, around);
+  if (inputInterpreters.has(family)) return readInterpreter(reading, args, around);
   return readWrapper({ reading, program, args, place: around, readArgv });
 }
 

@@ -1,5 +1,5 @@
 import { isCommandVariable } from './option-texts.ts';
-import { readArgv } from './read-command.ts';
+import { readArgv, readDeclared } from './read-command.ts';
 import { readList, readPipeline } from './read-list.ts';
 import { readRedirections } from './read-redirections.ts';
 import { readSubstitution, readSubstitutions } from './read-substitution.ts';
@@ -111,7 +111,7 @@ function readDeclaration(reading: Reading, tree: ShellTree, node: ShellNode, pla
     if (textOf(tree, program) === 'export') assignVariable(place.scope, name, value, place.straight);
     return [plainField(`${name}=${value}`)];
   });
-  return readArgv(reading, [plainField(textOf(tree, program)), ...fields], [], place);
+  return readDeclared(reading, [plainField(textOf(tree, program)), ...fields], [], place);
 }
 
 function readAssignment(reading: Reading, tree: ShellTree, node: ShellNode, place: Place): void {
@@ -133,6 +133,8 @@ function assignmentOf(
   const text = readText(tree, value, valuesOf(place.scope));
   if (isCommandVariable(name))
     readGivenText(reading, plainField(text), inside(place, name.split('[')[0] ?? name));
+  // Another meaning for names that come later.
+  if (/^BASH_(?:ALIASES|CMDS)\b/.test(name)) reading.causes.add('dynamic');
   return { name, value: text };
 }
 

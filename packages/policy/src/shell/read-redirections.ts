@@ -96,10 +96,14 @@ function gatherFile(reading: Reading, tree: ShellTree, node: ShellNode, found: F
     found.place = { ...found.place, stdin: { kind: isProcess ? 'unknown' : 'file' }, pipedFrom: '' };
   }
   if (isProcess || target.length === 0) return;
-  const [field] = readWord(tree, target, valuesOf(found.place.scope));
-  const dynamic = field?.dynamic === true || text.includes(unknownText);
+  const fields = readWord(tree, target, valuesOf(found.place.scope));
+  // Braces in a target are one word for every name: which it is depends on what else is there.
+  const dynamic = fields.length !== 1 || fields.some((field) => field.dynamic) || text.includes(unknownText);
   if (feeds && dynamic) found.place = { ...found.place, stdin: { kind: 'unknown' } };
-  found.targets.push({ field: { text, dynamic }, access: reads ? 'read' : 'write' });
+  found.targets.push({
+    field: { text: fields.length > 1 ? unknownText : text, dynamic },
+    access: reads ? 'read' : 'write',
+  });
 }
 
 function gatherHerestring(reading: Reading, tree: ShellTree, node: ShellNode, found: Found): void {

@@ -50,9 +50,12 @@ function readOptions(args: readonly Field[]): { at: number; text: boolean; fromI
       break;
     }
     if (/^--(?:rcfile|init-file)$/.test(arg)) at += 1;
+    // fish has a long name for it.
+    else if (arg === '--command') text = true;
     else if (/^[-+][^-]/.test(arg)) {
-      if (arg.startsWith('-') && arg.includes('c')) text = true;
-      if (arg.startsWith('-') && arg.includes('s')) fromInput = true;
+      // bash takes `+c` for `-c`.
+      if (arg.includes('c')) text = true;
+      if (arg.includes('s')) fromInput = true;
       at += [...arg].filter((letter) => letter === 'o' || letter === 'O').length;
     } else if (!arg.startsWith('--')) break;
   }

@@ -1,4 +1,5 @@
-import { optionTexts } from './option-texts.ts';
+import { isCommandVariable, optionTexts, programsWithTexts } from './option-texts.ts';
+import { assigningBuiltins } from './programs.ts';
 import { elsewhere, inside, noOutcome, type Outcome, type Place, type Reading } from './reading.ts';
 import { feedShell, type Inner, namesDescriptor, namesInput, readGivenText } from './run-shell.ts';
 import { copyScope } from './scope.ts';
@@ -45,12 +46,26 @@ function readWrapped(outer: OuterCommand, spec: WrapperSpec): Inner {
     if (program === 'exec' && argv.length === 0 && place.stdin.kind !== 'terminal')
       reading.causes.add('dynamic');
     const next = inside(place, program, { scope: scopeOf(place, program, found), straight: false });
+    readCommandVariables(reading, found.assigns, ownArgs, next);
     const given = textGiven(program, found, argv);
     if (given !== null) return readGivenText(reading, given, next);
     if (argv.length > 0) return outer.readArgv(reading, argv, found.assigns, next);
     return startsShell(program, found) ? feedShell(reading, program, place) : noOutcome;
   };
   return { ownArgs, wraps: true, run };
+}
+
+/** `env GIT_EDITOR=text git commit`. */
+function readCommandVariables(
+  reading: Reading,
+  names: readonly string[],
+  words: readonly string[],
+  place: Place,
+): void {
+  for (const name of names.filter(isCommandVariable)) {
+    const text = words.find((word) => word.startsWith(`${name}=`))?.slice(name.length + 1);
+    if (text !== undefined) readGivenText(reading, plainField(text), place);
+  }
 }
 
 /** Another directory, another home, another machine. */
@@ -75,7 +90,8 @@ function scopeOf(place: Place, program: string, { options, assigns }: WrappedPla
 /** The text a wrapper is given instead of words. */
 function textGiven(program: string, { options }: WrappedPlace, argv: readonly Field[]): Field | null {
   if (program === 'env') {
-    const text = options.get('S') ?? options.get('--split-string');
+    const long = [...options].find(([name]) => /^--s/.test(name))?.[1];
+    const text = options.get('S') ?? long;
     const rest = texts(argv).map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
     if (text === undefined) return null;
     // It has escapes and variables of its own.
@@ -87,8 +103,15 @@ function textGiven(program: string, { options }: WrappedPlace, argv: readonly Fi
   return text === undefined ? null : plainField(text);
 }
 
+/** These start a shell when they are given no command. */
+const shellStarters = new Set(
+  'chroot newgrp unshare nsenter setarch fakeroot pkexec firejail linux32 linux64'.split(' '),
+);
+
 const startsShell = (program: string, { options }: WrappedPlace): boolean =>
-  ['sudo', 'doas'].includes(program) && ['s', 'i', '--shell', '--login'].some((name) => options.has(name));
+  shellStarters.has(program) ||
+  (['sudo', 'doas', 'systemd-run'].includes(program) &&
+    ['s', 'i', 'S', '--shell', '--login'].some((name) => options.has(name)));
 
 const xargsSpec = wrappers.get('xargs');
 
@@ -124,25 +147,32 @@ const knowDynamic = ({ text, dynamic }: Field): Field => ({
   dynamic: dynamic || text.includes(unknownText),
 });
 
-const findStarts = new Set(['-exec', '-execdir', '-ok', '-okdir']);
-const fdStarts = new Set(['-x', '--exec', '-X', '--exec-batch']);
+const findStart = /^-(?:exec|ok)(?:dir)?$/;
+// Letters without a value may stand in front: `-Hx`; the program may follow at once: `-xrm`.
+const fdStart = /^(?:-[HIasiLplFgu01q]*[xX]|--exec(?:-batch)?(?:=|$))([\s\S]*)$/;
 
 /** `find … -exec rm {} \;`, any number of times. */
 function readFind(outer: OuterCommand): Inner | null {
   const { reading, program, args, place } = outer;
-  const starts = program === 'find' || program === 'gfind' ? findStarts : fdStarts;
+  const start = program === 'find' || program === 'gfind' ? findStart : fdStart;
   const own: string[] = [];
   const inner: (readonly Field[])[] = [];
   for (let at = 0; at < args.length; at += 1) {
     const text = args[at]?.text ?? '';
     own.push(text);
-    if (!starts.has(text)) continue;
+    const started = start.exec(text);
+    if (started === null) continue;
+    const attached = started[1] ? [plainField(started[1])] : [];
     const rest = args.slice(at + 1);
     const end = rest.findIndex(
       (arg, index) => arg.text === ';' || (arg.text === '+' && rest[index - 1]?.text.includes('{}') === true),
     );
     const words = end < 0 ? rest : rest.slice(0, end);
-    inner.push(words.map(({ text: word, dynamic }) => knowDynamic({ dynamic, ...replaced(word, '{}') })));
+    inner.push(
+      [...attached, ...words].map(({ text: word, dynamic }) =>
+        knowDynamic({ dynamic, ...replaced(word, '{}') }),
+      ),
+    );
     at += words.length + (end < 0 ? 0 : 1);
   }
   const run = (): Outcome => {
@@ -172,10 +202,19 @@ const readTrap: Reader = ({ reading, program, args, place }) => ({
     const [text, ...signals] = args[0]?.text === '--' ? args.slice(1) : args;
     if (text === undefined || signals.length === 0 || text.text === '-' || text.text.startsWith('-'))
       return noOutcome;
+    // Any but that of the end runs between the commands that follow.
+    if (signals.some((signal) => !/^(?:EXIT|0)$/i.test(signal.text))) changesLater(reading, text.text, place);
     readGivenText(reading, text, inside(place, program, { scope: copyScope(place.scope) }));
     return noOutcome;
   },
 });
+
+/** Whether a text that runs at another place may change a variable that this one relies on. */
+function changesLater({ causes }: Reading, text: string, { scope }: Place): void {
+  if (scope.facts.assigned.size === 0) return;
+  if (/=|\$\{!/.test(text) || text.split(/[^\w.]+/).some((word) => assigningBuiltins.has(word)))
+    causes.add('dynamic');
+}
 
 /** `source file`: the file is a part; a substitution or a variable is not to be seen. */
 const readSource: Reader = ({ reading, program, args, place }) => ({
@@ -197,6 +236,7 @@ const readAlias: Reader = ({ reading, program, args, place }) => ({
       const [, name, value] = /^([^=/\s-][^=/\s]*)=([\s\S]*)$/.exec(text) ?? [];
       if (name === undefined || value === undefined) continue;
       place.scope.aliases.set(name, value);
+      changesLater(reading, value, place);
       // The word behind it is then looked up as well.
       if (/\s$/.test(value)) reading.causes.add('dynamic');
       reading.readText(value, inside(place, program, { straight: false }));
@@ -212,7 +252,9 @@ const readCallback: Reader = ({ reading, program, args, place }) => {
   return {
     ownArgs: texts(args),
     run: () => {
-      if (text !== undefined) readGivenText(reading, plainField(text), inside(place, program));
+      // It is given more words than stand here.
+      if (text !== undefined)
+        readGivenText(reading, plainField(`${text} ${unknownText}`), inside(place, program));
       return noOutcome;
     },
   };
@@ -237,7 +279,9 @@ function readJoined(
     ownArgs: texts(args.slice(0, start)),
     run: () => {
       const words = args.slice(start);
-      if (words.length === 0) return noOutcome;
+      // A login reads what it is to run.
+      if (words.length === 0)
+        return program === 'ssh' ? feedShell(reading, program, { ...place, scope }) : noOutcome;
       const field = { text: texts(words).join(' '), dynamic: words.some((word) => word.dynamic) };
       return readGivenText(reading, field, inside(place, program, { scope }));
     },
@@ -253,14 +297,14 @@ const joinedSpec = (shortValues: string, operands: number): WrapperSpec => ({
 });
 
 const readWatch: Reader = (outer) => {
-  const { start } = findWrapped(texts(outer.args), joinedSpec('n', 0));
+  const { start } = findWrapped(texts(outer.args), joinedSpec('nqs', 0));
   return readJoined(outer, start, outer.place.scope);
 };
 
 /** `ssh host command`: what runs there is a part as well, with paths of another machine. */
 const readSsh: Reader = (outer) => {
   const { reading, args, place } = outer;
-  const { start } = findWrapped(texts(args), joinedSpec('BbcDEeFIiJLlmOopQRSWw', 1));
+  const { start } = findWrapped(texts(args), joinedSpec('BbcDEeFIiJLlmOoPpQRSWw', 1));
   const joined = readJoined(outer, start, elsewhere(place.scope));
   const run = (): Outcome => {
     for (const { text } of args.slice(0, start)) {
@@ -296,9 +340,9 @@ function commandLength(words: readonly Field[]): number {
 
 /** `su -c text`, `script -c text`; without one, a shell that reads its input. */
 const readTextOption: Reader = ({ reading, program, args, place }) => {
-  const at = args.findIndex(({ text }) => /^(?:-[A-Za-z]*c|--c[a-z]*)$/.test(text));
+  const at = args.findIndex(({ text }) => /^(?:-[A-Za-z]*c|--(?:c|se)[a-z-]*)$/.test(text));
   const [, attached] =
-    args.map(({ text }) => /^(?:--c[a-z]*=|-[a-z]*?c)([\s\S]+)$/.exec(text)).find(Boolean) ?? [];
+    args.map(({ text }) => /^(?:--(?:c|se)[a-z-]*=|-[a-z]*?c)([\s\S]+)$/.exec(text)).find(Boolean) ?? [];
   const given = at >= 0 ? args[at + 1] : attached === undefined ? undefined : plainField(attached);
   const changesUser = program === 'su' || program === 'runuser';
   const scope = changesUser ? { ...copyScope(place.scope), directories: [null] } : copyScope(place.scope);
@@ -306,8 +350,21 @@ const readTextOption: Reader = ({ reading, program, args, place }) => {
     ownArgs: texts(args.filter((arg) => arg !== given)),
     run: () => {
       if (given !== undefined) return readGivenText(reading, given, inside(place, program, { scope }));
-      return changesUser ? feedShell(reading, program, place) : noOutcome;
+      return feedShell(reading, program, place);
     },
+  };
+};
+
+/** `sg group text`, with or without a `-c` in front of the text. */
+const readGroup: Reader = ({ reading, program, args, place }) => {
+  const words = args[0]?.text === '-' ? args.slice(1) : args;
+  const text = words[1]?.text === '-c' ? words[2] : words[1];
+  return {
+    ownArgs: texts(args.filter((arg) => arg !== text)),
+    run: () =>
+      text === undefined
+        ? feedShell(reading, program, place)
+        : readGivenText(reading, text, inside(place, program)),
   };
 };
 
@@ -326,7 +383,7 @@ const readScript: Reader = (outer) => {
   const argv = operand < 0 ? [] : outer.args.slice(operand + 1);
   const run = (): Outcome =>
     argv.length === 0
-      ? noOutcome
+      ? (plain?.run() ?? noOutcome)
       : outer.readArgv(outer.reading, argv, [], inside(outer.place, outer.program));
   return { ownArgs: texts(outer.args.slice(0, operand + 1)), run };
 };
@@ -396,7 +453,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['.', readSource],
   ['alias', readAlias],
   ['hash', readHash],
-  ...['git', 'tar', 'gtar'].map((name) => [name, readOptionTexts] as const),
+  ...programsWithTexts.map((name) => [name, readOptionTexts] as const),
   ...['mapfile', 'readarray', 'compgen', 'complete'].map((name) => [name, readCallback] as const),
   ['xargs', readXargs],
   ['find', readFind],
@@ -407,6 +464,7 @@ const readers: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ['ssh', readSsh],
   ['parallel', readParallel],
   ['su', readTextOption],
+  ['sg', readGroup],
   ['runuser', readRunuser],
   ['script', readScript],
   ...[...runners.keys()].map((name) => [name, readRunner] as const),

@@ -93,6 +93,9 @@ function gatherFacts(tree: ShellTree): ScriptFacts {
     } else if (node.children.length === 0 && node.type !== 'comment') {
       const word = textOf(tree, node).replaceAll(/[\\'"]/g, '');
       if (assigningBuiltins.has(word) || /^-v/.test(word)) trusts = false;
+      // By another builtin than it is a keyword of the grammar for: `command export x=y`, `read HOME`.
+      if (node.type === 'word' && word === 'export') trusts = false;
+      if (node.type === 'word' && (word === 'HOME' || word === 'IFS')) assigned.set(word, 2);
       if (moving.has(word)) moves = true;
       // Arithmetic assigns, and so does ${name:=value}.
       if (['=', ':=', '++', '--'].includes(node.type) && node.field === 'operator') trusts = false;

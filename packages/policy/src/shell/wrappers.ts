@@ -29,7 +29,7 @@ const spec = (shortValues = '', longValues = '', more: Partial<WrapperSpec> = {}
 
 /** Programs that run another one, whose words follow theirs. */
 export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
-  ['env', spec('uCSP', 'unset chdir split-string', { assignments: true })],
+  ['env', spec('uCSPa', 'unset chdir split-string argv0', { assignments: true })],
   [
     'sudo',
     spec(
@@ -51,12 +51,13 @@ export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
   ['stdbuf', spec('ioe', 'input output error')],
   ['unbuffer', spec()],
   ['caffeinate', spec('tw')],
-  ['time', spec('fo', 'format output')],
+  // A keyword of bash: assignments may stand in front of the command.
+  ['time', spec('fo', 'format output', { assignments: true })],
   ['gtime', spec('fo', 'format output')],
   ['command', spec('', '', { inert: 'vV' })],
   ['builtin', spec()],
   ['exec', spec('a')],
-  ['coproc', spec()],
+  ['coproc', spec('', '', { assignments: true })],
   ['jobs', spec('', '', { needs: 'x' })],
   ['noglob', spec()],
   ['nocorrect', spec()],
@@ -77,16 +78,32 @@ export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
   ],
   ['ltrace', spec('eoEpsSuaIObPXnwxlFADR', 'output')],
   ['flock', spec('wEc', 'timeout wait conflict-exit-code command', { operands: 1 })],
-  ['chroot', spec('', '', { operands: 1 })],
+  ['chroot', spec('', 'userspec groups', { operands: 1 })],
+  ['newgrp', spec('', '', { operands: 1 })],
   ['gosu', spec('', '', { operands: 1 })],
   ['su-exec', spec('', '', { operands: 1 })],
   ['runuser', spec('ugGcs', 'user group supp-group command shell')],
-  ['setpriv', spec('', 'reuid regid groups')],
-  ['unshare', spec('SGRw', 'setuid setgid root wd')],
-  ['nsenter', spec('tSGrw', 'target setuid setgid')],
+  [
+    'setpriv',
+    spec(
+      '',
+      'reuid regid ruid euid rgid egid groups inh-caps ambient-caps bounding-set securebits pdeathsig ptracer selinux-label apparmor-profile landlock-access landlock-rule seccomp-filter',
+    ),
+  ],
+  [
+    'unshare',
+    spec(
+      'SGRwl',
+      'setuid setgid root wd propagation setgroups map-user map-group map-users map-groups monotonic boottime load-interp owner',
+    ),
+  ],
+  ['nsenter', spec('tSGWN', 'target setuid setgid wdns net-socket', { gluedValues: 'muinpCUTrw' })],
   [
     'systemd-run',
-    spec('pEuGHMt', 'property setenv unit slice description uid gid nice working-directory machine host'),
+    spec(
+      'pEuHM',
+      'property setenv unit slice description uid gid nice working-directory machine host background service-type on-active on-boot on-startup on-unit-active on-unit-inactive on-calendar path-property socket-property timer-property capsule job-mode',
+    ),
   ],
   ['fakeroot', spec('lsib')],
   ['proxychains', spec('f')],
@@ -97,7 +114,10 @@ export const wrappers: ReadonlyMap<string, WrapperSpec> = new Map([
   ['firejail', spec()],
   ['valgrind', spec()],
   ['setarch', spec()],
-  ...['linux32', 'linux64', 'i386', 'x86_64', 'uname26'].map((name) => [name, spec()] as const),
+  // Names of machines, which `setarch` takes in front of the command.
+  ...'linux32 linux64 i386 i486 i586 i686 athlon x86_64 uname26 aarch64 arm64 arm armv7l armv8l ppc ppc32 ppc64 ppc64le s390 s390x mips mips64 sparc sparc32 sparc64 ia64 alpha parisc riscv32 riscv64'
+    .split(' ')
+    .map((name) => [name, spec()] as const),
   ['prlimit', spec('p', 'pid output')],
   ['choom', spec('np', 'adjust pid')],
   ['numactl', spec('iNCmpP', 'interleave membind cpunodebind physcpubind preferred')],
