@@ -15,7 +15,7 @@ const HEADS = 2 ** (LOW_BITS * HEAD);
 
 /** Letters without case, digits and the punctuation of anchors; everything else is one symbol no anchor holds. */
 const symbolOf = new Uint8Array(128);
-for (const [index, char] of [..."abcdefghijklmnopqrstuvwxyz0123456789_-./:<>+= '"].entries()) {
+for (const [index, char] of [..."abcdefghijklmnopqrstuvwxyz0123456789_-./:<>+= '@~"].entries()) {
   symbolOf[char.charCodeAt(0)] = index + 1;
   symbolOf[char.toUpperCase().charCodeAt(0)] = index + 1;
 }

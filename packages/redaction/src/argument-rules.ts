@@ -52,23 +52,33 @@ interface PasswordCommand {
   readonly option: string;
   /** Whether the value may be the next word; otherwise it is what follows in the same word. */
   readonly spaced: boolean;
-  /** `user` when the value is `user:password`. */
-  readonly value: 'password' | 'user';
+  /** `user` when the value is `user:password`, `cookie` when it holds pairs or names a file. */
+  readonly value: 'password' | 'user' | 'cookie';
 }
 
 const commands: readonly PasswordCommand[] = [
-  ...['mysql', 'mariadb', 'mysqldump', 'mysqladmin', 'mariadb-dump'].map(
+  ...['mysql', 'mariadb', 'mysqldump', 'mysqladmin', 'mariadb-dump', '7z', '7za'].map(
     (command) => ({ command, option: '-p', spaced: false, value: 'password' }) as const,
   ),
-  ...['sshpass', 'mongosh', 'mongo', 'mongodump', 'docker login', 'podman login', 'helm registry login'].map(
-    (command) => ({ command, option: '-p', spaced: true, value: 'password' }) as const,
-  ),
+  ...['sshpass', 'mongosh', 'mongo', 'mongodump', 'docker login', 'podman login']
+    .concat('helm registry login', 'az login', 'twine upload', 'oc login')
+    .map((command) => ({ command, option: '-p', spaced: true, value: 'password' }) as const),
   { command: 'redis-cli', option: '-a', spaced: true, value: 'password' },
   { command: 'ldapsearch', option: '-w', spaced: true, value: 'password' },
   { command: 'sqlcmd', option: '-P', spaced: true, value: 'password' },
-  { command: 'unzip', option: '-P', spaced: true, value: 'password' },
-  { command: 'curl', option: '-u', spaced: true, value: 'user' },
-  { command: 'curl', option: '--user', spaced: true, value: 'user' },
+  ...['unzip', 'zip', 'ipmitool'].map(
+    (command) => ({ command, option: '-P', spaced: true, value: 'password' }) as const,
+  ),
+  ...['-u', '--user', '-U', '--proxy-user'].map(
+    (option) => ({ command: 'curl', option, spaced: true, value: 'user' }) as const,
+  ),
+  ...['-b', '--cookie'].map(
+    (option) => ({ command: 'curl', option, spaced: true, value: 'cookie' }) as const,
+  ),
+  { command: 'ssm put-parameter', option: '--value', spaced: true, value: 'password' },
+  ...['-b', '--body'].map(
+    (option) => ({ command: 'secret set', option, spaced: true, value: 'password' }) as const,
+  ),
   { command: 'http', option: '-a', spaced: true, value: 'user' },
 ];
 
@@ -84,17 +94,36 @@ export const commandRules: readonly Rule[] = commands.map((spec) => ({
     if (isIn(name, scan.codes[start - 1])) return 0;
     let at = end;
     for (let count = 0; count < MAX_WORDS; count += 1) {
-      const from = scan.runs.endOf(blank, at);
+      const from = nextArgument(scan, at);
       const to = scan.runs.endOf(argument, from);
       if (to === from || ['|', ';', '&&', '||', '&'].includes(scan.text(from, Math.min(to, from + 3))))
         return to;
       // `mysql app; mkdir -pv x` is two commands.
       if (scan.char(to - 1) === ';') return to;
-      at = scan.hasAt(from, spec.option) ? Math.max(to, matchOption(scan, spec, from, to)) : to;
+      const option = optionAt(scan, spec, from, to);
+      at = option < 0 ? to : Math.max(to, matchOption(scan, spec, option, to));
     }
     return at;
   },
 }));
+
+/** Where the next word begins; a command goes on in the next line behind a backslash. */
+function nextArgument(scan: Scan, at: number): number {
+  const from = scan.runs.endOf(blank, at);
+  const isContinued = scan.char(from) === '\\' && ['\n', '\r'].includes(scan.char(from + 1));
+  return isContinued ? scan.runs.endOf(white, from + 1) : from;
+}
+
+/** Where an option stands in a word: at its beginning, or as the last of several letters, `-sSLu`; -1 when it does not. */
+function optionAt(scan: Scan, spec: PasswordCommand, from: number, to: number): number {
+  if (scan.hasAt(from, spec.option)) return from;
+  if (spec.command !== 'curl' || to - from > 8) return -1;
+  return /^-[a-zA-Z]+$/.test(scan.text(from, to)) &&
+    scan.char(to - 1) === spec.option[1] &&
+    spec.option.length === 2
+    ? to - 2
+    : -1;
+}
 
 function matchOption(scan: Scan, spec: PasswordCommand, from: number, to: number): number {
   const optionEnd = from + spec.option.length;
@@ -105,7 +134,12 @@ function matchOption(scan: Scan, spec: PasswordCommand, from: number, to: number
   const value = isAttached
     ? optionEnd + (scan.char(optionEnd) === '=' ? 1 : 0)
     : scan.runs.endOf(blank, optionEnd);
-  if (spec.value === 'password') return markArgument(scan, 'command-password', value);
+  if (
+    spec.value === 'cookie' &&
+    !/^["']?[\w.-]+=[^\s$]/.test(scan.text(value, Math.min(value + 64, scan.codes.length)))
+  )
+    return to;
+  if (spec.value !== 'user') return markArgument(scan, 'command-password', value);
   return markUserPassword(scan, value);
 }
 
@@ -121,7 +155,8 @@ function markUserPassword(scan: Scan, at: number): number {
   const password = text.slice(colon + 1);
   if (colon < 0) {
     if (hasDenseStretch(text, 16)) scan.mark('command-password', from, to);
-  } else if (password !== '' && !isReference(password)) scan.mark('command-password', from + colon + 1, to);
+  } else if (password !== '' && !isReference(password) && !isPlainWord(password))
+    scan.mark('command-password', from + colon + 1, to);
   return to;
 }
 

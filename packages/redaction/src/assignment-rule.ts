@@ -1,4 +1,4 @@
-import { isBareSecret, isQuotedSecret, MAX_JUDGED } from './judge-value.ts';
+import { isBareSecret, isQuotedSecret, isReference, isTokenLike, MAX_JUDGED } from './judge-value.ts';
 import type { Rule } from './rule.ts';
 import { charClasses, isIn } from './runs.ts';
 import type { Scan } from './scan.ts';
@@ -36,16 +36,29 @@ export const assignmentRule: Rule = {
 function readValue(scan: Scan, named: Span): Span | null {
   if (scan.char(named.from - 1) === '<' && scan.char(named.to) === '>') return readElement(scan, named);
   const operator = readOperator(scan, named.to);
-  const strength = operator && strengthOf(scan, named);
-  if (!operator || !strength) return null;
+  if (!operator) return readFollowing(scan, named);
+  const strength = strengthOf(scan, named);
+  if (!strength) return null;
   const from = scan.runs.endOf(blank, operator.to);
   const quote = scan.char(from);
-  if (quote === '"' || quote === "'" || quote === '`') return readQuoted(scan, from, strength);
-  if (operator.isComparison) return null;
   const isEnvironment = isEnvironmentStyle(scan, named, operator, from);
+  // In a shell a command stands between backquotes.
+  if (quote === '`' && isEnvironment && / /.test(restOfLine(scan, from, MAX_NAME))) return null;
+  if (isQuote(quote)) return readQuoted(scan, from, strength);
+  if (operator.isComparison) return null;
+  const typed = scan.char(operator.from) === ':' ? typeAt(scan, from) : 0;
+  if (typed > 0) return readQuoted(scan, from + typed, strength);
   const isBlock = (quote === '|' || quote === '>') && /^[|>][+-]?$/.test(restOfLine(scan, from, 3));
   const block = isBlock ? scan.runs.endOf(white, from + 2) : from;
   return readBare(scan, named, block, isEnvironment, strength);
+}
+
+const isQuote = (char: string): boolean => char === '"' || char === "'" || char === '`';
+
+/** Length of a type and its `=` before a quoted value, as in `token: string = "…"`; 0 when there is none. */
+function typeAt(scan: Scan, from: number): number {
+  const text = scan.text(from, Math.min(from + 56, scan.codes.length));
+  return /^[&'A-Za-z][\w.<>[\]|&' ]{0,40}?=\s*(?=["'`])/.exec(text)?.[0].length ?? 0;
 }
 
 function strengthOf(scan: Scan, { from, to }: Span): NameStrength | null {
@@ -70,6 +83,61 @@ function readOperator(scan: Scan, at: number): (Span & { isComparison: boolean }
   if (operator === undefined || operator === '::') return null;
   const isComparison = ['===', '!==', '==', '!=', '=>'].includes(operator);
   return { from, to: from + operator.length, isComparison };
+}
+
+/** A value that follows its name without an operator: where it begins, and how it is told from a word. */
+function readFollowing(scan: Scan, named: Span): Span | null {
+  if (!mayBeFollowed(scan.char(named.to)) || strengthOf(scan, named) !== 'strong') return null;
+  const text = scan.text(named.to, Math.min(named.to + MAX_BETWEEN, scan.codes.length));
+  const pair = inPair.exec(text);
+  if (pair) return readPaired(scan, named.to + pair[0].length);
+  const argument = isQuote(scan.char(named.from - 1)) ? asArgument.exec(text) : null;
+  if (argument) return readRandom(scan, named.to + argument[0].length, MIN_ARGUMENT);
+  const said = inSentence.exec(text);
+  if (said) return readRandom(scan, named.to + said[0].length, MIN_SAID);
+  const isPassword = /password$/i.test(scan.text(Math.max(named.from, named.to - 8), named.to));
+  const sql = isPassword ? /^\s+(?=')/.exec(text) : null;
+  return sql && readQuoted(scan, named.to + sql[0].length, 'strong');
+}
+
+const mayBeFollowed = (char: string): boolean => char !== '' && ' \t\n\r"\'`,'.includes(char);
+
+/** Characters between a name and a value that follows it. */
+const MAX_BETWEEN = 64;
+/** Shortest random value in a list of arguments, and in a sentence. */
+const MIN_ARGUMENT = 10;
+const MIN_SAID = 7;
+
+/** `name: DB_PASSWORD⏎ value: …`, `key="ApiKey" value="…"`, `variable "db_password" { default = "…"`. */
+const inPair = /^["'`]?\s*[,{]?\s*["']?(?:value|default)["']?\s*[:=]\s*/i;
+/** `set("api_key", "…")`. */
+const asArgument = /^["'`][ \t]*,[ \t]*(?=["'`])/;
+/** `the password is …`. */
+const inSentence = /^\s+is:?\s+(?=\S)/;
+
+function readPaired(scan: Scan, from: number): Span | null {
+  if (isQuote(scan.char(from))) return readQuoted(scan, from, 'strong');
+  const to = scan.runs.endOf(bare, from);
+  if (to - from > MAX_JUDGED) return { from, to };
+  const after = scan.runs.endOf(blank, to);
+  const endsLine = after >= scan.codes.length || isLineBreak(scan.codes[after]);
+  const context = { next: scan.char(to), endsLine, startsLine: true };
+  return isBareSecret(scan.text(from, to), 'strong', context) ? { from, to } : null;
+}
+
+/** Names of algorithms and encodings have digits too. */
+const isNameOfMethod = (value: string): boolean =>
+  /^(?:base|sha|md|utf|[hrep]s|oauth|http|ipv|x)-?\d/i.test(value);
+
+/** A value with or without quotes that looks random, and has a digit. */
+function readRandom(scan: Scan, at: number, minLength: number): Span | null {
+  const from = isQuote(scan.char(at)) ? at + 1 : at;
+  const end = scan.runs.endOf(bare, from);
+  const to = scan.char(end - 1) === '.' ? end - 1 : end;
+  if (to - from > MAX_JUDGED) return from > at ? { from, to } : null;
+  const value = scan.text(from, to);
+  if (!/\d/.test(value) || !isTokenLike(value, minLength) || isNameOfMethod(value)) return null;
+  return isReference(value) || /[([{]/.test(value) ? null : { from, to };
 }
 
 /** From quote to quote on one line, or to the end of the line when the closing one is missing. */
@@ -133,6 +201,9 @@ function readBare(
   const isUpper = isEnvironment && /^[A-Z0-9_]+$/.test(scan.text(named.from, named.to));
   // What an environment file sets is a literal, whatever it looks like.
   if (isUpper && strength === 'strong') return isQuotedSecret(value, 'strong') ? { from, to } : null;
+  // In a query or a form nothing is code.
+  if (['?', '&'].includes(scan.char(named.from - 1)) && strength === 'strong' && isTokenLike(value, 8))
+    return isReference(value) || /[([{]/.test(value) ? null : { from, to };
   const after = scan.runs.endOf(blank, to);
   const context = {
     next: scan.char(to),

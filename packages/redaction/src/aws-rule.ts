@@ -17,7 +17,8 @@ export const awsRule: Rule = {
     if (isIn(word, scan.codes[start - 1])) return 0;
     const to = scan.runs.endOf(alnum, start);
     if (to - start !== ID_LENGTH || isIn(word, scan.codes[to])) return 0;
-    if (!/^(?:AKIA|ASIA)[A-Z0-9]{16}$/.test(scan.text(start, to))) return 0;
+    const id = scan.text(start, to);
+    if (!/^(?:AKIA|ASIA)[A-Z0-9]{16}$/.test(id) || /X{12}$/.test(id)) return 0;
     scan.mark('aws-key', start, to);
     markSecretNear(scan, Math.max(0, start - REACH), start);
     markSecretNear(scan, to, Math.min(scan.codes.length, to + REACH));

@@ -41,7 +41,7 @@ export class Glance {
     this.#nameEnd = to;
     if (isEmptyMember(this.text, to)) return false;
     if (this.#mayBeInKey(from, to)) return true;
-    if (!this.#hasOperator(to) && !this.#isOption(from, to)) return false;
+    if (!this.#hasOperator(to) && !this.#isOption(from, to) && !this.#mayBeFollowed(to)) return false;
     return to - from > MAX_RUN - 2 || this.#saysSomething(from, to);
   }
 
@@ -85,6 +85,13 @@ export class Glance {
       if (code !== BACKSLASH && !isTab && !isIn(closing, code) && !isIn(blank, code)) break;
     }
     return isIn(operatorStart, this.codes[at]);
+  }
+
+  /** Whether a value may follow without an operator, through whatever white space and quotes are written as. */
+  #mayBeFollowed(to: number): boolean {
+    const code = this.codes[to];
+    if (code === undefined) return false;
+    return following.test(this.text.slice(to, to + MAX_FOLLOWING));
   }
 
   #isOption(from: number, to: number): boolean {
@@ -134,6 +141,11 @@ export class Glance {
   }
 }
 
+/** What the rule of assignments reads, as it may be written: each character may take four. */
+const MAX_FOLLOWING = 256;
+const following =
+  /^(?:[\\"'`\snrtfv]*[,{]?[\\"'`\snrtfv]*(?:value|default)|\\*["'`][\\\snrtfv]*,[\\\snrtfv]*["'`]|[\\\snrtfv]+(?:is|'))/i;
+
 const emptyMember = /":(?:true|false|null|\[\]|\{\})[,}\]]/y;
 
 /** Whether a key of JSON ends here whose value has no texts and no numbers: no name makes a secret of that. */
@@ -142,8 +154,9 @@ function isEmptyMember(text: string, at: number): boolean {
   return emptyMember.test(text);
 }
 
-/** Whether no escape in a text stands for a letter, a digit or a slash, however often it is read. */
+/** Whether no escape in a text stands for a letter, a digit, a slash or nothing, however often it is read. */
 export function isPlainlyWritten(text: string): boolean {
-  if (text.includes('\\u') || text.includes('\\x') || text.includes('\\/')) return false;
+  if (text.includes('\u001b') || text.includes('\\u') || text.includes('\\x') || text.includes('\\/'))
+    return false;
   return !text.includes('%') || !/%[0-9a-f]{2}/i.test(text);
 }

@@ -48,6 +48,9 @@ function isFollowedByWhite({ codes }: Glance, _start: number, end: number): bool
 const schemes =
   /^(?:bearer|basic|digest|dpop|negotiate|ntlm|token|apikey|api-key|key|aws4-hmac-sha256|hawk|hoba|mutual|scram-sha-256|vapid)\s+/i;
 
+/** A provider's own scheme, when one word follows that has a digit and is no short one. */
+const ownScheme = /^[A-Za-z][A-Za-z-]{2,30} (?=[\w.~+/=-]{0,99}\d)(?=[\w.~+/=-]{16,}\s*$)/;
+
 /** The value of an `Authorization` or `Proxy-Authorization` header (RFC 9110 §11.6.2), to the end of its line or quote. */
 export const authorizationRule: Rule = {
   id: 'authorization-header',
@@ -57,7 +60,7 @@ export const authorizationRule: Rule = {
     const header = readHeader(scan, start, end);
     if (!header) return 0;
     const value = scan.text(header.from, Math.min(header.to, header.from + MAX_JUDGED));
-    const scheme = schemes.exec(value)?.[0] ?? '';
+    const scheme = (schemes.exec(value) ?? ownScheme.exec(value))?.[0] ?? '';
     const credentials = value.slice(scheme.length);
     if (credentials === '' || isReference(credentials.trim())) return 0;
     if (scheme === '' && (/\s/.test(credentials.trim()) || !isTokenLike(credentials, 8))) return 0;

@@ -7,7 +7,8 @@ const plainWords = new Set(
   `true false null nil none undefined nan yes no on off required optional string str number int integer float bool
    boolean bytes any unknown never void object array self this await async new function typeof secret password passwd
    token credential credentials secrets tokens passwords redacted hidden masked option flag argument parameter prompt stdin value is or and to for the from if in with
-   as of a an be are was must should can`.split(/\s+/),
+   as of a an be are was must should can
+   bearer basic include omit same-origin`.split(/\s+/),
 );
 
 /** Whole texts that stand for a value without being one. Each is one bounded scan from the left. */
@@ -15,14 +16,25 @@ const references = [
   /^\$\{\{[^{}]*\}\}$/,
   /^\$\{(?:(?!:-)[^{}])*\}$/,
   /^\$\([^()]*\)$/,
-  /^\$(?:[A-Za-z_]+|[A-Z_][A-Z0-9_]*)$/,
+  /^\$(?:[A-Za-z_]+|[A-Z_][A-Z0-9_]*|\d+)$/,
   /^\{\{[^{}]*\}\}$/,
   /^\{[A-Za-z_.]*\}$/,
   /^<[A-Za-z0-9 _.:-]*>?$/,
   /^%[A-Za-z_]+%?$/,
   /^%\([A-Za-z_]+\)s$/,
   /^\[(?:redacted|secret)\]$/,
-  /^!\d$/,
+  /^!(?:\d|vault|Ref|Sub|GetAtt|ImportValue|reference|env|secret)$/,
+  // Where a secret manager or a variable of the environment holds it, and what a format puts there.
+  /^(?:op|vault|secret|keyring):\/\/\S*$/,
+  /^env:[A-Z_][A-Z0-9_]*$/,
+  /^%[sdqv](?:\\n)?$/,
+  // Words of a manual: `[--token TOKEN]`, and what stands where the reader's own value goes.
+  /^[A-Z][A-Z_]*\]+$/,
+  /^(?:your|my-own|insert|replace|enter|paste|put)[-_ ][a-z_ -]+$/i,
+  /^(?:change[-_ ]?me|todo|tbd|fixme|example|placeholder|dummy)$/i,
+  /^[A-Za-z][A-Za-z_-]{0,15}[-_](?:x{3,}|X{3,}|\*{3,}|\.{3})$/,
+  // A version of a package.
+  /^[\^~=<>]{0,2}\d+\.\d+\.\d+(?:[-+][\w.]{1,20})?$/,
   // A path of words, and an address; what an address gives away other rules know.
   /^(?:\/[a-z][a-z_.-]{0,24}\d?)+\/?$/,
   /^https?:\/\/[^\s@]*$/,
@@ -61,13 +73,22 @@ export function hasDenseStretch(text: string, minLength: number): boolean {
 
 /** Whether a value quoted in the text is a secret. `weak` names need one that looks random. */
 export function isQuotedSecret(value: string, strength: 'strong' | 'weak'): boolean {
-  if (value.trim() === '' || isReference(value) || isPlainWord(value)) return false;
+  if (value.trim() === '' || isReference(value) || isPlainWord(value.trim()) || isLabel(value)) return false;
   return strength === 'strong' || isRandomLooking(value);
 }
 
+/** Two words or more, the first with a capital, no digits, and one of them is what such a field is called. */
+const isLabel = (value: string): boolean =>
+  /^\p{Lu}[\p{L}'’]*(?: [\p{L}'’,:().!?…-]+)+$/u.test(value) &&
+  /pass|contra|kenn|senha|token|key|clé|secret|required|invalid|enter/i.test(value);
+
 /** Whether a value under a weak name is a secret: no path, and random or a list of cookies. */
 export function isRandomLooking(value: string): boolean {
-  return !/^(?:[/~.]|[A-Za-z]:\\)/.test(value) && (isTokenLike(value, 8) || /^[\w-]+=[^\s$]/.test(value));
+  return (
+    !/^(?:[/~.]|[A-Za-z]:\\)/.test(value) &&
+    !/^[\w-]+=\$/.test(value) &&
+    (isTokenLike(value, 8) || /^[\w-]+=[^\s$]/.test(value))
+  );
 }
 
 /** Where an unquoted value stands. */
@@ -83,6 +104,8 @@ export interface BareContext {
 /** Whether a value without quotes is a secret: no call, no property path, no type, no word of a sentence. */
 export function isBareSecret(value: string, strength: 'strong' | 'weak', context: BareContext): boolean {
   if (value === '' || isReference(value) || isPlainWord(value) || isCode(value, context.next)) return false;
+  // The last word of a sentence.
+  if (!context.startsLine && /^[a-z]+[.!?]$/.test(value)) return false;
   if (strength === 'weak') return isRandomLooking(value);
   if (/^\d+$/.test(value)) return value.length >= 4;
   if (isTokenLike(value, 16)) return true;
@@ -93,6 +116,8 @@ export function isBareSecret(value: string, strength: 'strong' | 'weak', context
 
 function isCode(value: string, next: string): boolean {
   if (/[([{]/.test(value) || next === '(' || /[:-]$/.test(value)) return true;
+  // Settings of a program that was made small: `e.pass=t.value,e.key=1`.
+  if (/[,;][\w$]{1,3}\.[A-Za-z_$]+=/.test(value)) return true;
   if (/^(?:\/\^|\?)/.test(value) || /^\d+(?:_\d+)+$/.test(value)) return true;
   return isCodeName(value) || /^[A-Za-z_$][\w$]{0,24}(?:\??\.[A-Za-z_$][\w$]{0,24})+!?$/.test(value);
 }

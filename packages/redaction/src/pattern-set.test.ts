@@ -137,6 +137,47 @@ const examples: Readonly<Record<string, Examples>> = {
     keeps: [`pypi-${hex}`, 'pypi-publish-action-for-github-workflows-v1'],
   },
   'atlassian-token': { redacts: whole(`ATATT3x${some(60)}`), keeps: ['ATATT3'] },
+  'provider-token': {
+    redacts: [
+      ...whole(
+        `shpat_${hex.slice(0, 32)}`,
+        `figd_${some(40)}`,
+        `gsk_${some(52)}`,
+        `${some(14)}.atlasv1.${letters}`,
+        `${hex.slice(0, 32)}-us21`,
+        `sntryu_${hex}`,
+      ),
+      [
+        `https://api.telegram.org/bot1234567890:AA${some(33)}/getMe`,
+        'https://api.telegram.org/bot[redacted]/getMe',
+      ],
+      [`\u001b[32mnpm: figd_${some(40)}\u001b[0m.`, '\u001b[32mnpm: [redacted].'],
+    ],
+    keeps: [
+      'gsk_build_surface_description_of_the_window',
+      'napi_get_value_string_utf8_and_some_more_words_after_it',
+      `${hex.slice(0, 32)}-user1 and us-us21`,
+      `12345678:AAAA and aa:AA:aa:${some(12)}`,
+      `${letters}.atlasv2.${letters}`,
+      `cio${some(31)} cio${some(33)}`,
+    ],
+  },
+  webhook: {
+    redacts: [
+      [
+        `https://discord.com/api/webhooks/123456789012345678/${letters}`,
+        'https://discord.com/api/webhooks/123456789012345678/[redacted]',
+      ],
+    ],
+    keeps: [
+      'https://discord.com/channels/123456789012345678/123456789012345678',
+      'https://discord.com/api/webhooks/123456789012345678/',
+    ],
+  },
+  pgpass: {
+    redacts: [['db.example:5432:app:dev:hunter2x', 'db.example:5432:app:dev:[redacted]']],
+    keeps: ['127.0.0.1:5432:5432', 'db.example:5432:app:dev:$PGPASS', 'localhost:5432:app:postgres'],
+  },
   jwt: {
     redacts: whole(jwt, jwt.slice(0, jwt.lastIndexOf('.'))),
     keeps: [
@@ -155,6 +196,18 @@ const examples: Readonly<Record<string, Examples>> = {
       ].map((text) => [`a\n${text}\nb`, 'a\n[redacted]\nb'] as const),
       [`a\n${pem('EC PRIVATE KEY').split('-----END')[0]}`, 'a\n[redacted]\n'],
       [`${pem('EC PRIVATE KEY').slice(0, 100)}`, '[redacted]'],
+      [
+        pem('RSA PRIVATE KEY')
+          .split('\n')
+          .map((line, i) => `     ${i + 1}→${line}`)
+          .join('\n'),
+        '     1→[redacted]',
+      ],
+      [`data: ${Buffer.from(pem('PRIVATE KEY')).toString('base64')}`, 'data: [redacted]'],
+      [
+        `{"kty":"OKP","crv":"Ed25519","d":"${some(43)}","x":"${some(43)}"}`,
+        `{"kty":"OKP","crv":"Ed25519","d":"[redacted]","x":"${some(43)}"}`,
+      ],
       [JSON.stringify({ pem: pem('PRIVATE KEY') }), '{"pem":"[redacted]"}'],
       [
         `-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,${hex.slice(0, 32)}\n\n${base64Lines}\n-----END RSA PRIVATE KEY-----\n`,
@@ -168,6 +221,8 @@ const examples: Readonly<Record<string, Examples>> = {
     keeps: [
       pem('CERTIFICATE'),
       pem('PUBLIC KEY'),
+      `data: ${Buffer.from(pem('CERTIFICATE')).toString('base64')}`,
+      `{"kty":"EC","crv":"P-256","x":"${some(43)}","y":"${some(43)}","kid":"${some(43)}"}`,
       "if (line.startsWith('-----BEGIN PRIVATE KEY-----')) return parse(line);",
       'A key begins with -----BEGIN RSA PRIVATE KEY----- and a line break.',
     ],
@@ -254,6 +309,11 @@ const examples: Readonly<Record<string, Examples>> = {
       ['login --password hunter2 --user a', 'login --password [redacted] --user a'],
       ["x --api-key 'a b c' y", "x --api-key '[redacted]' y"],
       ['x -token abc', 'x -token [redacted]'],
+      ['ENV API_TOKEN abc123def\n', 'ENV API_TOKEN [redacted]\n'],
+      [
+        'aws configure set aws_secret_access_key abc123def',
+        'aws configure set aws_secret_access_key [redacted]',
+      ],
     ],
     keeps: [
       'use the --password option',
@@ -262,6 +322,8 @@ const examples: Readonly<Record<string, Examples>> = {
       '--password --user a',
       '--password "$PASSWORD"',
       '--author me --tokenizer bpe --key-id k1',
+      'usage: tool [--token TOKEN]',
+      'set token values before the env token is read, offset token 1234567a',
     ],
   },
   'command-password': {
@@ -272,6 +334,11 @@ const examples: Readonly<Record<string, Examples>> = {
       ['redis-cli -a hunter2 ping', 'redis-cli -a [redacted] ping'],
       ['curl -u dev:hunter2 https://a.example', 'curl -u dev:[redacted] https://a.example'],
       ['curl -s --user "dev:hunter2" https://a.example', 'curl -s --user "dev:[redacted]" https://a.example'],
+      ['curl -fsSLu dev:hunter2 https://a.example', 'curl -fsSLu dev:[redacted] https://a.example'],
+      ['curl -X POST \\\n  -u "dev:hunter2" \\\n  x', 'curl -X POST \\\n  -u "dev:[redacted]" \\\n  x'],
+      ['curl -b "sid=hunter2; a=b" https://a.example', 'curl -b "[redacted]" https://a.example'],
+      ["echo 'hunter2' | docker login --password-stdin", "echo '[redacted]' | docker login --password-stdin"],
+      ["CREATE USER a IDENTIFIED BY 'hunter2';", "CREATE USER a IDENTIFIED BY '[redacted]';"],
       ['a | mysql -psecret1 | b', 'a | mysql -p[redacted] | b'],
     ],
     keeps: [
@@ -279,6 +346,8 @@ const examples: Readonly<Record<string, Examples>> = {
       'mysql -u root -p app',
       'curl -u dev https://a.example:443/x --user-agent a:b',
       'mysql app; mkdir -pv x',
+      'curl -b cookies.txt -fsSL https://a.example; curl -b "sid=$SID" -u user:password x',
+      'echo "$TOKEN" | docker login --password-stdin; cat f | gh auth login --with-token',
     ],
   },
   netrc: {
@@ -319,6 +388,14 @@ const examples: Readonly<Record<string, Examples>> = {
       ['const password = "unterminated', 'const password = "[redacted]'],
       [`password = '${'x1'.repeat(300)}'`, "password = '[redacted]'"],
       ['if (token === "abc123") {', 'if (token === "[redacted]") {'],
+      ["const token: string | null = 'abc123';", "const token: string | null = '[redacted]';"],
+      ['- name: DB_PASSWORD\n  value: hunter2\n', '- name: DB_PASSWORD\n  value: [redacted]\n'],
+      ['<add key="ApiKey" value="abc123"/>', '<add key="ApiKey" value="[redacted]"/>'],
+      ['req.set("X-Api-Key", "abc123def456")', 'req.set("X-Api-Key", "[redacted]")'],
+      ['the password is hunter2, keep it', 'the password is [redacted], keep it'],
+      ["ALTER ROLE a PASSWORD 'x1'", "ALTER ROLE a PASSWORD '[redacted]'"],
+      ['\u001b[36mTOKEN\u001b[0m=\u001b[33mabc1\u001b[0m', '\u001b[36mTOKEN\u001b[0m=\u001b[33m[redacted]'],
+      ['"SecretString": "{a: 1}"', '"SecretString": "[redacted]"'],
       ['AccountName=a;AccountKey=abc123==;x', 'AccountName=a;AccountKey=[redacted];x'],
     ],
     keeps: [
@@ -351,6 +428,13 @@ const examples: Readonly<Record<string, Examples>> = {
       'the token: its lifetime is 300 s',
       'password: <your password>',
       'nextPageToken: "abc123456"',
+      '["token", "secret"], ["password", "base64url9"] and "token",\n"abc123def456"',
+      'the token is base64url, the key is 256 bits long, the password is short',
+      '- name: DB_PASSWORD\n  valueFrom:\n    secretKeyRef: x',
+      "{ name: 'token', default: '' }, token: string, secret: Buffer = key",
+      'TOKEN=`cat token.txt` PASSWORD=changeme API_KEY=your-api-key-here OPENAI_API_KEY=sk-...',
+      'WHERE token = $1, "csrf-token": "1.0.3", "jsonwebtoken": "^9.0.2"',
+      'password: !vault |, password: op://vault/db/password, token: env:GITHUB_TOKEN',
     ],
   },
 };

@@ -10,6 +10,7 @@
  * | `webhook-secret` | `whsec_` (Stripe, Standard Webhooks) | |
  * | `linear-token` | `lin_api_ lin_oauth_ lin_wh_` | |
  * | `slack-token`, `slack-webhook` | `xox?- xapp- xwfp-`; the path of `hooks.slack.com/services/…` | other pages of Slack |
+ * | `webhook` | the secret in addresses of incoming webhooks of Discord, Teams, Zapier | channels |
  * | `google-key` | `AIza`, `ya29.`, `GOCSPX-`, refresh tokens `1//0` | |
  * | `aws-key` | `AKIA ASIA` and 16 capitals, and the 40 characters of a secret key near it | commit hashes near it |
  * | `npm-token` | `npm_` and 30 or more letters and digits | `npm_config_…` |
@@ -20,16 +21,18 @@
  * | `vault-token` | `hvs. hvb. hvr.`, and `s. b. r.` with exactly 24 characters | property paths |
  * | `age-key` | `AGE-SECRET-KEY-` | recipients, `age1…` |
  * | `docker-token`, `digitalocean-token`, `pypi-token`, `atlassian-token` | their prefixes | |
+ * | `provider-token` | prefixes and inner marks of some fifty more providers (`provider-shapes.ts`, `inner-mark-rules.ts`) | ids, names of code after a prefix |
  * | `jwt` | two to five parts, the first begins `eyJ` | base64 of JSON alone |
- * | `private-key` | PEM, OpenSSH, OpenPGP; also without end | certificates, public keys, mentions of the marker |
+ * | `private-key` | PEM, OpenSSH, OpenPGP, also without end, with line numbers, in base64; `d` of a JSON Web Key | certificates, public keys, mentions of the marker |
  * | `bearer`, `basic` | the token; base64 with a colon inside | "the bearer of bad news", "basic authentication" |
  * | `authorization-header`, `cookie-header` | the value, to the end of line or quote | references such as `$TOKEN` |
  * | `url-password` | the password, or a token in place of the user, of any scheme | ports, `git@`, paths with `@` |
  * | `signed-url` | signatures in queries of AWS, Google and Azure | |
- * | `option` | the word after `--password`, `--token`, `--api-key` | `--password-stdin`, `--token-file` |
- * | `command-password` | `mysql -p…`, `sshpass -p`, `docker login -p`, `redis-cli -a`, `curl -u user:…` | `mkdir -p`, `ssh -p 22` |
+ * | `option` | the word after `--password`, `--token`, `--api-key`, and after `ENV TOKEN`, `set TOKEN` | `--password-stdin`, `--token-file` |
+ * | `command-password` | `mysql -p…`, `sshpass -p`, `docker login -p`, `redis-cli -a`, `curl -u user:…`, `curl -b a=…`, `echo … \| docker login --password-stdin` | `mkdir -p`, `ssh -p 22` |
+ * | `pgpass` | `host:5432:database:user:password` | ports of containers |
  * | `netrc` | `machine … login … password …` | |
- * | `assignment` | literals given to a sensitive name (`sensitive-names.ts`): env, shell, YAML, JSON, INI, XML, code | calls, types, property paths, references, sentences |
+ * | `assignment` | literals given to a sensitive name (`sensitive-names.ts`): env, shell, YAML, JSON, INI, XML, code; pairs of a name and a value; "the password is …" | calls, types, property paths, references, sentences |
  *
  * Every rule costs work in proportion to the length of the text: anchors are found in one pass, runs of characters
  * are measured once (`runs.ts`), and everything else looks at a bounded number of characters per anchor.
@@ -40,29 +43,39 @@ import { assignmentRule } from './assignment-rule.ts';
 import { awsRule } from './aws-rule.ts';
 import type { Glance } from './glance.ts';
 import { authorizationRule, basicRule, bearerRule, cookieRule } from './header-rules.ts';
+import { driverRule, innerMarkRules, pgpassRule } from './inner-mark-rules.ts';
+import { jwkRule } from './jwk-rule.ts';
 import { jwtRule } from './jwt-rule.ts';
 import { pemRule } from './pem-rule.ts';
 import type { Rule } from './rule.ts';
 import { Scan } from './scan.ts';
+import { identifiedRule, setRule, stdinRule } from './set-rules.ts';
 import type { TextView } from './text-view.ts';
 import { tokenRules } from './token-rules.ts';
-import { signedUrlRule, urlPasswordRule, webhookRule } from './url-rules.ts';
+import { signedUrlRule, urlPasswordRule, webhookRules } from './url-rules.ts';
 
 const rules: readonly Rule[] = [
   ...tokenRules,
+  ...innerMarkRules,
   awsRule,
   jwtRule,
   pemRule,
+  jwkRule,
   bearerRule,
   basicRule,
   authorizationRule,
   cookieRule,
   urlPasswordRule,
-  webhookRule,
+  driverRule,
+  ...webhookRules,
   signedUrlRule,
   optionRule,
   ...commandRules,
+  setRule,
+  stdinRule,
+  identifiedRule,
   netrcRule,
+  pgpassRule,
   assignmentRule,
 ];
 

@@ -28,10 +28,20 @@ export const pemRule: Rule = {
   },
 };
 
+/** What a listing puts before each line: `     3→`, `     3\t`, and `id_rsa:3:`. */
+const lineNumber = /^(?:[\w./~-]{1,64}:)?\d{1,6}[\t→:|-][ \t]*/;
+
+/** White space, quotes and signs between two lines, and the number of the line. */
+function skipGap(scan: Scan, from: number): number {
+  const at = scan.runs.endOf(pemGap, from);
+  const number = lineNumber.exec(scan.text(at, Math.min(scan.codes.length, at + 80)));
+  return at + (number?.[0].length ?? 0);
+}
+
 function skipHeaders(scan: Scan, from: number): number {
   let at = from;
   for (let count = 0; count < MAX_HEADERS; count += 1) {
-    const word = scan.runs.endOf(pemGap, at);
+    const word = skipGap(scan, at);
     const lineEnd = scan.runs.endOf(line, word);
     // A header is short; the base64 of a key on one line holds no colon, so a long line is none.
     if (lineEnd - word > 200 || !/^[A-Za-z-]{3,20}: /.test(scan.text(word, Math.min(lineEnd, word + 24))))
@@ -45,7 +55,7 @@ function skipHeaders(scan: Scan, from: number): number {
 function readBody(scan: Scan, from: number): number {
   let end = 0;
   for (let at = from; ; ) {
-    const runStart = scan.runs.endOf(pemGap, at);
+    const runStart = skipGap(scan, at);
     const runEnd = scan.runs.endOf(pemBody, runStart);
     const length = runEnd - runStart;
     if (end === 0 && length < MIN_FIRST_RUN) return 0;
@@ -61,7 +71,7 @@ const isLineEnd = (scan: Scan, at: number): boolean =>
   at >= scan.codes.length || ['\n', '\r', '\\', '"', "'", '`', '-'].includes(scan.char(at));
 
 function readEndMarker(scan: Scan, bodyEnd: number): number {
-  const at = scan.runs.endOf(pemGap, bodyEnd);
+  const at = skipGap(scan, bodyEnd);
   if (!scan.hasAt(at, `${DASHES}END `)) return bodyEnd;
   const labelEnd = scan.runs.endOf(pemLabel, at + DASHES.length);
   return scan.hasAt(labelEnd, DASHES) ? labelEnd + DASHES.length : labelEnd;

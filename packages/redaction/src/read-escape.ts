@@ -10,6 +10,9 @@ export interface Escape {
 
 const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
+const ESCAPE = 0x1b;
+/** Longest control sequence that is read. */
+const MAX_CONTROL = 24;
 
 /** RFC 8259 §7, and the quotes of JavaScript and shells: what stands at the place of each character after a backslash. */
 const shortEscapes: readonly (Escape | undefined)[] = Array.from({ length: 0x80 }, (_, code) => {
@@ -18,13 +21,15 @@ const shortEscapes: readonly (Escape | undefined)[] = Array.from({ length: 0x80 
 });
 
 /**
- * Reads one escape sequence: `\n`, `\"`, `\x41`, `\u0041`, `\u{41}`, `%41` and percent-encoded UTF-8.
+ * Reads one escape sequence: `\n`, `\"`, `\x41`, `\u0041`, `\u{41}`, `%41` and percent-encoded UTF-8. A colour of a terminal
+ * stands for nothing.
  *
  * @param codes Code units of a text; a barrier belongs to no sequence.
  * @returns Undefined when no sequence begins at `at`.
  */
 export function readEscape(codes: Uint16Array, at: number): Escape | undefined {
   if (codes[at] === PERCENT) return readPercent(codes, at);
+  if (codes[at] === ESCAPE) return readColour(codes, at);
   if (codes[at] !== BACKSLASH) return undefined;
   const kind = codes[at + 1] ?? BARRIER;
   if (kind === 0x75) return readUnicode(codes, at);
@@ -76,3 +81,15 @@ function percentByte(codes: Uint16Array, at: number): number {
 }
 
 const codeUnits = (text: string): number[] => Array.from({ length: text.length }, (_, i) => codeAt(text, i));
+
+/** A control sequence of a terminal (ECMA-48 §5.4): digits and `;`, and one letter. */
+function readColour(codes: Uint16Array, at: number): Escape | undefined {
+  if (codes[at + 1] !== 0x5b) return undefined;
+  for (let i = at + 2; i < at + MAX_CONTROL; i += 1) {
+    const code = codes[i] ?? BARRIER;
+    if ((code >= 0x30 && code <= 0x39) || code === 0x3b) continue;
+    const letter = code | 0x20;
+    return letter >= 0x61 && letter <= 0x7a ? { length: i - at + 1, codes: [] } : undefined;
+  }
+  return undefined;
+}

@@ -56,7 +56,7 @@ export const charClasses = {
   address: allBut(`${white}"'\`<>\\`),
   /** Text between two tags. */
   elementText: allBut('<>'),
-  path: only(`${alphanumeric}-_./`),
+  webhookPath: only(`${alphanumeric}-_./@`),
   /** A value without quotes inside code, a query or a list. */
   bare: allBut(`${white}"'\`,;)}]<>&|`),
   /** A value without quotes in an environment file or on a command line. */

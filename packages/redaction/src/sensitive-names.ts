@@ -17,7 +17,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/));
 const qualifiers = words(
   `prod production staging stage dev development test testing live sandbox local ci env old new current previous prev
    primary secondary backup default base value val raw plain plaintext b64 base64 hex hash hashed digest encrypted
-   confirmation confirm again repeat header v1 v2 v3`,
+   confirmation confirm again repeat header string v1 v2 v3`,
 );
 
 const strongWords = words(
@@ -37,12 +37,12 @@ const strongEndings = [
     'masterkey',
     'accountkey',
   ],
-  ...['dbpass', 'dbpwd', 'userpass', 'rootpass', 'adminpass'],
+  ...['dbpass', 'dbpwd', 'userpass', 'rootpass', 'adminpass', 'storepass', 'keypass'],
 ];
 
 const keyOwners = words(
   `api access secret private signing encryption decryption master auth account service storage shared deploy webhook
-   hmac aes symmetric jwt admin root consumer app application server license session integration project
+   hmac aes symmetric jwt admin root consumer app application server license session integration project role subscription
    openai anthropic stripe sendgrid mailgun twilio github gitlab google azure aws datadog algolia resend`,
 );
 
@@ -60,7 +60,7 @@ const plainTokenOwners = words(
 
 /** A name that begins so is a count, a question or an action. */
 const otherBeginnings = words(
-  `max min num count total is has get parse list issue resolve renew attenuate revoke mint create fetch load read`,
+  `max min num count total is has get parse list issue resolve renew attenuate revoke mint create fetch load read existing`,
 );
 
 const tokenOwners = words('access refresh auth api bearer session bot personal id oauth oauth2');

@@ -69,10 +69,14 @@ export function viewText(text: string): TextView {
   return new TextView(plain);
 }
 
+/** What begins a colour of a terminal. */
+const ESCAPE = '\u001b';
+
 /** The text as written, and with its escapes resolved once where it has any. They hold until the next call. */
 export function viewsOf(text: string): readonly TextView[] {
   const plain = viewText(text);
-  return text.includes('\\') || text.includes('%') ? [plain, unescapeView(plain, text)] : [plain];
+  const hasEscapes = text.includes('\\') || text.includes('%') || text.includes(ESCAPE);
+  return hasEscapes ? [plain, unescapeView(plain, text)] : [plain];
 }
 
 /**
@@ -125,7 +129,7 @@ function placesKept(codes: Uint16Array, count: number): Int32Array {
 /** For every code unit, 1 when it stays where a text is squeezed. */
 const kept = new Uint8Array(0x10000).map((_, code) => (isSeparator(code) ? 0 : 1));
 
-/** The view with JSON, unicode and percent escapes resolved once. */
+/** The view with JSON, unicode and percent escapes resolved once, and without colours. */
 function unescapeView(view: TextView, text: string): TextView {
   const { codes } = view;
   const { resolved } = buffersFor(codes.length);
@@ -148,10 +152,12 @@ function resolveEscapes(
   let length = 0;
   let backslash = -1;
   let percent = -1;
+  let colour = -1;
   for (let i = 0; i < codes.length; ) {
     if (backslash < i) backslash = nextOf(text, '\\', i);
     if (percent < i) percent = nextOf(text, '%', i);
-    const next = Math.min(backslash, percent);
+    if (colour < i) colour = nextOf(text, ESCAPE, i);
+    const next = Math.min(backslash, percent, colour);
     copyCodes(codes, i, next, resolved, length);
     if (from !== null) for (let at = i; at < next; at += 1) from[length + at - i] = at;
     length += next - i;

@@ -3,7 +3,7 @@ import type { Rule } from './rule.ts';
 import { charClasses } from './runs.ts';
 import type { Scan } from './scan.ts';
 
-const { scheme, authority, address, path } = charClasses;
+const { scheme, authority, address, webhookPath } = charClasses;
 
 /** `user:password@` of any scheme (RFC 3986 §3.2.1), and a token that stands where the user should. */
 export const urlPasswordRule: Rule = {
@@ -65,19 +65,29 @@ function findLastInRun(scan: Scan, from: number, to: number, char: string): numb
 /** Longest user and password that are looked for. */
 const MAX_URL = 2048;
 
+/** Where incoming webhooks live, and what stands before the secret in their paths. */
+const webhooks: readonly { readonly id: string; readonly host: string; readonly kind: RegExp }[] = [
+  { id: 'slack-webhook', host: 'hooks.slack.com/', kind: /^(?:services|workflows|triggers)\// },
+  { id: 'webhook', host: 'discord.com/api/', kind: /^(?:v\d+\/)?webhooks\/\d+\// },
+  { id: 'webhook', host: 'discordapp.com/api/', kind: /^(?:v\d+\/)?webhooks\/\d+\// },
+  { id: 'webhook', host: '.webhook.office.com/', kind: /^webhookb2\/[\w-]+@[\w-]+\/IncomingWebhook\// },
+  { id: 'webhook', host: 'hooks.zapier.com/', kind: /^hooks\/catch\/\d+\// },
+];
+
 /** The secret part of an incoming webhook: whoever knows the address can post. */
-export const webhookRule: Rule = {
-  id: 'slack-webhook',
-  anchors: ['hooks.slack.com/'],
+export const webhookRules: readonly Rule[] = webhooks.map(({ id, host, kind }) => ({
+  id,
+  anchors: [host],
   match(scan, _start, end) {
-    const to = scan.runs.endOf(path, end);
+    const to = scan.runs.endOf(webhookPath, end);
     const text = scan.text(end, Math.min(to, end + MAX_JUDGED));
-    const kind = /^(?:services|workflows|triggers)\//.exec(text)?.[0];
-    if (kind === undefined || !hasDenseStretch(text.slice(kind.length).replaceAll('/', '-'), 8)) return to;
-    scan.mark('slack-webhook', end + kind.length, scan.char(to - 1) === '.' ? to - 1 : to);
+    const before = kind.exec(text)?.[0];
+    if (before === undefined || !hasDenseStretch(text.slice(before.length).replaceAll('/', '-'), 6))
+      return to;
+    scan.mark(id, end + before.length, scan.char(to - 1) === '.' ? to - 1 : to);
     return to;
   },
-};
+}));
 
 /** The signature in the address of a presigned download, which opens it to everybody. */
 export const signedUrlRule: Rule = {
