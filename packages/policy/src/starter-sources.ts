@@ -25,11 +25,17 @@ unless {
 @reason("it is inline code that starts programs, deletes files or names secrets; run commands, which can be judged")
 forbid (principal, action == Action::"tool_call", resource is Command)
 when {
+  (
   [
-    Command::"python", Command::"python2", Command::"python3", Command::"pypy3", Command::"node", Command::"nodejs",
+    Command::"python", Command::"python2", Command::"python3", Command::"pypy", Command::"pypy3", Command::"ipython", Command::"luajit",
+    Command::"julia", Command::"node", Command::"nodejs",
     Command::"bun", Command::"deno", Command::"perl", Command::"ruby", Command::"php", Command::"lua", Command::"osascript",
     Command::"awk", Command::"gawk", Command::"mawk", Command::"tclsh", Command::"Rscript"
-  ].contains(resource) &&
+  ].contains(resource) ||
+  // With a version in the name.
+  resource.path like "*python3.*" || resource.path like "*pypy3.*" || resource.path like "*perl5.*" || resource.path like "*ruby2.*" ||
+  resource.path like "*ruby3.*" || resource.path like "*php7.*" || resource.path like "*php8.*" || resource.path like "*lua5.*"
+  ) &&
   (
     resource.line like "*os.system*" ||
     resource.line like "*subprocess*" ||
@@ -69,7 +75,25 @@ when {
     resource.line like "*/.ssh*" ||
     resource.line like "*.claude*" ||
     resource.line like "*/proc/*environ*" ||
-    resource.line like "*fromCharCode*"
+    resource.line like "*fromCharCode*" ||
+    resource.line like "*spawn_sync*" ||
+    // Backquotes and their kin.
+    (
+      (resource.path like "*perl*" || resource.path like "*ruby*" || resource.path like "*php*" || resource.path like "*julia*") &&
+      (
+        resource.line like "*\`*\`*" || resource.line like "*qx(*" || resource.line like "*qx{*" || resource.line like "*qx/*" ||
+        resource.line like "*%x(*" || resource.line like "*%x{*" || resource.line like "*|\\")*" || resource.line like "*|')*" ||
+        resource.line like "*-|*" || resource.line like "*\\"|-*" || resource.line like "*'|-*"
+      )
+    ) ||
+    // A pipe of awk. One to sort is what everybody writes.
+    (
+      [Command::"awk", Command::"gawk", Command::"mawk"].contains(resource) &&
+      (
+        resource.line like "*| getline*" || resource.line like "*|getline*" || resource.line like "*|&*" ||
+        ((resource.line like "*| \\"*" || resource.line like "*|\\"*") && !(resource.line like "*\\"sort*"))
+      )
+    )
   )
 };
 `,
@@ -91,6 +115,9 @@ when {
   (
     // The history of the repository, but not a lock that a crash left behind.
     ((resource.name == ".git" || resource.path like "*/.git/*") && !(resource.name like "*.lock")) ||
+    // A pattern that meets it.
+    [".g*", ".gi*", ".git*", ".gi?", ".g?t", ".?it", ".g??", ".???", ".*it", ".*t", "*.git", "?git", ".[g]it", ".g[i]t", ".gi[t]"]
+      .contains(resource.name) ||
     // The directory where the agent works, and all that is in it.
     resource.path == context.cwd ||
     (
@@ -166,7 +193,7 @@ when {
 @reason("it deletes what find meets outside the project; ask the user to do it")
 forbid (principal, action == Action::"tool_call", resource is File)
 when {
-  resource.program == "find" &&
+  ["find", "gfind", "fd", "fdfind"].contains(resource.program) &&
   !resource.inProject &&
   !(resource.path like "/tmp/*") &&
   !(resource.path like "/private/tmp/*") &&
@@ -252,7 +279,10 @@ forbid (principal, action == Action::"tool_call", resource == Command::"git")
 when {
   (
     resource.subcommand == "clean" &&
-    resource.flags.containsAny(["-f", "--force", "-x", "-X"]) &&
+    (
+      resource.flags.containsAny(["-f", "--force", "-x", "-X"]) ||
+      resource.line like "*clean.requireForce=*" || resource.line like "*clean.requireforce=*"
+    ) &&
     !resource.flags.containsAny(["-n", "--dry-run"])
   ) ||
   (resource.subcommand == "stash" && resource.args.contains("clear")) ||
@@ -292,7 +322,9 @@ when {
     resource.line like "*docker.sock*" ||
     resource.line like "*--pid=host*" ||
     resource.line like "*--pid host*" ||
-    resource.line like "*SYS_ADMIN*"
+    resource.line like "*SYS_ADMIN*" ||
+    resource.line like "*--cap-add=ALL*" ||
+    resource.line like "*--cap-add ALL*"
   )
 };
 
@@ -1109,7 +1141,16 @@ when {
     resource.line like "*diff.external*" || resource.line like "*filter.*.clean*" || resource.line like "*filter.*.smudge*" ||
     resource.line like "*credential.*helper*" || resource.line like "*gpg.*program*" || resource.line like "*include*.path*" ||
     resource.line like "*.insteadOf*" || resource.line like "*.insteadof*" || resource.line like "*.pushInsteadOf*" ||
-    resource.line like "*.pushinsteadof*" || resource.line like "*http.proxy*" || resource.line like "*http.sslVerify*"
+    resource.line like "*.pushinsteadof*" || resource.line like "*http.proxy*" || resource.line like "*http.sslVerify*" ||
+    // What is given a value; with -c the value itself is read as a command.
+    (
+      resource.subcommand == "config" &&
+      (
+        (resource.line like "*core.pager *" && !(resource.line like "*core.pager cat*") && !(resource.line like "*core.pager less*")) ||
+        resource.line like "*.textconv *" || resource.line like "*merge.*.driver *" || resource.line like "*diff.*.command *" ||
+        resource.line like "*difftool.*.cmd *" || resource.line like "*mergetool.*.cmd *" || resource.line like "*interactive.diffFilter *"
+      )
+    )
   )
 };
 

@@ -6,6 +6,9 @@ const running: readonly string[] = [
   // A variable that is given another value by a builtin in disguise, or between two commands.
   "a=echo; for i in 1 2; do $a x; re''ad a <<< rm; done",
   "a=echo; f(){ $a x; }; re''ad a <<<rm; f",
+  'a=echo; for i in 1 2; do $a x; . ./rm; done',
+  "a=echo; f() { $a x; }; sour''ce ./rm; f",
+  'a=echo; . ./rm; $a x',
   'a=echo; command export a=rm; $a x',
   "a=echo; ex''port a=rm; $a x",
   "a=echo; printf -$'v' a rm; $a x",
@@ -86,6 +89,7 @@ const running: readonly string[] = [
 
 /** Ordinary commands, which are neither opaque nor found to run anything else. */
 const ordinary: readonly string[] = [
+  'export NVM_DIR="$HOME/.nvm"; [ -s "$NVM_DIR/nvm.sh" ] && . "$NVM_DIR/nvm.sh"; nvm use 20',
   'PY=python3; export PY; $PY -m pytest',
   'tmp=/tmp/a; trap \'rm -rf "$tmp"; code=$?\' EXIT; mkdir $tmp',
   'N=5; if [ "${X:-1}" = 1 ]; then echo $((N+1)); fi',

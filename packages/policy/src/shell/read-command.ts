@@ -72,6 +72,7 @@ export function readDeclared(
 /** Whether a builtin gives a variable a value that was overlooked when the text was searched: `re''ad x`. */
 function assignsUnseen([first, ...args]: readonly Field[], { scope: { facts } }: Place): boolean {
   if (first === undefined || !facts.trusts || facts.assigned.size === 0) return false;
+  if (first.text === '.' || first.text === 'source') return facts.repeats;
   const isPrintf = first.text === 'printf' && args.some(({ text }) => text.startsWith('-v'));
   return isPrintf || first.text === 'export' || assigningBuiltins.has(first.text);
 }

@@ -10,6 +10,8 @@ interface ScriptFacts {
   readonly assigned: ReadonlyMap<string, number>;
   /** Whether a variable that is assigned once can be trusted to hold that value. */
   readonly trusts: boolean;
+  /** Whether something of it may run more than once, or later than it stands: loops, functions. */
+  readonly repeats: boolean;
   /** Whether it changes the directory, anywhere. */
   readonly moves: boolean;
 }
@@ -54,7 +56,7 @@ export function createScope(
 
 /** The scope around a call's text. */
 export const emptyScope = (world: CallWorld): Scope => ({
-  facts: { assigned: new Map(), trusts: true, moves: false },
+  facts: { assigned: new Map(), trusts: true, repeats: false, moves: false },
   variables: new Map(),
   aliases: new Map(),
   functions: new Map(),
@@ -70,13 +72,23 @@ export const copyScope = (scope: Scope): Scope => ({
   functions: new Map(scope.functions),
 });
 
+const repeating = new Set([
+  'for_statement',
+  'while_statement',
+  'c_style_for_statement',
+  'function_definition',
+]);
+
 function gatherFacts(tree: ShellTree): ScriptFacts {
   const assigned = new Map<string, number>();
   let trusts = true;
   let moves = false;
+  let repeats = false;
+  let sources = false;
   const stack: ShellNode[] = [tree.root];
   for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
     stack.push(...node.children);
+    if (repeating.has(node.type)) repeats = true;
     if (node.type === 'variable_assignment' || node.type === 'for_statement') {
       const name = node.children.find(
         (child) => child.type === 'variable_name' || child.type === 'subscript',
@@ -92,7 +104,9 @@ function gatherFacts(tree: ShellTree): ScriptFacts {
       trusts &&= node.type === 'declaration_command' && isPlainExport(tree, node);
     } else if (node.children.length === 0 && node.type !== 'comment') {
       const word = textOf(tree, node).replaceAll(/[\\'"]/g, '');
-      if (assigningBuiltins.has(word) || /^-v/.test(word)) trusts = false;
+      // What a file assigns comes behind it, and variables are forgotten there.
+      if (word === '.' || word === 'source') sources = true;
+      else if (assigningBuiltins.has(word) || /^-v/.test(word)) trusts = false;
       // By another builtin than it is a keyword of the grammar for: `command export x=y`, `read HOME`.
       if (node.type === 'word' && word === 'export') trusts = false;
       if (node.type === 'word' && (word === 'HOME' || word === 'IFS')) assigned.set(word, 2);
@@ -101,7 +115,7 @@ function gatherFacts(tree: ShellTree): ScriptFacts {
       if (['=', ':=', '++', '--'].includes(node.type) && node.field === 'operator') trusts = false;
     }
   }
-  return { assigned, trusts, moves };
+  return { assigned, trusts: trusts && !(sources && repeats), repeats, moves };
 }
 
 const isPlainExport = (tree: ShellTree, node: ShellNode): boolean =>
