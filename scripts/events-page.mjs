@@ -25,8 +25,11 @@ taken out of \`call\` afterwards, \`callRedacted\` says so, and replay counts th
 be searched within 50 ms of processor time per 64 KiB is left out (\`missing: "payload"\`), never kept raw.
 
 The backend searches again whatever clients send, whatever their headers say, by names and patterns. Where it finds something, payload and salt are not
-stored; the header stays, the chain verifies, and \`payload.withheld\` says so. Headers cannot be withheld: the hook server searches the names in
-them, the backend takes them as they come. An agent that wants to hide a secret, by encrypting it or computing with it, can.`;
+stored; the header stays, the chain verifies, and \`payload.withheld\` says so. Headers cannot be withheld: the hook server
+takes secrets out of the names in them and puts U+FFFD for every character that cannot be seen or that turns a line around, before it hashes them. The
+backend refuses a batch in which a name still holds either (\`KX_EVENT_INVALID\`) and records a \`tamper.fork\` with the place and the reason, never
+the name. An older version whose spool meets that keeps it, says so in \`kontext status\`, and offers it again until the session is over for 7 days.
+An agent that wants to hide a secret, by encrypting it or computing with it, can.`;
 
 const typeOf = (type) =>
   ({ count: 'integer', flag: 'true or false', texts: 'list of texts', any: 'any JSON' })[

@@ -35,7 +35,7 @@ describe('ids', () => {
 
     const wrong = [
       id.toUpperCase(),
-      id.replace(/-7/, '-4'),
+      id.replace(/-7(?=[0-9a-f]{3}-[89ab])/, '-4'),
       id.replace(/-[89ab](?=[0-9a-f]{3}-[0-9a-f]{12}$)/, '-c'),
       `${id}0`,
       ` ${id}`,

@@ -31,6 +31,7 @@ export { readBundleLines } from './export/read-lines.ts';
 export { type BundleReport, verifyBundle } from './export/verify-bundle.ts';
 export { chainLink, firstLink, hashEvent, hashPayload, sameBytes } from './hashes.ts';
 export { headerLimits } from './header-limits.ts';
+export { hasHidden, headerTextFields, showHidden, toHeaderText } from './header-text.ts';
 export { createId, type Id, type IdPrefix, idPrefixes, isId } from './ids.ts';
 export { type Checkpoint, formatCheckpoint, parseCheckpoint } from './log/checkpoint.ts';
 export {

@@ -1,6 +1,7 @@
 import { KontextError } from '@kontext/errors';
 import { type EventHeader, type EventLineage, encodeHeader } from './event-header.ts';
 import { chainLink, firstLink, hashEvent, hashPayload, saltBytes } from './hashes.ts';
+import { showHidden } from './header-text.ts';
 import { createId } from './ids.ts';
 import { checkPayloadText } from './payload-text.ts';
 import { pooledRandomBytes, type RandomBytes } from './random-pool.ts';
@@ -18,7 +19,10 @@ export interface Reservation {
   readonly id: string;
 }
 
-/** What the caller says about an event; what is left out is null. Ids are checked when the header is written. */
+/**
+ * What the caller says about an event; what is left out is null. Ids are checked when the header is written; in the texts,
+ * characters that cannot be seen become U+FFFD.
+ */
 export type EventFields = Pick<EventHeader, 'kind'> &
   Partial<
     Pick<
@@ -148,11 +152,11 @@ function completeHeader(
     kind: fields.kind,
     session: (fields.session ?? null) as EventHeader['session'],
     user: (fields.user ?? null) as EventHeader['user'],
-    agent: fields.agent ?? null,
-    tool: fields.tool ?? null,
-    toolUse: fields.toolUse ?? null,
+    agent: shown(fields.agent),
+    tool: shown(fields.tool),
+    toolUse: shown(fields.toolUse),
     decision: fields.decision ?? null,
-    rule: fields.rule ?? null,
+    rule: shown(fields.rule),
     policyVersion: fields.policyVersion ?? null,
     mode: fields.mode ?? null,
     occurredAt: fields.occurredAt,
@@ -167,3 +171,6 @@ function completeHeader(
     missing: fields.missing ?? null,
   };
 }
+
+/** Whatever an agent calls its tools, and whatever an older version left in its spool: a backend refuses what is hidden. */
+const shown = (text: string | null | undefined): string | null => (text ? showHidden(text) : (text ?? null));

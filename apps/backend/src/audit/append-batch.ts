@@ -1,7 +1,6 @@
 import {
   type BatchEvent,
   type BatchInput,
-  type BatchVerdict,
   type CheckedEvent,
   checkBatch,
   hashEvent,
@@ -20,8 +19,15 @@ import {
 import { markTampered } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';
 import type { Tx } from '../store/tx.ts';
+import { findUnfitHeader } from './find-unfit-header.ts';
 import { toNewEvent } from './new-event.ts';
-import { recordForeignStream, recordFork, recordWithheld } from './record-refused.ts';
+import {
+  recordForeignStream,
+  recordFork,
+  recordUnfitHeader,
+  recordWithheld,
+  type UnfitHeader,
+} from './record-refused.ts';
 import type { StreamMemory } from './stream-memory.ts';
 import { withholdPayloads } from './withhold-payloads.ts';
 
@@ -51,10 +57,10 @@ const maxAttempts = 20;
  * Appends a batch to a client stream of the caller; idempotent.
  *
  * The rules are those of `checkBatch` in packages/audit; here they meet the stored head. A fork, and a batch for somebody
- * else's stream, are refused and recorded. A batch that tells of tampering marks its session. A payload in which a secret is
- * found is not stored, and an event of ours says so.
+ * else's stream or with a header that {@link findUnfitHeader} finds, are refused and recorded. A batch that tells of tampering
+ * marks its session. A payload in which a secret is found is not stored, and an event of ours says so.
  *
- * @throws KontextError `KX_EVENT_INVALID` when the batch is not one of this stream; nothing is stored.
+ * @throws KontextError `KX_EVENT_INVALID` when the batch is not one of this stream, or has such a header; nothing of it is stored.
  * @throws KontextError `KX_NOT_FOUND` when the stream does not exist or is not the caller's.
  * @throws KontextError `KX_SESSION_ENDED` when its session ended more than 7 days ago.
  */
@@ -68,7 +74,7 @@ export async function appendBatch(
   const known = memory.find(batch.streamId);
   const quick = known ? await appendToKnown(store, known, caller, batch, now) : null;
   if (quick === null) memory.forget(batch.streamId);
-  const { moved, ...result } = quick ?? (await appendToFound(store, caller, batch, now));
+  const { moved, ...result } = quick ?? (await appendToFound(store, memory, caller, batch, now));
   if (moved !== null) memory.remember(moved);
   return result;
 }
@@ -92,6 +98,7 @@ async function appendToKnown(
   if (stream.orgId !== caller.orgId || stream.userId !== caller.userId) return null;
   const verdict = checkBatch({ ...inputOf(stream, batch), storedChain: () => undefined });
   if (verdict.status !== 'ok' || verdict.events.some(tellsOfTampering)) return null;
+  if (findUnfitHeader(verdict.events) !== null) return null;
   const { events, withheld } = withholdPayloads(verdict.events);
   if (withheld.length > 0) return null;
   const terms = { ...termsOf(events, now), late: false, liveSince: new Date(now.getTime() - silentForMs) };
@@ -101,7 +108,13 @@ async function appendToKnown(
   return stored ? okAt(stream, verdict.head, { late: false, now }) : null;
 }
 
-async function appendToFound(store: Store, caller: Caller, batch: Batch, now: Date): Promise<Appended> {
+async function appendToFound(
+  store: Store,
+  memory: StreamMemory,
+  caller: Caller,
+  batch: Batch,
+  now: Date,
+): Promise<Appended> {
   const scope = { role: 'ingest', orgId: caller.orgId } as const;
   const outcome = await store.transaction(scope, async (tx) => {
     const owned = await findClientStream(tx, batch.streamId);
@@ -109,15 +122,20 @@ async function appendToFound(store: Store, caller: Caller, batch: Batch, now: Da
     const late = checkInTime(owned.session, now);
     let stream: StreamRow | null = owned.stream;
     for (let attempt = 0; stream !== null && attempt < maxAttempts; attempt += 1) {
-      const result = await tryAppend(tx, stream, batch, late, now);
+      const result = await tryAppend(tx, memory, stream, batch, late, now);
       if (result !== 'lost the race') return result;
       stream = await findStream(tx, batch.streamId);
     }
     throw new KontextError('KX_TEMPORARY', 'the stream moves too fast to append to');
   });
-  if (outcome !== 'foreign') return outcome;
-  await recordForeignStream(store, caller, batch.streamId, now);
-  throw new KontextError('KX_NOT_FOUND', 'there is no such audit stream, or it is not yours');
+  if (outcome === 'foreign') {
+    await recordForeignStream(store, caller, batch.streamId, now);
+    throw new KontextError('KX_NOT_FOUND', 'there is no such audit stream, or it is not yours');
+  }
+  if (!('why' in outcome)) return outcome;
+  // Only here, where what was recorded of it is committed.
+  memory.noteRefused(batch.streamId, outcome.seq);
+  throw invalidBatch(outcome);
 }
 
 /** @returns Whether the batch is late. */
@@ -131,11 +149,12 @@ function checkInTime(session: ClientStreamRow['session'], now: Date): boolean {
 
 async function tryAppend(
   tx: Tx,
+  memory: StreamMemory,
   stream: StreamRow,
   batch: Batch,
   late: boolean,
   now: Date,
-): Promise<Appended | 'lost the race'> {
+): Promise<Appended | UnfitHeader | 'lost the race'> {
   const [first, last] = [batch.events[0]?.seq ?? 0, batch.events.at(-1)?.seq ?? 0];
   const overlaps = first >= 1 && first <= stream.headSeq && last - first < 500;
   const chains = overlaps
@@ -148,6 +167,13 @@ async function tryAppend(
   if (verdict.status !== 'ok') {
     const { headSeq, headHash } = stream;
     return { status: verdict.status, headSeq, headHash, moved: null };
+  }
+  const unfit = findUnfitHeader(verdict.events);
+  if (unfit !== null) {
+    // A client halves a refused batch and tries again: once is enough to tell.
+    if (!memory.wasRefused(stream.id, unfit.seq))
+      await recordUnfitHeader(tx, input.stream, stream.id, unfit, now);
+    return unfit;
   }
   const { events, withheld } = withholdPayloads(verdict.events);
   const rows = events.map((event) => toNewEvent(event, event.parsed));
@@ -181,5 +207,5 @@ function okAt(
 
 const tellsOfTampering = ({ parsed }: CheckedEvent): boolean => parsed.kind.startsWith('tamper.');
 
-const invalidBatch = ({ seq, why }: Extract<BatchVerdict, { status: 'invalid' }>): KontextError =>
+const invalidBatch = ({ seq, why }: UnfitHeader): KontextError =>
   new KontextError('KX_EVENT_INVALID', `the event with seq ${seq} is refused`, { why, details: { seq } });

@@ -3,7 +3,10 @@ import {
   type EventFields,
   type EventLineage,
   hashEvent,
+  headerLimits,
+  headerTextFields,
   parseHeader,
+  toHeaderText,
 } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendEvents } from '../store/queries/append-events.ts';
@@ -11,6 +14,7 @@ import { lockServerStream, type StreamRow } from '../store/queries/audit-streams
 import { insertRefs } from '../store/queries/lineage.ts';
 import type { Tx } from '../store/tx.ts';
 import { toNewEvent } from './new-event.ts';
+import { withoutSecrets } from './withhold-payloads.ts';
 
 /** Which stream the backend writes to: that of a session, or with null the organisation's admin stream. */
 export interface ServerStream {
@@ -73,7 +77,10 @@ export async function appendServerEvents(
   const nowMs = () => now.getTime();
   const writer = createStreamWriter({ orgId, streamId: stream.id, from: { head }, nowMs });
   const written = events.map(({ facts, ...fields }) =>
-    writer.append({ ...fields, session: sessionId }, facts === undefined ? null : JSON.stringify(facts)),
+    writer.append(
+      { ...fields, ...namesOf(fields), session: sessionId },
+      facts === undefined ? null : JSON.stringify(facts),
+    ),
   );
   const refs = written.map(({ seq, id, header }) => ({
     streamId: stream.id,
@@ -95,6 +102,17 @@ export async function appendServerEvents(
   );
   return refs;
 }
+
+/** Names of a call come from clients here, too: a question about it has them. */
+function namesOf(fields: EventFields): Partial<EventFields> {
+  const named = headerTextFields.flatMap((field) => {
+    const text = fields[field];
+    return text ? [[field, toHeaderText(text, headerLimits[field], redactName)]] : [];
+  });
+  return Object.fromEntries(named);
+}
+
+const redactName = (text: string): string => withoutSecrets(text) || '[redacted]';
 
 /** What an event is about: for search and lineage, beside the header. */
 function refsOf({ leases, connection, approval }: EventLineage, event: ServerEvent | undefined): string[] {

@@ -1,6 +1,15 @@
 /** AppendEvents given what no good client sends, over real HTTP: the right answer, the same bytes back, never a crash. */
 import { fromBinary } from '@bufbuild/protobuf';
-import { type ChainedEvent, createStreamWriter, type EventFields, type StreamWriter } from '@kontext/audit';
+import {
+  type ChainedEvent,
+  chainLink,
+  createStreamWriter,
+  type EventFields,
+  encodeHeader,
+  hashEvent,
+  parseHeader,
+  type StreamWriter,
+} from '@kontext/audit';
 import { createDpopProof } from '@kontext/oauth';
 import { ErrorDetailSchema } from '@kontext/protocol';
 import { createLocalKms } from '@kontext/vault';
@@ -41,6 +50,12 @@ const batchOf = (streamId: string, events: readonly ChainedEvent[]) => ({
   ...{ streamId, prev: base64(events[0]?.prev ?? Buffer.alloc(32)) },
   events: events.map(onWire),
 });
+
+/** Another tool in a header, with the chain value that follows from it. */
+const renamed = (event: ChainedEvent, tool: string): ChainedEvent => {
+  const header = encodeHeader({ ...parseHeader(event.header), tool });
+  return { ...event, header, chain: chainLink(event.prev, hashEvent(header)) };
+};
 
 describe.each(testStores())('bad batches on $kind', ({ open }) => {
   const kms = createLocalKms(new Map([['test', Buffer.alloc(32, 7)]]), 'test');
@@ -137,6 +152,14 @@ describe.each(testStores())('bad batches on $kind', ({ open }) => {
         const event = session.write();
         return batchOf(session.streamId, [{ ...event, header: event.header.replace('{', '{"v":1,') }]);
       },
+    ],
+    [
+      'a header that turns a line around',
+      (session) => batchOf(session.streamId, [renamed(session.write(), 'a\u202eb')]),
+    ],
+    [
+      'a header with a secret',
+      (session) => batchOf(session.streamId, [renamed(session.write(), `ghp_${'q7Xk2Lm9Rt4V'.repeat(3)}`)]),
     ],
     [
       'a kind that only the backend writes',

@@ -62,6 +62,23 @@ export async function recordFork(
   );
 }
 
+/** Where a header that was refused would have stood, and what is wrong with it; no byte of it. */
+export interface UnfitHeader {
+  readonly seq: number;
+  readonly why: string;
+}
+
+export async function recordUnfitHeader(
+  tx: Tx,
+  owner: Owner,
+  stream: string,
+  { seq, why: reason }: UnfitHeader,
+  now: Date,
+): Promise<void> {
+  const facts = { stream, seq, reason };
+  await appendServerEvent(tx, owner, { kind: 'tamper.fork', user: owner.userId, facts }, now);
+}
+
 /**
  * Records that a caller wrote to a stream of somebody else, in the caller's organisation. A stream that exists nowhere is
  * only refused: an old spool after a new database is no attack.

@@ -11,11 +11,16 @@ export interface StreamMemory {
   find(streamId: string): StreamRow | undefined;
   remember(stream: StreamRow): void;
   forget(streamId: string): void;
+  /** A header at this place was refused, and that was recorded. */
+  noteRefused(streamId: string, seq: number): void;
+  /** Whether that was noted; forgotten now and then, and then it is recorded once more. */
+  wasRefused(streamId: string, seq: number): boolean;
 }
 
 /** Creates the memory; one per process. The stream that was not written to for longest is forgotten first. */
 export function createStreamMemory(limit: number = maxStreams): StreamMemory {
   const streams = new Map<string, StreamRow>();
+  const refused = new Set<string>();
   return {
     find: (streamId) => streams.get(streamId),
     remember: (stream) => {
@@ -26,5 +31,12 @@ export function createStreamMemory(limit: number = maxStreams): StreamMemory {
       if (oldest !== undefined) streams.delete(oldest);
     },
     forget: (streamId) => void streams.delete(streamId),
+    noteRefused: (streamId, seq) => {
+      if (refused.size >= limit) refused.clear();
+      refused.add(placeOf(streamId, seq));
+    },
+    wasRefused: (streamId, seq) => refused.has(placeOf(streamId, seq)),
   };
 }
+
+const placeOf = (streamId: string, seq: number): string => `${streamId} ${seq}`;

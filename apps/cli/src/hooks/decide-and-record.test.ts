@@ -1,8 +1,41 @@
+import { hasHidden, headerLimits } from '@kontext/audit';
 import type { PolicyEngine } from '@kontext/policy';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { HookRequest } from './frames.ts';
 import { createRecordRedactor } from './payload-text.ts';
 import { call, handle, nothing, request, said, setUp } from './test-handler.ts';
+
+/** Hidden characters, secrets, and enough between them to be cut anywhere; put together, so that no scanner takes it for a leak. */
+const hostileName = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 8 }),
+      fc.constantFrom(
+        '\0',
+        '\u202e',
+        '\u200b',
+        '\u2028',
+        '\ufeff',
+        '\ud800',
+        '\udc00',
+        '\u{e0041}',
+        '\ufe0f',
+        ' ',
+      ),
+      fc.constantFrom(
+        `ghp_${'q7Xk2Lm9Rt4V'.repeat(3)}`,
+        'token=',
+        'password: hunter2x',
+        '{"api_key":"',
+        '"}',
+      ),
+      fc.constantFrom('Bearer abcDEF123456789xyz', 'https://u:p4ss0rd@h/x', '--password ', 'mcp__x__y'),
+      fc.integer({ min: 200, max: 256 }).map((length) => 'x'.repeat(length)),
+    ),
+    { maxLength: 8 },
+  )
+  .map((parts) => parts.join(''));
 
 describe('a tool call', () => {
   it('that no rule forbids is let through in silence and recorded', async () => {
@@ -272,6 +305,25 @@ describe('other events', () => {
     );
     expect(events[0]?.fields.tool).toBe(`\ufffd\ufffd${'x'.repeat(254)}`);
     expect(events[0]?.fields.toolUse).toBeNull();
+  });
+
+  it('make any name fit: nothing hidden, and no secret that a cut or a replaced character leaves over', async () => {
+    const { handler, events } = setUp({ mode: 'observe', policies: [] });
+    const patterns = createRecordRedactor();
+    await fc.assert(
+      fc.asyncProperty(hostileName, hostileName, async (tool, toolUse) => {
+        events.length = 0;
+        await handle(handler, call('PostToolUse', 'ls', { tool_name: tool, tool_use_id: toolUse }));
+        const names = events.flatMap(({ fields }) => [fields.tool, fields.toolUse]);
+        expect(events.length).toBeGreaterThan(0);
+        for (const name of names.filter((text) => typeof text === 'string')) {
+          expect(hasHidden(name)).toBe(false);
+          expect(patterns.redactText(name)).toMatchObject({ text: name, hits: 0 });
+          expect(name.length).toBeLessThanOrEqual(headerLimits.tool);
+        }
+      }),
+      { numRuns: 200 },
+    );
   });
 });
 

@@ -9,6 +9,7 @@
  * - Where a rule asks for a person, the attempt is recorded before anybody is asked, and the decision once it is made.
  * - The record is written after the answer has been handed to the socket.
  */
+import { headerLimits, toHeaderText } from '@kontext/audit';
 import type { CallReader, Decision, Mode, ToolCall } from '@kontext/policy';
 import type { PayloadRedactor, Redactor } from '@kontext/redaction';
 import type { AgentAdapter, Answer } from '../agents/agent.ts';
@@ -300,7 +301,7 @@ function intentOf(room: Room, event: ReadEvent, verdict: Verdict, step: string):
 }
 
 function headerOf(room: Room, event: ReadEvent, { rule, policyVersion, mode }: Decision) {
-  return { ...callNames(room, event), rule: headerText(rule), policyVersion, mode };
+  return { ...callNames(room, event), rule: headerText(room, rule), policyVersion, mode };
 }
 
 function decidedPayload(
@@ -366,15 +367,14 @@ function describeEnd({ redactor }: Room, { raw, redacted }: ReadEvent, isFull: b
   return { details, ...(result.omitted ? {} : { result: result.value }) };
 }
 
-/** Names from the agent, fit for a header: nothing a database refuses, at most 256 code units, never empty. */
-function callNames({ patterns }: Room, { redacted }: ReadEvent) {
-  const shown = (text: string | null | undefined): string | null =>
-    headerText(text ? redactName(patterns, text) : null);
-  return { tool: shown(redacted?.tool), toolUse: shown(redacted?.toolUse) };
-}
+const callNames = (room: Room, { redacted }: ReadEvent) => ({
+  tool: headerText(room, redacted?.tool),
+  toolUse: headerText(room, redacted?.toolUse),
+});
 
-const headerText = (text: string | null | undefined): string | null =>
-  text ? text.slice(0, 256).replaceAll(/[\p{Cc}\p{Surrogate}]/gu, '\ufffd') : null;
+/** Fit for a header, whatever the agent sends: nothing that a backend refuses, at most 256 code units, never empty. */
+const headerText = ({ patterns }: Room, text: string | null | undefined): string | null =>
+  text ? toHeaderText(text, headerLimits.tool, (name) => redactName(patterns, name)) : null;
 
 /** In the order of the intents, once the reply has been given to the socket. */
 function afterAnswer(

@@ -216,6 +216,39 @@ describe('replay', () => {
     expect(await replay(createTestStream(spools.facts), { append })).toMatchObject({ kept: [] });
   });
 
+  it('keeps and tells of what is refused for a header, until it is too late for it', async () => {
+    await leave((spool) => {
+      spool.intend(decided)?.('{"n":1}');
+      spool.intend({ ...decided, tool: 'poison' })?.('{"n":2}');
+      spool.intend(decided)?.('{"n":3}');
+    });
+    const stream = createTestStream(spools.facts);
+    const append = async (_stream: string, batch: AppendBatch) => {
+      if (batch.events.some(({ header }) => header.includes('poison')))
+        throw new KontextError('KX_EVENT_INVALID', 'refused');
+      return stream.append(batch);
+    };
+    const refused = {
+      uploaded: 1,
+      orphans: 0,
+      kept: [{ path: directory(), error: { code: 'KX_EVENT_INVALID' } }],
+    };
+    expect(await replay(stream, { append })).toMatchObject(refused);
+    expect(await replay(stream, { append })).toMatchObject(refused);
+    expect(stream.events).toHaveLength(1);
+    const tooLate = async () => {
+      throw new KontextError('KX_SESSION_ENDED', 'more than 7 days ago');
+    };
+    expect((await replay(stream, { append: tooLate })).kept[0]?.path).toBe(`${directory()}.refused`);
+  });
+
+  it('makes names fit that an older version left in an intent', async () => {
+    await leave((spool) => void spool.intend({ ...decided, tool: 'a\u202eb\u0000' }));
+    const stream = createTestStream(spools.facts);
+    expect(await replay(stream)).toMatchObject({ uploaded: 1, orphans: 1 });
+    expect(parseHeader(stream.events[0]!.header).tool).toBe('a\ufffdb\ufffd');
+  });
+
   it('keeps everything when the backend is away', async () => {
     await leave((spool) => spool.intend(decided)?.('{}'));
     const append = async (): Promise<never> => {

@@ -380,10 +380,10 @@ export const organisationKinds = {
   ),
   'tamper.fork': kind(
     'server',
-    'A batch was refused: it forked a stream, or was for a stream of somebody else.',
+    'A batch was refused: it forked a stream, was for a stream of somebody else, or had a header with hidden characters or a secret.',
     {
       stream: ['text', 'The stream.'],
-      seq: ['count?', 'First place where it is another one.'],
+      seq: ['count?', 'First place where it is another one, or its header is refused.'],
       offeredChain: ['text?', 'Chain value that was offered, hex.'],
       offeredHeader: ['null|text?', 'Header that was offered, redacted.'],
       reason: ['text?', 'Why it was refused, where it is no fork.'],
