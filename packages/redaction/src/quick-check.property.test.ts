@@ -26,11 +26,50 @@ const secret = fc.constantFrom(
   ],
   ...['Bearer abcDEF123456789xyz', 'mysql -phunter2 ', '--token x9x9x9 ', 'curl -u me:pw1234 ', '[redacted]'],
   ...['?sig=abcdef0123456789xyz', 'machine h login u password s3cr3t', '<password>s3cr3t</password>'],
+  ...[
+    'name: API_KEY\n  value: s3cr3tV4lue99',
+    '"api_key", "s3cr3tV4lue99"',
+    'password is hunter2x',
+    "password 's3cr3t'",
+  ],
+  ...[
+    'variable "token" {\n  default = "x1y2z3w4"',
+    'ENV API_TOKEN x9x9x9 ',
+    'token: str = "s3cr3tV4lue99"',
+    '\u001b[32m',
+  ],
+  ...[
+    '12345678:AAabcdefghijABCDEFGHIJ0123456789abc',
+    `figd_${'aB3'.repeat(13)}`,
+    'h:5432:d:u:s3cr3t',
+    'u:s3cr3t@tcp(',
+  ],
+  ...['{"kty":"EC","d":"abcdefghijABCDEFGHIJ0123456789"}', 'curl -b "a=b" ', "echo 'pw12' | chpasswd"],
   '-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n-----END',
 );
 const between = fc.constantFrom(
   ...[' ', '\n', '\t', '"', "'", '\\', '\\n', '\\"', '\\t', '\\b', '%20', '\\u0041', '\\x41', '\\/', '='],
-  ...[': ', ':', ' = ', '": "', '":', '":true,', '":[],', ',', '}', '', '/', '@', '>', 'n', 't', '--', '€'],
+  ...[
+    ': ',
+    ':',
+    ' = ',
+    '": "',
+    '":',
+    '":true,',
+    '":[],',
+    ',',
+    '}',
+    '',
+    '/',
+    '@',
+    '>',
+    ' is ',
+    'value',
+    'n',
+    't',
+    '--',
+    '€',
+  ],
 );
 const prose = fc.constantFrom('the tests passed', 'src/auth/login.ts', 'git diff | head -3', 'of the store.');
 const text = fc

@@ -4,7 +4,7 @@ import { charClasses, isIn } from './runs.ts';
 import type { Scan } from './scan.ts';
 import { nameStrength } from './sensitive-names.ts';
 
-const { blank, argument, name, word } = charClasses;
+const { blank, argument, name } = charClasses;
 
 /** Characters before a password on standard input in which the command that writes it is looked for. */
 const REACH = 256;
@@ -15,7 +15,7 @@ export const setRule: Rule = {
   anchors: ['env ', 'set ', 'set -gx ', 'set -x ', 'set -ux '],
   mayMatch: (glance, start) => glance.mayBegin(start),
   match(scan, start, end) {
-    if (isIn(word, scan.codes[start - 1])) return 0;
+    if (isIn(name, scan.codes[start - 1])) return 0;
     const nameEnd = scan.runs.endOf(argument, end);
     const nameStart = scan.runs.startOf(name, nameEnd);
     const from = scan.runs.endOf(blank, nameEnd);
