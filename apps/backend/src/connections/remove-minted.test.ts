@@ -1,9 +1,10 @@
 import { partState } from '@kontext/testkit';
+import { and, eq, like } from 'drizzle-orm';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createMintingBackend } from '../credentials/test-mint-room.ts';
 import { createTestOrganisation } from '../organisations/test-organisation.ts';
 import { openTestTarget, type TestTarget } from '../providers/minted/test-target.ts';
-import { leases } from '../store/schema.ts';
+import { auditPayloads, leases } from '../store/schema.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 
 const postgres = partState('postgres');
@@ -54,6 +55,16 @@ describe.skipIf(!postgres.available).each(testStores())(
       expect(await target.leasedRoles()).toEqual([]);
       expect(await readLeases(orgId)).toMatchObject([{ state: 'ended', revocation: 'done' }]);
       expect(await connections.listProviders(owner)).toEqual([]);
+      const events = await opened.store.transaction({ role: 'app', orgId }, (tx) =>
+        tx
+          .select()
+          .from(auditPayloads)
+          .where(and(eq(auditPayloads.orgId, orgId), like(auditPayloads.payload, '%"connections"%'))),
+      );
+      // The lease ended before the provider was removed, and for it.
+      expect(events.map(({ payload }) => JSON.parse(payload))).toMatchObject([
+        { provider: 'postgres', leasesEnded: 1 },
+      ]);
     });
 
     test('says by force what could not be taken back', async () => {

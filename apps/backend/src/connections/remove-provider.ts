@@ -53,9 +53,9 @@ export async function removeProvider(
 ): Promise<RemoveResult> {
   requireAdministrator(caller, 'remove a provider');
   if (!isProviderName(name)) throw unknownProvider(name);
-  const left = await takeMintedBack(deps, caller, name, force);
+  const { left, ended } = await takeMintedBack(deps, caller, name, force);
   const held = await deps.store.transaction({ role: 'app', orgId: caller.orgId }, (tx) =>
-    remove(tx, caller, name, force, new Date(deps.nowMs())),
+    remove(tx, caller, { name, force, ended }, new Date(deps.nowMs())),
   );
   deps.appended.notify(caller.orgId);
   const { revoked, messages } = await revokeAll(deps, held);
@@ -63,12 +63,11 @@ export async function removeProvider(
   return { revokedAtProvider: revoked, message: [...lost, ...messages].join('; ') };
 }
 
-/** The transaction that removes. @returns Connections as they were, for the provider to be told. */
+/** The transaction that removes. `ended`: leases that ended for it before. @returns Connections as they were, for the provider to be told. */
 async function remove(
   tx: Tx,
   { orgId, userId }: Caller,
-  name: string,
-  force: boolean,
+  { name, force, ended }: { readonly name: string; readonly force: boolean; readonly ended: number },
   now: Date,
 ): Promise<OpenableConnection[]> {
   const row = await lockProvider(tx, orgId, name);
@@ -81,7 +80,7 @@ async function remove(
     const found = await findOpenable(tx, id, true);
     if (found !== null) held.push(found);
   }
-  const leasesEnded = await deleteProvider(tx, row, now);
+  const leasesEnded = ended + (await deleteProvider(tx, row, now));
   const facts = { provider: name, providerId: row.id, connections, leasesEnded };
   const event = { kind: 'provider.removed', user: userId, facts } as const;
   await appendServerEvent(tx, { orgId, sessionId: null }, event, now);
@@ -91,16 +90,16 @@ async function remove(
 /**
  * Ends what was minted, or narrowed for one lease, and waits until it is taken back; from now on nobody gets more.
  *
- * @returns How many are left.
+ * @returns How many are left, and how many leases ended.
  */
 async function takeMintedBack(
   deps: ConnectionDeps,
   { orgId }: Caller,
   name: string,
   force: boolean,
-): Promise<number> {
+): Promise<{ readonly left: number; readonly ended: number }> {
   const scope = { role: 'app', orgId } as const;
-  const id = await deps.store.transaction(scope, async (tx) => {
+  const taken = await deps.store.transaction(scope, async (tx) => {
     const row = await lockProvider(tx, orgId, name);
     if (row === null) return null;
     const count = await countMinted(tx, row.id);
@@ -108,15 +107,15 @@ async function takeMintedBack(
     if (!minted.has(row.kind) && (count === 0 || !force)) return null;
     if (count > 0 && !force) throw inUse(name, `${count} credentials made for leases are in use`);
     await detachAll(tx, row.id);
-    await endLeasesOf(tx, { providerId: row.id }, 'provider_removed', new Date(deps.nowMs()));
-    return row.id;
+    const leases = await endLeasesOf(tx, { providerId: row.id }, 'provider_removed', new Date(deps.nowMs()));
+    return { id: row.id, ended: leases.length };
   });
-  if (id === null) return 0;
+  if (taken === null) return { left: 0, ended: 0 };
   deps.appended.notify(orgId);
   const until = performance.now() + (deps.removePatienceMs ?? defaultPatienceMs);
   for (;;) {
-    const left = await deps.store.transaction(scope, (tx) => countMinted(tx, id));
-    if (left === 0 || performance.now() >= until) return left;
+    const left = await deps.store.transaction(scope, (tx) => countMinted(tx, taken.id));
+    if (left === 0 || performance.now() >= until) return { left, ended: taken.ended };
     await sleep(250);
   }
 }
