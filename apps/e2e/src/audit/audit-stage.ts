@@ -20,6 +20,8 @@ export interface AuditStage {
   /** Of mia, a member. */
   readonly member: World;
   readonly receiver: SinkReceiver;
+  /** A webhook whose receiver answers that it is gone; it is told of the question below. */
+  readonly gone: { readonly id: string; readonly receiver: SinkReceiver };
   readonly clock: ShiftedClock;
   /** The owner's session, which runs until a story ends it, and mia's, which is over. */
   readonly session: Puppet;
@@ -85,16 +87,21 @@ export async function openAuditStage(kind: DatabaseKind): Promise<AuditStage> {
 
   const added = await confirmed(['sinks', 'add', 'siem', receiver.url, '--payloads', '--json']);
   receiver.secret = (JSON.parse(added) as { readonly secret: string }).secret;
+  const goneReceiver = await startSinkReceiver();
+  goneReceiver.status = 410;
+  const { id } = JSON.parse(await confirmed(['webhooks', 'add', goneReceiver.url, '--json']));
+  const gone = { id, receiver: goneReceiver };
   await confirmed(['secrets', 'put', 'stripe'], { stdin: 'sk_test_of_the_story' });
   const memberSession = await workAsMember(member);
   const { session, approval } = await workAsOwner(world, json);
   return {
-    ...{ world, member, receiver, clock, session, memberSession, approval, ok, confirmed, json },
+    ...{ world, member, receiver, gone, clock, session, memberSession, approval, ok, confirmed, json },
     async close() {
       await session.end();
       await member.close();
       await world.close();
       await receiver.close();
+      await goneReceiver.close();
       await database.close();
       clockHome.remove();
     },

@@ -2,8 +2,11 @@
 import { afterAll, beforeAll, describe, it } from 'vitest';
 import { databaseKinds } from '../databases.ts';
 import { type AuditStage, openAuditStage } from './audit-stage.ts';
+import { tellCoverageStory } from './coverage-story.ts';
 import { tellErasureStory } from './erasure-story.ts';
+import { tellKindsStory } from './kinds-story.ts';
 import { tellLineageStory } from './lineage-story.ts';
+import { tellOffersStory, tellPeopleStory } from './people-story.ts';
 import { tellSearchStory } from './search-story.ts';
 import { tellSinkStory } from './sink-story.ts';
 import { tellTroubleStory } from './trouble-story.ts';
@@ -25,5 +28,9 @@ describe.each(databaseKinds)('the audit log on %s %s', (kind, skipped) => {
   describe('a search', () => tellSearchStory(stage));
   describe('what was found', () => tellLineageStory(stage));
   describe('an erasure', () => tellErasureStory(stage));
+  describe('an agent', () => tellKindsStory(stage));
+  describe('a change of people', () => tellPeopleStory(stage));
+  describe('an offer', () => tellOffersStory(stage));
   describe('a sink in trouble', () => tellTroubleStory(stage));
+  describe('a log at its end', () => tellCoverageStory(stage));
 });

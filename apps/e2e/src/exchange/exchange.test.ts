@@ -11,6 +11,7 @@ import type { CommandResult } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { databaseKinds, openDatabase, type StoryDatabase } from '../databases.ts';
 import { connectUpstream, followConnect } from '../demo/steps.ts';
+import { findUndocumented } from '../find-undocumented.ts';
 import { type AuditTail, followAudit } from '../follow-audit.ts';
 import { writeTemplate } from '../puppet.ts';
 import { findInBytes, findInFiles } from '../search.ts';
@@ -142,6 +143,8 @@ describe.each(databaseKinds)('on %s, an exchange %s', (kind, skipped) => {
     expect(result.exitCode).toBe(77);
     expect(result.stderr).toMatch(/KX_CONNECTION_REAUTH_REQUIRED/);
     expect(result.stderr).toMatch(/\/connect\/|kontext connect demo/);
+    const failed = await tail.waitFor((event) => event.kind === 'connection.failed');
+    expect(findUndocumented([failed])).toEqual([]);
   });
 
   /** Connects anew and waits until the access token that gave has ended; later ones live as long as told. */

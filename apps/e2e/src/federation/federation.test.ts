@@ -127,7 +127,8 @@ describe.skipIf(!(chromium.available && postgres.available))(
       const events = lines.map((line) => JSON.parse(line) as TailedEvent);
       const kinds = events.map(({ kind }) => kind);
 
-      expect(kinds).toEqual(expect.arrayContaining(['login.succeeded', 'member.invited', 'member.added']));
+      const wanted = ['login.succeeded', 'member.invited', 'member.added', 'member.claimed'];
+      expect(kinds).toEqual(expect.arrayContaining(wanted));
       expect(findUndocumented(events)).toEqual([]);
     });
   },

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addUpstream, followConnect } from '../demo/steps.ts';
+import { findUndocumented } from '../find-undocumented.ts';
+import type { TailedEvent } from '../follow-audit.ts';
 import { pathWithAgent, startPuppet, writeTemplate } from '../puppet.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
@@ -174,6 +176,17 @@ describe('a session that outlives its credentials', () => {
     const { stderr } = await expectEndedElsewhere(puppet);
     expect(stderr).toContain('the session was ended elsewhere');
   }, 120_000);
+
+  it('all of that is on record as it is documented', async () => {
+    const { stdout } = await world.cli(['audit', 'search', '--all', '--payloads', '--json']);
+    const lines = stdout.split('\n').filter(Boolean);
+    const events = lines.map((line) => JSON.parse(line) as TailedEvent);
+
+    const credentials = ['credential.renewed', 'credential.refused', 'credential.revoked'];
+    const wanted = [...credentials, 'session.lost'];
+    expect(events.map(({ kind }) => kind)).toEqual(expect.arrayContaining(wanted));
+    expect(findUndocumented(events)).toEqual([]);
+  });
 });
 
 /** Lets the agent end after the next heartbeat has told. */

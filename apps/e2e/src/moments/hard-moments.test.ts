@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { walkPages } from '@kontext/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { addUpstream, followConnect } from '../demo/steps.ts';
+import { findUndocumented } from '../find-undocumented.ts';
+import type { TailedEvent } from '../follow-audit.ts';
 import { type Puppet, startPuppet, writeTemplate } from '../puppet.ts';
 import { logIn, startWorld, type World } from '../world.ts';
 
@@ -73,6 +75,10 @@ describe('a hard moment', () => {
     await expect.poll(refused, { timeout: 60_000, interval: 1_000 }).toBe(true);
     expect((await ask(session)).stdout).toBe('');
     expect((await session.end()).exitCode).toBe(0);
+    const found = await world.cli(['audit', 'search', 'kind:connection.revoked', '--payloads', '--json']);
+    const event: TailedEvent = JSON.parse(found.stdout);
+    expect(event).toMatchObject({ kind: 'connection.revoked' });
+    expect(findUndocumented([event])).toEqual([]);
   });
 
   it('3: a missing scope is named, and connecting for it alone mends it', async () => {
