@@ -101,6 +101,19 @@ const leaveOut = {
   },
 };
 
+/** The starter rules without their comments and indentation: the command judges by them, and shows them to nobody. */
+const shortenRules = {
+  name: 'shorten-rules',
+  setup({ onLoad }) {
+    onLoad({ filter: /packages\/policy\/src\/starter-sources\.ts$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8')
+        .replace(/(^|`)[ \t]*\/\/.*\n/gm, '$1')
+        .replace(/^[ \t]+|^\n/gm, ''),
+      loader: 'ts',
+    }));
+  },
+};
+
 /** What the command imports of the late libraries: esbuild names it all when they export nothing. The rest is not shipped. */
 async function findLateNames(options) {
   const names = new Map([...lateLibraries].map((path) => [path, new Set()]));
@@ -139,7 +152,7 @@ async function buildCli() {
     define: { ...common.define, 'import.meta.url': '__moduleUrl' },
   };
   const names = await findLateNames(command);
-  await build({ ...command, plugins: [loadLate(names)] });
+  await build({ ...command, plugins: [loadLate(names), shortenRules] });
   await build({
     ...commonJs,
     banner: {},

@@ -87,7 +87,7 @@ describe.skipIf(!npmAnswers)(`installed${npmAnswers ? '' : ' (skipped: npm does 
     await runCommandOrThrow('tar', ['-czf', packed, '--exclude=*.wasm', '-C', cli.folder, '.']);
 
     // The goal is 250 kB; the audit commands and the redaction of patterns put it above.
-    expect(statSync(packed).size).toBeLessThanOrEqual(280_000);
+    expect(statSync(packed).size).toBeLessThanOrEqual(285_000);
     expect(Object.keys(cli.manifest.dependencies ?? {}).length).toBeLessThanOrEqual(6);
     expect(sizeOf(prefix)).toBeLessThanOrEqual(25_000_000);
   });
