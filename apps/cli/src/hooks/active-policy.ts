@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Decision, LoadedPolicy, Mode, PolicyEngine, PolicyText, ToolCall } from '@kontext/policy';
-import type { DecidingPolicy } from './decide-and-record.ts';
+import type { DecidingPolicy } from './hook-room.ts';
 
 /** A policy whose signature was checked. */
 export interface VerifiedPolicy {

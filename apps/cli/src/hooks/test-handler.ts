@@ -8,9 +8,10 @@ import {
 import { createRedactor, Secret } from '@kontext/redaction';
 import { claude } from '../agents/claude.ts';
 import { createActivePolicy } from './active-policy.ts';
-import { createHookHandler, type HookHandler, type HookHandlerOptions } from './decide-and-record.ts';
+import { createHookHandler, type HookHandler } from './decide-and-record.ts';
 import { type EventSink, type IntentFields, leftOut } from './event-sink.ts';
 import type { HookReply, HookRequest } from './frames.ts';
+import type { HookHandlerOptions } from './hook-room.ts';
 
 /** The real ones, loaded once. */
 const engine = await createPolicyEngine();

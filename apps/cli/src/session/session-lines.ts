@@ -1,4 +1,4 @@
-import type { HookCounts } from '../hooks/decide-and-record.ts';
+import type { HookCounts } from '../hooks/hook-room.ts';
 import { describeCredentials } from './describe-credentials.ts';
 import type { SessionClose } from './open-session.ts';
 import type { ResolvedCredential } from './resolve-placeholders.ts';
