@@ -11,7 +11,7 @@ import { findExecutable } from '../session/find-executable.ts';
 import { loadTemplate, reportProblems } from '../session/load-template.ts';
 import { readUserFile } from '../session/read-user-file.ts';
 import { refuseNested } from '../session/refuse-nested.ts';
-import type { Preparation } from '../session/run-session.ts';
+import type { Preparation } from '../session/session-run.ts';
 import { requireTrust } from '../session/trust-store.ts';
 
 interface StartOptions {

@@ -19,10 +19,10 @@ import { sweepRuntime } from '../hooks/sweep-runtime.ts';
 import { loadLocalPolicies } from '../policy/local-policies.ts';
 import { buildChildEnv, leaveOut } from './child-env.ts';
 import { createLocalAuditFile } from './local-audit-file.ts';
-import type { Preparation } from './run-session.ts';
 import { createSessionFacts } from './session-facts.ts';
 import { openSessionHooks, type SessionHooks } from './session-hooks.ts';
 import { describeEnd, firstEventWithinMs, noHookYet } from './session-lines.ts';
+import type { Preparation } from './session-run.ts';
 import { spawnChild } from './spawn-agent.ts';
 
 /** A person at the agent's own prompt is waited for by the agent: no hook is held. */

@@ -14,7 +14,7 @@ import type { Context } from '../context.ts';
 import type { HookReply, HookRequest } from '../hooks/frames.ts';
 import { createHookServer } from '../hooks/hook-server.ts';
 import { parseInput } from '../hooks/parse-input.ts';
-import { defaultMaxWaitMs } from '../session/run-session.ts';
+import { defaultMaxWaitMs } from '../session/session-run.ts';
 import { cliVersion } from '../version.ts';
 import { type Conversation, createAgentSessions } from './agent-sessions.ts';
 import { sendRequest } from './ask-server.ts';

@@ -6,7 +6,7 @@ import type { Config } from '../config.ts';
 import { hookClientPath } from '../hooks/hook-client-path.ts';
 import { maxSocketPathBytes } from '../hooks/hook-server.ts';
 import { programPath } from '../session/program-path.ts';
-import { defaultMaxWaitMs } from '../session/run-session.ts';
+import { defaultMaxWaitMs } from '../session/session-run.ts';
 import { daemonSocketPath } from './daemon-place.ts';
 
 /** For whom hooks are set up. */
