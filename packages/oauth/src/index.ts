@@ -6,24 +6,7 @@ export {
   maxActDepth,
   verifyAccessToken,
 } from './access-token.ts';
-export {
-  type ActorFact,
-  type ApprovalFact,
-  type ConnectionFact,
-  decideExchange,
-  type ExchangeCeilings,
-  type ExchangedKind,
-  type ExchangeFacts,
-  type ExchangeGranted,
-  type ExchangeParties,
-  leaseCap,
-  leaseSeconds,
-  type ProviderFact,
-  refuseDisconnected,
-  refuseParties,
-  refuseUpstreamDown,
-  type SubjectFact,
-} from './decide-exchange.ts';
+export { decideExchange, type ExchangeGranted } from './decide-exchange.ts';
 export {
   type CredentialScope,
   type DelegationClaims,
@@ -44,6 +27,18 @@ export {
   verifyDpopProof,
 } from './dpop.ts';
 export { createNonceIssuer, type NonceIssuer } from './dpop-nonce.ts';
+export type {
+  ActorFact,
+  ApprovalFact,
+  ConnectionFact,
+  ExchangeCeilings,
+  ExchangedKind,
+  ExchangeFacts,
+  ExchangeParties,
+  ProviderFact,
+  SubjectFact,
+} from './exchange-facts.ts';
+export { leaseCap, leaseSeconds } from './lease-time.ts';
 export {
   generateP256Jwk,
   isP256PublicJwk,
@@ -57,6 +52,8 @@ export {
   signSnapshot,
   verifySnapshot,
 } from './policy-snapshot.ts';
+export { refuseParties } from './refuse-parties.ts';
+export { refuseDisconnected, refuseUpstreamDown } from './refuse-upstream.ts';
 export {
   accessTokenType,
   defaultRetryAfterSeconds,
