@@ -75,6 +75,7 @@ export {
   startSpoolSegment,
 } from './spool-line.ts';
 export { deriveColumns, type StoredColumns, toColumnText } from './stored-columns.ts';
+export type { StoredRow, StoredStream } from './stored-stream.ts';
 export {
   type ChainedEvent,
   createStreamWriter,
@@ -84,14 +85,10 @@ export {
   type StreamWriter,
   type StreamWriterOptions,
 } from './stream-writer.ts';
+export type { AuditCode, Finding, VerifyReport } from './verify-report.ts';
 export {
-  type AuditCode,
   createStreamVerifier,
-  type Finding,
-  type StoredRow,
-  type StoredStream,
   type StreamVerifier,
   type VerifyOptions,
-  type VerifyReport,
   verifyStream,
 } from './verify-stream.ts';

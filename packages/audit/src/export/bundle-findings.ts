@@ -1,5 +1,5 @@
 import { type ErrorSpec, errorTable } from '@kontext/errors';
-import type { AuditCode } from '../verify-stream.ts';
+import type { AuditCode } from '../verify-report.ts';
 
 /** The codes a bundle's finding can have. */
 export type BundleCode = AuditCode | 'KX_AUDIT_SIGNATURE' | 'KX_AUDIT_UNPINNED';

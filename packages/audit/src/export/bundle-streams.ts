@@ -3,7 +3,8 @@ import { isEventKind, writerOf } from '../event-kinds.ts';
 import { firstLink, sameBytes } from '../hashes.ts';
 import type { Segment } from '../log/segment.ts';
 import type { StreamHead } from '../stream-writer.ts';
-import { createStreamVerifier, type StreamVerifier, type VerifyReport } from '../verify-stream.ts';
+import type { VerifyReport } from '../verify-report.ts';
+import { createStreamVerifier, type StreamVerifier } from '../verify-stream.ts';
 import type { BundleEvent, BundleStream } from './bundle-format.ts';
 
 /** What is known of a stream while the file is read. */

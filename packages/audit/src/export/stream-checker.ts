@@ -3,7 +3,7 @@
 import { sameBytes } from '../hashes.ts';
 import type { Segment } from '../log/segment.ts';
 import type { StreamHead } from '../stream-writer.ts';
-import type { VerifyReport } from '../verify-stream.ts';
+import type { VerifyReport } from '../verify-report.ts';
 import type { BundleCode, FindingNotes, FindingRank } from './bundle-findings.ts';
 import type { BundleEvent, BundleFacts, BundleStream } from './bundle-format.ts';
 import {
