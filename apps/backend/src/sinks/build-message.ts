@@ -5,14 +5,14 @@
  * in every attempt. Events are never changed; a payload can have been erased between two attempts.
  */
 import { createId } from '@kontext/audit';
+import type { SinkDeliveryRow } from '../store/queries/sink-deliveries.ts';
 import {
   findStretchEnd,
   type LogPlace,
   readSinkEvents,
-  type SinkDeliveryRow,
   type SinkEventRow,
-  type SinkRow,
-} from '../store/queries/sinks.ts';
+} from '../store/queries/sink-events.ts';
+import type { SinkRow } from '../store/queries/sinks.ts';
 import type { Store } from '../store/store.ts';
 
 /** Events in one message. */

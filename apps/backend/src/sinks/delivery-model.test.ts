@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SafeFetch } from '../providers/safe-fetch.ts';
-import { readSinkEvents } from '../store/queries/sinks.ts';
+import { readSinkEvents } from '../store/queries/sink-events.ts';
 import { auditSinks } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';

@@ -12,16 +12,18 @@
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import {
-  advanceSink,
   findDueDeadLetter,
-  findKeyedSink,
   findOpenDelivery,
   insertSinkDelivery,
+  type SinkDeliveryRow,
+  settleSinkDelivery,
+} from '../store/queries/sink-deliveries.ts';
+import {
+  advanceSink,
+  findKeyedSink,
   type KeyedSink,
   lockSink,
-  type SinkDeliveryRow,
   type SinkRow,
-  settleSinkDelivery,
   updateClaimed,
   updateSink,
 } from '../store/queries/sinks.ts';

@@ -4,21 +4,22 @@ import { appendServerEvent, type ServerEvent } from '../audit/append-server-even
 import type { Caller } from '../caller.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
 import {
-  claimSinks,
-  countLeaves,
-  countSinks,
-  deleteSink,
   dropOpenDelivery,
-  findKeyedSink,
-  findLeafSince,
-  insertSink,
-  type LaggingSink,
   listSinkDeliveries,
-  listSinks,
-  lockSink,
   renewOpenDelivery,
   requeueDeadLetters,
   type SinkDeliveryRow,
+} from '../store/queries/sink-deliveries.ts';
+import { countLeaves, findLeafSince } from '../store/queries/sink-events.ts';
+import {
+  claimSinks,
+  countSinks,
+  deleteSink,
+  findKeyedSink,
+  insertSink,
+  type LaggingSink,
+  listSinks,
+  lockSink,
   type SinkRow,
   updateSink,
 } from '../store/queries/sinks.ts';
