@@ -1,7 +1,7 @@
 import type { ExchangeFacts } from '@kontext/oauth';
 import type { Decision } from '@kontext/policy';
 import type { UsePolicy } from '../policies/use-policy.ts';
-import type { ProviderFact } from '../store/queries/issued-leases.ts';
+import type { ProviderFact } from '../store/queries/credential-facts.ts';
 import { keyOf, type WantedCredential } from './wanted-credential.ts';
 
 /** What policy says about each wanted credential, by `keyOf`; what no policy was asked about is missing. */

@@ -9,7 +9,7 @@ import {
 } from '@kontext/oauth';
 import type { Minter, MintersByKind, MintTarget } from '../providers/minted/minter.ts';
 import type { ConnectionRow } from '../store/queries/connections.ts';
-import type { ProviderFact } from '../store/queries/issued-leases.ts';
+import type { ProviderFact } from '../store/queries/credential-facts.ts';
 import { chooseConnection, chooseMinting } from './choose-connection.ts';
 import { closestName } from './closest-name.ts';
 import { asksUser, type CredentialDecisions, toPolicyFact } from './credential-policy.ts';

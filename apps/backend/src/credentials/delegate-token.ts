@@ -12,12 +12,8 @@ import { Secret } from '@kontext/redaction';
 import { appendServerEvent, type ServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
 import { lockServerStream } from '../store/queries/audit-streams.ts';
-import {
-  holdLease,
-  holdSessionWithAgent,
-  insertLeases,
-  listAttachments,
-} from '../store/queries/issued-leases.ts';
+import { holdSessionWithAgent, listAttachments } from '../store/queries/credential-facts.ts';
+import { holdLease, insertLeases } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ExchangeDeps } from './exchange-request.ts';

@@ -1,7 +1,7 @@
 import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { type Caller, seesOrganisation } from '../caller.ts';
-import { type ListedLease, listLeases as listLeaseRows } from '../store/queries/issued-leases.ts';
+import { type ListedLease, listLeases as listLeaseRows } from '../store/queries/listed-leases.ts';
 import type { Store } from '../store/store.ts';
 
 /** Which leases. */

@@ -7,11 +7,10 @@ import type { ConnectionRow } from '../store/queries/connections.ts';
 import {
   findProviderFacts,
   findUsableConnections,
-  holdLease,
   holdSessionWithAgent,
-  insertLeases,
   listProviderNames,
-} from '../store/queries/issued-leases.ts';
+} from '../store/queries/credential-facts.ts';
+import { holdLease, insertLeases } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';

@@ -2,7 +2,7 @@ import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
 import { openClientSecret } from '../connections/token-set.ts';
 import type { Minted } from '../providers/minted/minter.ts';
-import { findProviderFacts, findUsableConnections } from '../store/queries/issued-leases.ts';
+import { findProviderFacts, findUsableConnections } from '../store/queries/credential-facts.ts';
 import { findClientSecrets } from '../store/queries/providers.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
 import { chooseConnection } from './choose-connection.ts';

@@ -9,12 +9,8 @@ import { isId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import {
-  holdRenewable,
-  holdSession,
-  type RenewableLease,
-  renewableEnds,
-} from '../store/queries/issued-leases.ts';
+import { holdSession } from '../store/queries/credential-facts.ts';
+import { holdRenewable, type RenewableLease, renewableEnds } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { SessionRow } from '../store/queries/sessions.ts';
 import { type ExchangeResult, exchangeCredentials } from './exchange-credentials.ts';

@@ -4,7 +4,6 @@ import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { AppendSignal } from '../audit/append-signal.ts';
 import type { Caller } from '../caller.ts';
 import { findConnection } from '../store/queries/connections.ts';
-import { describeLeases, type ListedLease } from '../store/queries/issued-leases.ts';
 import {
   endLeasesOf,
   findLeaseOwner,
@@ -12,6 +11,7 @@ import {
   type LeaseFilter,
   type LeaseRow,
 } from '../store/queries/leases.ts';
+import { describeLeases, type ListedLease } from '../store/queries/listed-leases.ts';
 import { findAgent } from '../store/queries/members.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Store } from '../store/store.ts';

@@ -1,7 +1,7 @@
 import { KontextError } from '@kontext/errors';
 import { appendServerEvent } from '../audit/append-server-event.ts';
 import type { Caller } from '../caller.ts';
-import { describeLeases, type ListedLease } from '../store/queries/issued-leases.ts';
+import { describeLeases, type ListedLease } from '../store/queries/listed-leases.ts';
 import {
   listSilentSessions,
   lockSession,

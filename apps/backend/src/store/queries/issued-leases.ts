@@ -1,48 +1,9 @@
-/** What handing out credentials asks and stores; role `app`, the sweep as `system`. */
-import { and, asc, desc, eq, getTableColumns, inArray, isNull, lt, lte, ne, or, sql } from 'drizzle-orm';
-import { agentProviders, agents, connections, leases, providers, sessions, users } from '../schema.ts';
+/** Leases as they are handed out: stored pending, activated, held, renewed, swept; role `app`, the sweep as `system`. */
+import { and, asc, eq, getTableColumns, inArray, lt, lte, or, sql } from 'drizzle-orm';
+import { connections, leases } from '../schema.ts';
 import type { Tx } from '../tx.ts';
-import type { ConnectionRow } from './connections.ts';
 import { type LeaseRow, takeBack } from './leases.ts';
-import type { ProviderRow } from './providers.ts';
 import { insertSecret, type SecretRow } from './secrets.ts';
-
-/** A provider with whether the agent may use it. */
-export interface ProviderFact {
-  readonly provider: ProviderRow;
-  readonly attached: boolean;
-  /** Ceiling of the attachment; null where there is none. */
-  readonly ceilingScopes: readonly string[] | null;
-}
-
-/** A session that is held live: whoever ends it waits until the transaction is over. */
-export async function holdSession(tx: Tx, id: string): Promise<typeof sessions.$inferSelect | null> {
-  const [row] = await tx.select().from(sessions).where(eq(sessions.id, id)).limit(1).for('share');
-  return row ?? null;
-}
-
-/** A session with its agent; held live as by {@link holdSession}. */
-export async function holdSessionWithAgent(
-  tx: Tx,
-  id: string,
-): Promise<{ session: typeof sessions.$inferSelect; agent: typeof agents.$inferSelect } | null> {
-  const [row] = await tx
-    .select({ session: sessions, agent: agents })
-    .from(sessions)
-    .innerJoin(agents, eq(agents.id, sessions.agentId))
-    .where(eq(sessions.id, id))
-    .limit(1)
-    .for('share', { of: sessions });
-  return row ?? null;
-}
-
-/** Which agent is meant before it was read: that of a session, or one of the organisation by its name. */
-export type AgentOf = { readonly sessionId: string } | { readonly orgId: string; readonly name: string };
-
-const idOfAgent = (agent: AgentOf) =>
-  'sessionId' in agent
-    ? sql`(SELECT agent_id FROM sessions WHERE id = ${agent.sessionId})`
-    : sql`(SELECT id FROM agents WHERE org_id = ${agent.orgId} AND name = ${agent.name})`;
 
 /** A lease that is held active: whoever ends it waits until the transaction is over. Null when it is not active. */
 export async function holdLease(tx: Tx, id: string): Promise<LeaseRow | null> {
@@ -76,74 +37,6 @@ export async function findLeaseOf(
     .where(key.below === null ? where : and(where, isBelow))
     .limit(1);
   return row ?? null;
-}
-
-/** Providers attached to an agent with the ceiling of the attachment, by name. */
-export async function listAttachments(
-  tx: Tx,
-  agent: AgentOf,
-): Promise<Map<string, readonly string[] | null>> {
-  const rows = await tx
-    .select({ name: providers.name, scopes: agentProviders.scopes })
-    .from(agentProviders)
-    .innerJoin(providers, eq(providers.id, agentProviders.providerId))
-    .where(eq(agentProviders.agentId, idOfAgent(agent)))
-    .orderBy(asc(providers.name));
-  return new Map(rows.map(({ name, scopes }) => [name, scopes]));
-}
-
-/** Providers by name. */
-export async function findProviderFacts(
-  tx: Tx,
-  orgId: string,
-  agent: AgentOf | null,
-  names: readonly string[],
-): Promise<Map<string, ProviderFact>> {
-  const agentId = agent === null ? sql`''` : idOfAgent(agent);
-  const rows = await tx
-    .select({
-      provider: providers,
-      attached: sql<boolean>`${agentProviders.agentId} IS NOT NULL`,
-      ceilingScopes: agentProviders.scopes,
-    })
-    .from(providers)
-    .leftJoin(
-      agentProviders,
-      and(eq(agentProviders.providerId, providers.id), eq(agentProviders.agentId, agentId)),
-    )
-    .where(and(eq(providers.orgId, orgId), sql`${providers.name} = ANY(${sql.param([...names])}::text[])`));
-  return new Map(rows.map((row) => [row.provider.name, row]));
-}
-
-/** Names of all providers, for a hint; at most 200. */
-export async function listProviderNames(tx: Tx, orgId: string): Promise<string[]> {
-  const rows = await tx
-    .select({ name: providers.name })
-    .from(providers)
-    .where(eq(providers.orgId, orgId))
-    .orderBy(asc(providers.name))
-    .limit(200);
-  return rows.map(({ name }) => name);
-}
-
-/** Connections of some providers, by name, that a user could use; not revoked. */
-export async function findUsableConnections(
-  tx: Tx,
-  { orgId, userId }: { readonly orgId: string; readonly userId: string },
-  providerNames: readonly string[],
-): Promise<ConnectionRow[]> {
-  return tx
-    .select()
-    .from(connections)
-    .where(
-      and(
-        sql`${connections.providerId} IN (SELECT id FROM providers
-          WHERE org_id = ${orgId} AND name = ANY(${sql.param([...providerNames])}::text[]))`,
-        or(eq(connections.userId, userId), isNull(connections.userId)),
-        ne(connections.state, 'revoked'),
-      ),
-    )
-    .orderBy(asc(connections.name));
 }
 
 /** Columns of a lease, as the type names them and as the database does. */
@@ -217,71 +110,6 @@ export async function touchConnections(tx: Tx, ids: readonly string[], now: Date
     .for('update', { skipLocked: true });
   await tx.update(connections).set({ lastUsedAt: now }).where(inArray(connections.id, free));
 }
-
-/** A lease as it is shown. */
-export interface ListedLease {
-  readonly lease: LeaseRow;
-  /** Name the user is shown by. */
-  readonly userName: string;
-  /** Name of the registered agent; null when it is gone. */
-  readonly agent: string | null;
-  /** The provider as it is now; null when it was removed. */
-  readonly provider: Pick<ProviderRow, 'kind' | 'revocationEndpoint' | 'settings'> | null;
-}
-
-/** Which leases to list; null does not narrow. */
-export interface LeaseListFilter {
-  readonly userId: string | null;
-  readonly sessionId: string | null;
-  readonly provider: string | null;
-  /** Leave out those that ended. */
-  readonly live: boolean;
-}
-
-/** Leases, newest first, before an id. */
-export async function listLeases(
-  tx: Tx,
-  filter: LeaseListFilter,
-  page: { readonly before: string | null; readonly limit: number },
-): Promise<ListedLease[]> {
-  return listed(tx)
-    .where(
-      and(
-        filter.userId === null ? undefined : eq(leases.userId, filter.userId),
-        filter.sessionId === null ? undefined : eq(leases.sessionId, filter.sessionId),
-        filter.provider === null ? undefined : eq(leases.provider, filter.provider),
-        filter.live ? ne(leases.state, 'ended') : undefined,
-        page.before === null ? undefined : lt(leases.id, page.before),
-      ),
-    )
-    .orderBy(desc(leases.id))
-    .limit(page.limit);
-}
-
-/** Leases by id as they are shown, oldest first. */
-export async function describeLeases(tx: Tx, ids: readonly string[]): Promise<ListedLease[]> {
-  return listed(tx)
-    .where(sql`${leases.id} = ANY(${sql.param([...ids])}::text[])`)
-    .orderBy(asc(leases.id));
-}
-
-const listed = (tx: Tx) =>
-  tx
-    .select({
-      lease: leases,
-      userName: users.name,
-      agent: agents.name,
-      provider: {
-        kind: providers.kind,
-        revocationEndpoint: providers.revocationEndpoint,
-        settings: providers.settings,
-      },
-    })
-    .from(leases)
-    .innerJoin(users, and(eq(users.id, leases.userId), eq(users.orgId, leases.orgId)))
-    .leftJoin(agents, eq(agents.id, leases.agentId))
-    .leftJoin(providers, eq(providers.id, leases.providerId))
-    .$dynamic();
 
 /** A lease that is to be renewed, and the one that took over from it meanwhile: itself where none did. */
 export interface RenewableLease {
