@@ -1,4 +1,4 @@
-import type { NamedApproval } from '../store/queries/approvals.ts';
+import type { NamedApproval } from '../store/queries/named-approvals.ts';
 import { clippedPart } from './record-approval.ts';
 
 /**

@@ -1,7 +1,8 @@
 import { createAppendSignal } from '../audit/append-signal.ts';
 import type { Caller } from '../caller.ts';
 import type { BrowserAccount } from '../login/browser-sessions.ts';
-import type { ApprovalFilter, ApprovalRow, NamedApproval } from '../store/queries/approvals.ts';
+import type { ApprovalRow } from '../store/queries/approvals.ts';
+import type { ApprovalFilter, NamedApproval } from '../store/queries/named-approvals.ts';
 import { loadOnce } from './asking-rule.ts';
 import { decide, type ShownApproval, showApproval, type Verdict } from './decide-approval.ts';
 import { type ApprovalDeps, approvalUrl } from './deps.ts';

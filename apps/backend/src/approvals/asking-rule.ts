@@ -1,8 +1,8 @@
 import { KontextError } from '@kontext/errors';
 import { createRuleReader, type PolicyText, type RuleReader } from '@kontext/policy';
-import { listPublicationsInForce, type PublicationInForce } from '../store/queries/approvals.ts';
 import type { MemberRow } from '../store/queries/members.ts';
 import { findVersion } from '../store/queries/policies.ts';
+import { listPublicationsInForce, type PublicationInForce } from '../store/queries/publications-in-force.ts';
 import type { Tx } from '../store/tx.ts';
 
 /** Who decides, and what they read: as the rule says it that asks. */

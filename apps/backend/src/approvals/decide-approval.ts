@@ -4,14 +4,16 @@ import { checkFresh } from '../login/confirmations.ts';
 import {
   type ApprovalDecision,
   type ApprovalRow,
-  type ApprovalViewer,
   decideApproval,
   decideSameShape,
+} from '../store/queries/approvals.ts';
+import { findMember, type MemberRow } from '../store/queries/members.ts';
+import {
+  type ApprovalViewer,
   findApproval,
   listSameShape,
   type NamedApproval,
-} from '../store/queries/approvals.ts';
-import { findMember, type MemberRow } from '../store/queries/members.ts';
+} from '../store/queries/named-approvals.ts';
 import { lockSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
 import { queueMessages } from '../webhooks/queue-messages.ts';

@@ -1,4 +1,5 @@
-import type { ApprovalRow, ApprovalViewer } from '../store/queries/approvals.ts';
+import type { ApprovalRow } from '../store/queries/approvals.ts';
+import type { ApprovalViewer } from '../store/queries/named-approvals.ts';
 
 /** What of a question says who may decide it. */
 export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;

@@ -3,15 +3,9 @@ import { KontextError } from '@kontext/errors';
 import { withoutSecrets } from '../audit/withhold-payloads.ts';
 import type { Caller } from '../caller.ts';
 import { type RateLimit, refuseBeyond } from '../login/rate-limiter.ts';
-import {
-  type ApprovalRow,
-  findApproval,
-  findStandingApproval,
-  insertApproval,
-  type NamedApproval,
-  useApprovalFor,
-} from '../store/queries/approvals.ts';
+import { type ApprovalRow, insertApproval, useApprovalFor } from '../store/queries/approvals.ts';
 import { findMember } from '../store/queries/members.ts';
+import { findApproval, findStandingApproval, type NamedApproval } from '../store/queries/named-approvals.ts';
 import { lockSession, type SessionRow } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
 import { queueMessages } from '../webhooks/queue-messages.ts';

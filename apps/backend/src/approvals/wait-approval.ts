@@ -1,13 +1,13 @@
 import { KontextError } from '@kontext/errors';
 import { type Caller, seesOrganisation } from '../caller.ts';
+import { useApproval } from '../store/queries/approvals.ts';
 import {
   type ApprovalFilter,
   type ApprovalViewer,
   findApproval,
   listApprovals,
   type NamedApproval,
-  useApproval,
-} from '../store/queries/approvals.ts';
+} from '../store/queries/named-approvals.ts';
 import type { Tx } from '../store/tx.ts';
 import { stateAt } from './decide-approval.ts';
 import type { ApprovalDeps } from './deps.ts';
