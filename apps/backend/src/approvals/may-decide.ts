@@ -11,7 +11,7 @@ export type Asked = Pick<ApprovalRow, 'userId' | 'approver' | 'fourEyes'>;
  * - A rule that names none: the session's own user.
  * - Four eyes: never the session's own user. A rule that wants them names an approver, else nobody can.
  *
- * `decidable` of `store/queries/approvals.ts` says the same to the database.
+ * `decidable` of `store/queries/named-approvals.ts` says the same to the database.
  */
 export function mayDecide(
   { userId, approver, fourEyes }: Asked,
