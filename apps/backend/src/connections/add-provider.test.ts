@@ -8,7 +8,8 @@ import type { Caller } from '../caller.ts';
 import type { TestOrganisation } from '../organisations/test-organisation.ts';
 import { agentProviders, connections as connectionRows, leases, secrets } from '../store/schema.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
-import { type ProviderInput, parseProvider } from './parse-provider.ts';
+import { parseProvider } from './parse-provider.ts';
+import type { ProviderInput } from './provider-input.ts';
 import { openTestRoom, type TestRoom } from './test-room.ts';
 
 const empty: ProviderInput = {

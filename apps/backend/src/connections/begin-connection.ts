@@ -14,7 +14,7 @@ import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { makeConnection } from './make-connection.ts';
 import { unknownProvider } from './manage-providers.ts';
-import { isProviderName, parseConnectionName, parseScopes } from './parse-provider.ts';
+import { isProviderName, parseConnectionName, parseScopes } from './placeholder-parts.ts';
 import { requireAdministrator } from './roles.ts';
 
 /** Seconds for which a connect link works. */

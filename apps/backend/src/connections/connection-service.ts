@@ -21,7 +21,7 @@ import {
   detachProvider,
   listProviders,
 } from './manage-providers.ts';
-import type { AttachInput, ProviderInput } from './parse-provider.ts';
+import type { AttachInput, ProviderInput } from './provider-input.ts';
 import { putSecret, type SecretInput } from './put-secret.ts';
 import { type RemoveResult, removeProvider } from './remove-provider.ts';
 import { type RevokeResult, revokeConnection } from './revoke-connection.ts';

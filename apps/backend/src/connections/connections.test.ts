@@ -5,7 +5,7 @@ import type { Caller } from '../caller.ts';
 import type { TestOrganisation } from '../organisations/test-organisation.ts';
 import { connectTickets, providers, secrets } from '../store/schema.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
-import type { ProviderInput } from './parse-provider.ts';
+import type { ProviderInput } from './provider-input.ts';
 import { approve, openTestRoom, readCallback, type TestRoom } from './test-room.ts';
 
 const oauth: ProviderInput = {

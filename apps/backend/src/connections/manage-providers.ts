@@ -22,14 +22,9 @@ import { isUniqueViolation } from '../store/store-errors.ts';
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { makeConnection } from './make-connection.ts';
-import {
-  type AttachInput,
-  isProviderName,
-  type ParsedProvider,
-  type ProviderInput,
-  parseProvider,
-  parseScopes,
-} from './parse-provider.ts';
+import { parseProvider } from './parse-provider.ts';
+import { isProviderName, parseScopes } from './placeholder-parts.ts';
+import type { AttachInput, ParsedProvider, ProviderInput } from './provider-input.ts';
 import { requireAdministrator } from './roles.ts';
 import { clientSecretContext } from './token-set.ts';
 

@@ -15,7 +15,7 @@ import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { makeConnection } from './make-connection.ts';
 import { makeProvider, recordNewProvider } from './manage-providers.ts';
-import { isProviderName, parseConnectionName } from './parse-provider.ts';
+import { isProviderName, parseConnectionName } from './placeholder-parts.ts';
 import { isAdministrator, requireAdministrator } from './roles.ts';
 import { sealConnection } from './token-set.ts';
 

@@ -16,7 +16,7 @@ import {
 import type { Tx } from '../store/tx.ts';
 import type { ConnectionDeps } from './deps.ts';
 import { unknownProvider } from './manage-providers.ts';
-import { isProviderName } from './parse-provider.ts';
+import { isProviderName } from './placeholder-parts.ts';
 import { revokeAtProvider } from './revoke-connection.ts';
 import { requireAdministrator } from './roles.ts';
 

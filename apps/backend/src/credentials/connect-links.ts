@@ -1,6 +1,6 @@
 import type { Caller } from '../caller.ts';
 import { insertLinks, type WantedLink } from '../connections/begin-connection.ts';
-import { parseConnectionName } from '../connections/parse-provider.ts';
+import { parseConnectionName } from '../connections/placeholder-parts.ts';
 import type { ProviderRow } from '../store/queries/providers.ts';
 import { findProvider } from '../store/queries/providers.ts';
 import { isOvertaken } from '../store/store-errors.ts';

@@ -1,4 +1,4 @@
-import { isProviderName } from '../connections/parse-provider.ts';
+import { isProviderName } from '../connections/placeholder-parts.ts';
 
 /** One credential somebody asks for; came from outside. */
 export interface WantedCredential {

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { ClientAuth, type Provider, ProviderKind, ProviderSchema, ProviderService } from '@kontext/protocol';
 import type { ConnectionService } from '../connections/connection-service.ts';
-import type { ProviderInput } from '../connections/parse-provider.ts';
+import type { ProviderInput } from '../connections/provider-input.ts';
 import { catalogue, endpointsOf, findEntry, placesOf } from '../providers/catalogue/catalogue.ts';
 import type { CatalogueEntry } from '../providers/catalogue/entry.ts';
 import { callerOf } from './authenticate.ts';
