@@ -16,7 +16,8 @@ import { type Role, roles } from '../../store/queries/local-accounts.ts';
 import { isUniqueViolation } from '../../store/store-errors.ts';
 import { endLogins } from '../end-logins.ts';
 import { type FederationDeps, systemScope } from './deps.ts';
-import { invalidProvider, isUsableUrl } from './relying-party.ts';
+import { isUsableUrl } from './discover-upstream.ts';
+import { invalidProvider } from './upstream-errors.ts';
 import { clientSecretContext, sealText } from './upstream-secrets.ts';
 
 export type { IdentityProviderRow };

@@ -5,32 +5,15 @@
  * ID token `iss`, `aud`, `azp`, `exp`, `iat`, `nonce`, `auth_time`, and its signature with the provider's keys. Every request
  * goes through the safe fetch; no text of a provider reaches a person or a log, only names of errors.
  */
-import { createPrivateKey } from 'node:crypto';
-import { KontextError } from '@kontext/errors';
 import { Secret } from '@kontext/redaction';
 import * as client from 'openid-client';
-import { type SafeFetch, unreachable } from '../../providers/safe-fetch.ts';
-import type { IdentityProviderRow } from '../../store/queries/identity-providers.ts';
-import type { SigningJwk } from '../server-keys.ts';
+import { discover, type RelyingPartyParts } from './discover-upstream.ts';
+import type { UpstreamClient } from './upstream-client.ts';
+import { asLoginError, failed, isFinal } from './upstream-errors.ts';
 import type { Claims } from './upstream-identity.ts';
 
 /** How long metadata and keys of a provider are kept. */
 const cacheMs = 3_600_000;
-/** identity.md §5: token endpoints get 10 s. */
-const timeoutSeconds = 10;
-
-/** What of a provider is needed to talk to it. */
-export type ProviderFacts = Pick<
-  IdentityProviderRow,
-  'id' | 'issuer' | 'clientId' | 'clientAuth' | 'clientSecretId' | 'scopes'
->;
-
-/** One provider, with our secret there. */
-export interface UpstreamClient {
-  readonly provider: ProviderFacts;
-  /** Null for `private_key_jwt` and `none`. */
-  readonly secret: Secret | null;
-}
 
 /** A login on its way. */
 export interface LoginRequest {
@@ -79,16 +62,6 @@ export interface RelyingParty {
   redeem(upstream: UpstreamClient, request: LoginRequest, query: string): Promise<UpstreamTokens>;
   /** Asks with a refresh token whether the account is still good. */
   refresh(upstream: UpstreamClient, refreshToken: Secret, sub: string): Promise<UpstreamRefresh>;
-}
-
-/** What the relying party is made from. */
-export interface RelyingPartyParts {
-  readonly fetch: SafeFetch;
-  /** Local mode: a provider on loopback may speak plain http. */
-  readonly local: boolean;
-  /** Signs client assertions (`private_key_jwt`); the public half stands in our JWKS. */
-  readonly signingKey: SigningJwk;
-  readonly nowMs: () => number;
 }
 
 interface Cached {
@@ -163,94 +136,6 @@ export function createRelyingParty(parts: RelyingPartyParts): RelyingParty {
 /** A login that must not be older is one that a person confirms something with. */
 const freshSeconds = 300;
 
-async function discover(parts: RelyingPartyParts, upstream: UpstreamClient): Promise<client.Configuration> {
-  const { issuer, clientId } = upstream.provider;
-  try {
-    const configuration = await client.discovery(
-      new URL(issuer),
-      clientId,
-      // Clocks of two machines differ.
-      { [client.clockTolerance]: 30 },
-      clientAuthOf(upstream, parts.signingKey),
-      {
-        [client.customFetch]: asFetch(parts.fetch),
-        timeout: timeoutSeconds,
-        execute: [
-          client.enableNonRepudiationChecks,
-          ...(parts.local && issuer.startsWith('http:') ? [client.allowInsecureRequests] : []),
-        ],
-      },
-    );
-    checkMetadata(configuration.serverMetadata(), upstream.provider, parts.local);
-    return configuration;
-  } catch (error) {
-    const known = findKnown(error);
-    if (known !== null) throw known;
-    throw invalidProvider(issuer, `its metadata cannot be used (${codeOf(error)})`);
-  }
-}
-
-/** @throws KontextError `KX_IDENTITY_PROVIDER_INVALID`. */
-function checkMetadata(
-  metadata: client.ServerMetadata,
-  { issuer, clientAuth }: ProviderFacts,
-  local: boolean,
-): void {
-  // OIDC Discovery §4.3: exactly; the library compares normalised URLs.
-  if (metadata.issuer !== issuer) throw invalidProvider(issuer, 'its metadata name another issuer');
-  const { authorization_endpoint, token_endpoint, jwks_uri, userinfo_endpoint } = metadata;
-  const wanted = { authorization_endpoint, token_endpoint, jwks_uri };
-  for (const [name, value] of Object.entries(wanted)) {
-    if (value === undefined) throw invalidProvider(issuer, `its metadata have no ${name}`);
-  }
-  for (const [name, value] of Object.entries({ ...wanted, userinfo_endpoint })) {
-    if (value !== undefined && !isUsableUrl(value, local)) {
-      throw invalidProvider(issuer, `its ${name} is not an https URL`);
-    }
-  }
-  const methods = metadata.token_endpoint_auth_methods_supported;
-  if (methods !== undefined && !methods.includes(clientAuth)) {
-    throw invalidProvider(issuer, `it does not support the client authentication ${clientAuth}`);
-  }
-}
-
-/** Whether a URL is https, or in local mode http. Where it leads is judged at connect time. */
-export function isUsableUrl(text: string, local: boolean): boolean {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  return url?.protocol === 'https:' || (local && url?.protocol === 'http:');
-}
-
-/** The library's client authentication, where the secret is revealed for one request at a time. */
-function clientAuthOf({ provider, secret }: UpstreamClient, key: SigningJwk): client.ClientAuth {
-  switch (provider.clientAuth) {
-    case 'none':
-      return client.None();
-    case 'private_key_jwt':
-      return privateKeyAuth(key);
-    case 'client_secret_basic':
-      return (as, metadata, body, headers) =>
-        client.ClientSecretBasic(reveal(secret))(as, metadata, body, headers);
-    case 'client_secret_post':
-      return (as, metadata, body, headers) =>
-        client.ClientSecretPost(reveal(secret))(as, metadata, body, headers);
-  }
-}
-
-function privateKeyAuth({ kid, alg: _alg, use: _use, ...jwk }: SigningJwk): client.ClientAuth {
-  const pkcs8 = createPrivateKey({ key: { ...jwk }, format: 'jwk' }).export({ type: 'pkcs8', format: 'der' });
-  const importing = crypto.subtle.importKey('pkcs8', pkcs8, { name: 'ECDSA', namedCurve: 'P-256' }, false, [
-    'sign',
-  ]);
-  return async (as, metadata, body, headers) =>
-    client.PrivateKeyJwt({ key: await importing, kid })(as, metadata, body, headers);
-}
-
-function reveal(secret: Secret | null): string {
-  if (secret === null)
-    throw new KontextError('KX_INTERNAL', 'an identity provider has lost its client secret');
-  return secret.reveal();
-}
-
 /** The scopes of the setting, else what we use of what the provider offers. */
 function scopeOf(configured: readonly string[], offered: readonly string[] | undefined): string {
   if (configured.length > 0) return [...new Set(['openid', ...configured])].join(' ');
@@ -275,66 +160,3 @@ async function complete(
     refreshToken: tokens.refresh_token === undefined ? null : new Secret(tokens.refresh_token),
   };
 }
-
-/** The safe fetch in the shape the library calls. */
-const asFetch =
-  (fetch: SafeFetch): client.CustomFetch =>
-  async (url, { method, headers, body }) => {
-    const answer = await fetch(url, {
-      method: method === 'POST' ? 'POST' : 'GET',
-      headers,
-      ...(body === undefined || body === null ? {} : { body: String(body) }),
-      timeoutMs: timeoutSeconds * 1000,
-    });
-    const isEmpty = answer.status === 204 || answer.status === 205;
-    const { status } = answer;
-    return new Response(isEmpty ? null : new Uint8Array(answer.body), { status, headers: answer.headers });
-  };
-
-/** Errors after which asking again is in vain (RFC 6749 §5.2, OIDC Core §3.1.2.6). */
-const finalErrors: ReadonlySet<string> = new Set([
-  'invalid_grant',
-  'access_denied',
-  'login_required',
-  'interaction_required',
-  'consent_required',
-  'account_selection_required',
-]);
-
-const isFinal = (error: unknown): boolean =>
-  error instanceof client.ResponseBodyError && finalErrors.has(error.error);
-
-/** Turns what the library throws into ours; `cause` is left out: an answer can hold a token. */
-function asLoginError(error: unknown, issuer: string): KontextError {
-  const known = findKnown(error);
-  if (known !== null) return known;
-  if (error instanceof client.AuthorizationResponseError || error instanceof client.ResponseBodyError) {
-    if (/^(server_error|temporarily_unavailable)$/.test(error.error)) {
-      return unreachable('status', new URL(issuer).hostname, `it answered ${error.error}`);
-    }
-    const name = /^[a-z_]{1,40}$/.test(error.error) ? error.error : 'an error';
-    return failed(`it answered ${name}`);
-  }
-  return failed(`its answer is not acceptable (${codeOf(error)})`);
-}
-
-const failed = (why: string): KontextError =>
-  new KontextError('KX_FEDERATED_LOGIN_FAILED', 'the identity provider did not log anybody in', { why });
-
-/** The error of a provider that cannot be used as described. */
-export const invalidProvider = (issuer: string, why: string): KontextError =>
-  new KontextError('KX_IDENTITY_PROVIDER_INVALID', `the identity provider ${issuer} cannot be used`, { why });
-
-/** The library wraps what its fetch throws. */
-function findKnown(error: unknown): KontextError | null {
-  let one = error;
-  for (let depth = 0; depth < 5 && one instanceof Error; depth += 1) {
-    if (one instanceof KontextError) return one;
-    one = one.cause;
-  }
-  return null;
-}
-
-/** A stable name of what the library found wrong. */
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown';

@@ -9,7 +9,6 @@
  * "No longer good" ends all logins of the person. No answer changes nothing until the time is over; then no terminal gets
  * tokens until there is one. Without a refresh token the person has to log in at the browser again.
  */
-
 import {
   type DueIdentity,
   findIdentity,

@@ -5,7 +5,7 @@ import { openRow, type SecretContext, sealAsRow } from '../../kms/sealed-secrets
 import type { IdentityRow } from '../../store/queries/identities.ts';
 import type { LoginProvider } from '../../store/queries/identity-providers.ts';
 import type { SecretRow } from '../../store/queries/secrets.ts';
-import type { UpstreamClient } from './relying-party.ts';
+import type { UpstreamClient } from './upstream-client.ts';
 
 /** Context of our client secret at an identity provider. It is never replaced, only removed with the provider. */
 export const clientSecretContext = (orgId: string, identityProviderId: string): SecretContext => ({
