@@ -1,6 +1,7 @@
 import { KontextError } from '@kontext/errors';
 import { describe, expect, test } from 'vitest';
-import { createOAuth2Client, type OAuth2Provider } from './oauth2.ts';
+import { createOAuth2Client } from './oauth2.ts';
+import type { OAuth2Provider } from './oauth2-configuration.ts';
 import type { SafeAnswer, SafeRequest } from './safe-fetch.ts';
 
 const provider: OAuth2Provider = {

@@ -8,48 +8,21 @@
  * ID tokens are not verified, because a generic provider has no known issuer. The `sub` of one that came straight from the
  * token endpoint (OpenID Connect Core §3.1.3.7) tells two accounts apart, and decides nothing else.
  */
-import { KontextError } from '@kontext/errors';
 import {
-  allowInsecureRequests,
   buildAuthorizationUrl,
-  type ClientAuth,
-  ClientSecretPost,
-  Configuration,
   calculatePKCECodeChallenge,
-  customFetch,
   genericGrantRequest,
-  modifyAssertion,
-  None,
-  PrivateKeyJwt,
   ResponseBodyError,
   tokenRevocation,
 } from 'openid-client';
-import { errorName, parseObject, splitScopes } from './answer-members.ts';
-import { loadClientKey } from './client-key.ts';
-import { fetchOnce, type OAuth2Deps, type Observed } from './oauth2-http.ts';
-import { isLoopbackUrlHost } from './public-address.ts';
-import { type OAuth2Quirks, standardQuirks } from './quirks.ts';
-import { basicAuthorization, deleteToken, revokeByItself } from './revoke-tokens.ts';
+import { parseObject, splitScopes } from './answer-members.ts';
+import { configure, type OAuth2Provider, type Quirky } from './oauth2-configuration.ts';
+import { describe, isReauth, judge, refused, unusable } from './oauth2-errors.ts';
+import type { OAuth2Deps, Observed } from './oauth2-http.ts';
+import { standardQuirks } from './quirks.ts';
+import { deleteToken, revokeByItself } from './revoke-tokens.ts';
 import { unreachable } from './safe-fetch.ts';
 import { askWhoAmI, type Identity } from './who-am-i.ts';
-
-/** A provider as its organisation described it. */
-export interface OAuth2Provider {
-  readonly name: string;
-  readonly authorizationEndpoint: string;
-  readonly tokenEndpoint: string;
-  /** Empty: it has none. */
-  readonly revocationEndpoint: string;
-  readonly clientId: string;
-  /** Empty with `none`. */
-  readonly clientSecret: string;
-  /** With `private_key_jwt` the client secret is the private key, PEM. */
-  readonly clientAuth: 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt' | 'none';
-  /** Default: it keeps to the standards. */
-  readonly quirks?: OAuth2Quirks;
-  /** Empty or absent: unknown. */
-  readonly issuer?: string;
-}
 
 /** Tokens of one grant. */
 export interface GrantTokens {
@@ -118,23 +91,6 @@ export interface OAuth2Client {
    */
   whoAmI(accessToken: string): Promise<Identity | null>;
 }
-
-/** Errors after which a refresh token never works again; the last three are what some use for `invalid_grant`. */
-const terminalErrors: ReadonlySet<string> = new Set([
-  'invalid_grant',
-  'bad_refresh_token',
-  'invalid_refresh_token',
-  'token_revoked',
-]);
-
-/** Errors that pass; the first two are of RFC 6749 §4.1.2.1, the others come with status 200. */
-const transientErrors: ReadonlySet<string> = new Set([
-  ...['temporarily_unavailable', 'server_error', 'internal_error', 'fatal_error'],
-  ...['service_unavailable', 'request_timeout', 'ratelimited', 'rate_limited', 'slow_down'],
-]);
-
-/** A provider with its quirks filled in. */
-type Quirky = OAuth2Provider & { readonly quirks: OAuth2Quirks };
 
 /** Creates the client of a provider. Nothing is fetched yet. */
 export function createOAuth2Client(given: OAuth2Provider, deps: OAuth2Deps): OAuth2Client {
@@ -240,83 +196,6 @@ async function revokeGrant(
   const isAccessToken = refreshToken === null || quirks.revocation === 'access-token';
   return isAccessToken ? revoke(accessToken, 'access_token') : revoke(refreshToken, 'refresh_token');
 }
-
-async function configure(provider: Quirky, deps: OAuth2Deps, observed: Observed): Promise<Configuration> {
-  const { authorizationEndpoint, tokenEndpoint, revocationEndpoint, clientId } = provider;
-  const config = new Configuration(
-    {
-      // Never compared: the answers that would carry an issuer are not used.
-      issuer: new URL(tokenEndpoint).origin,
-      authorization_endpoint: authorizationEndpoint,
-      token_endpoint: tokenEndpoint,
-      ...(revocationEndpoint === '' ? {} : { revocation_endpoint: revocationEndpoint }),
-    },
-    clientId,
-    undefined,
-    await clientAuth(provider),
-  );
-  // Which plain http is allowed is decided by the safe fetch; here the library's own check is only made to agree.
-  const endpoints = [authorizationEndpoint, tokenEndpoint, revocationEndpoint].filter((url) => url !== '');
-  if (endpoints.some((url) => isLoopbackUrlHost(new URL(url).hostname))) allowInsecureRequests(config);
-  config[customFetch] = (url, options) => fetchOnce(provider, deps, observed, url, options);
-  return config;
-}
-
-async function clientAuth(provider: Quirky): Promise<ClientAuth> {
-  const { clientAuth: method, clientSecret } = provider;
-  if (method === 'client_secret_basic') return basic(clientSecret);
-  if (method === 'client_secret_post') return ClientSecretPost(clientSecret);
-  return method === 'private_key_jwt' ? signedAssertion(provider) : None();
-}
-
-/**
- * RFC 6749 §2.3.1, encoded as appendix B says and no further: the library also encodes `-`, `.` and `_`, and a provider that
- * does not decode (Notion) would then know none of its own client ids.
- */
-const basic =
-  (clientSecret: string): ClientAuth =>
-  (_server, { client_id: clientId }, _body, headers) =>
-    headers.set('authorization', basicAuthorization(formEncode(clientId), formEncode(clientSecret)));
-
-const formEncode = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1);
-
-/** RFC 7523 §2.2, §3. The audience is one string, what the provider is known to expect (identity.md G8). */
-async function signedAssertion({ clientSecret, quirks, issuer, tokenEndpoint }: Quirky): Promise<ClientAuth> {
-  const { key } = await loadClientKey(clientSecret);
-  const { assertionKeyId, assertionAudience } = quirks;
-  return PrivateKeyJwt(assertionKeyId === '' ? key : { key, kid: assertionKeyId }, {
-    [modifyAssertion]: (_header, payload) => {
-      payload.aud = assertionAudience === 'issuer' && issuer ? issuer : tokenEndpoint;
-    },
-  });
-}
-
-function judge({ name, quirks }: Quirky, error: unknown): KontextError {
-  if (error instanceof KontextError) return error;
-  if (!(error instanceof ResponseBodyError)) return unusable(name);
-  if (transientErrors.has(error.error)) return unreachable('answer', name, describe(error));
-  if (terminalErrors.has(error.error) || quirks.terminalErrors.includes(error.error)) {
-    return new KontextError('KX_CONNECTION_REAUTH_REQUIRED', `${name} wants the user to log in again`, {
-      why: `it answered ${errorName(error.error)}`,
-      details: { provider_error: errorName(error.error) },
-    });
-  }
-  return refused(name, error.error);
-}
-
-const unusable = (name: string): KontextError => unreachable('answer', name, 'its answer cannot be used');
-
-const refused = (name: string, oauthError: string): KontextError =>
-  new KontextError('KX_CONNECT_FAILED', `${name} refused the request`, {
-    why: `it answered ${errorName(oauthError)}`,
-    details: { provider_error: errorName(oauthError) },
-  });
-
-const isReauth = (error: unknown): boolean =>
-  error instanceof KontextError && error.code === 'KX_CONNECTION_REAUTH_REQUIRED';
-
-const describe = (error: unknown): string =>
-  error instanceof ResponseBodyError ? `it answered ${errorName(error.error)}` : 'its answer cannot be used';
 
 /** RFC 6749 §A.12, and no longer than an environment variable may be. */
 const usableToken = /^[\x20-\x7e]{1,65536}$/;
