@@ -1,6 +1,6 @@
 import { KontextError } from '@kontext/errors';
 import type { BrowserAccount } from '../login/browser-sessions.ts';
-import { checkFresh } from '../login/confirmations.ts';
+import { checkFresh } from '../login/fresh-login.ts';
 import {
   type ApprovalDecision,
   type ApprovalRow,

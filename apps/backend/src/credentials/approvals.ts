@@ -9,8 +9,8 @@ import { createHash, createHmac } from 'node:crypto';
 import { createId } from '@kontext/audit';
 import type { ApprovalFact } from '@kontext/oauth';
 import { appendServerEvents, type ServerEvent } from '../audit/append-server-event.ts';
-import { confirmationSeconds } from '../login/confirmations.ts';
 import { hashOidcId } from '../login/oidc-adapter.ts';
+import { confirmationSeconds } from '../login/request-confirmation.ts';
 import {
   type ConfirmationRow,
   findConfirmationsByRequest,

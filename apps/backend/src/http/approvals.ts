@@ -9,7 +9,7 @@ import type {
 } from '../approvals/approval-service.ts';
 import { describeCall } from '../approvals/describe-call.ts';
 import type { BrowserAccount, BrowserSession } from '../login/browser-sessions.ts';
-import { freshLoginSeconds } from '../login/confirmations.ts';
+import { freshLoginSeconds } from '../login/fresh-login.ts';
 import { confirmationsOpened, type RateLimiter, refuseBeyond } from '../login/rate-limiter.ts';
 import { acceptForms } from './form.ts';
 import { firstText } from './login.ts';

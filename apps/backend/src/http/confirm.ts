@@ -1,7 +1,8 @@
 import { KontextError } from '@kontext/errors';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { BrowserAccount, BrowserSession } from '../login/browser-sessions.ts';
-import { type Confirmations, freshLoginSeconds } from '../login/confirmations.ts';
+import type { Confirmations } from '../login/confirmations.ts';
+import { freshLoginSeconds } from '../login/fresh-login.ts';
 import { confirmationsOpened, type RateLimiter, refuseBeyond } from '../login/rate-limiter.ts';
 import { acceptForms } from './form.ts';
 import { type PageKit, showErrors } from './page-kit.ts';

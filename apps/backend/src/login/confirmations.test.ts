@@ -7,13 +7,9 @@ import { updatePerson } from '../store/queries/identities.ts';
 import { listAdminEvents } from '../store/test-events.ts';
 import { type TestStore, testStores } from '../store/test-stores.ts';
 import { type BrowserAccount, federatedAcr, passcodeAcr } from './browser-sessions.ts';
-import {
-  type Confirmations,
-  confirmationsAsked,
-  createConfirmations,
-  type ProtectedAction,
-} from './confirmations.ts';
+import { type Confirmations, createConfirmations } from './confirmations.ts';
 import { createRateLimiter } from './rate-limiter.ts';
+import { confirmationsAsked, type ProtectedAction } from './request-confirmation.ts';
 
 const apiUrl = 'https://kontext.example';
 const keys: readonly Buffer[] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];

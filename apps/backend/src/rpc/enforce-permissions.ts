@@ -1,7 +1,8 @@
 import { type DescMessage, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { createContextKey, type Interceptor, type UnaryRequest } from '@connectrpc/connect';
 import { KontextError } from '@kontext/errors';
-import type { Confirmations, ProtectedAction } from '../login/confirmations.ts';
+import type { Confirmations } from '../login/confirmations.ts';
+import type { ProtectedAction } from '../login/request-confirmation.ts';
 import { type AuthenticatedCaller, callerKey } from './authenticate.ts';
 import { type Permission, permissionOf, rpcNameOf } from './permissions.ts';
 
