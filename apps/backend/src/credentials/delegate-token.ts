@@ -16,8 +16,8 @@ import { holdSessionWithAgent, listAttachments } from '../store/queries/credenti
 import { holdLease, insertLeases } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
 import type { Tx } from '../store/tx.ts';
+import { requireLive } from './acting-agent.ts';
 import type { ExchangeDeps } from './exchange-request.ts';
-import { requireLive } from './load-and-lease.ts';
 import { type Outcome, refusedWith } from './outcome.ts';
 import type { SubjectDeps } from './verify-subject.ts';
 

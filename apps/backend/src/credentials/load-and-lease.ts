@@ -1,48 +1,18 @@
-import { createId, isId } from '@kontext/audit';
+import { createId } from '@kontext/audit';
 import { KontextError } from '@kontext/errors';
 import type { Decision } from '@kontext/policy';
 import { Secret } from '@kontext/redaction';
-import { loadUsePolicy, type UsePolicy } from '../policies/use-policy.ts';
-import type { ConnectionRow } from '../store/queries/connections.ts';
-import {
-  findProviderFacts,
-  findUsableConnections,
-  holdSessionWithAgent,
-  listProviderNames,
-} from '../store/queries/credential-facts.ts';
+import { loadUsePolicy } from '../policies/use-policy.ts';
 import { holdLease, insertLeases } from '../store/queries/issued-leases.ts';
 import type { LeaseRow } from '../store/queries/leases.ts';
-import { findAgent } from '../store/queries/members.ts';
 import type { Tx } from '../store/tx.ts';
-import { askApprovals, loadApprovals } from './approvals.ts';
-import { asksUser, decideCredentials } from './credential-policy.ts';
-import {
-  type BatchFacts,
-  decideWanted,
-  type GrantedCredential,
-  type MeantMint,
-  scopesUnasked,
-} from './decide-wanted.ts';
-import type { ExchangeDeps, ExchangeRequest, ExchangeSource } from './exchange-request.ts';
+import { type BatchAgent, findActingAgent } from './acting-agent.ts';
+import { askApprovals } from './approvals.ts';
+import { loadRows, toFacts } from './batch-facts.ts';
+import { type BatchFacts, decideWanted, type GrantedCredential, type MeantMint } from './decide-wanted.ts';
+import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { Outcome, RefusedCredential } from './outcome.ts';
-import { keyOf, lookupNames, type WantedCredential } from './wanted-credential.ts';
-import { withheldBecause } from './withheld.ts';
-
-/** Agent that acts outside of any session. */
-const sessionlessAgent = 'run';
-
-/** The agent a batch is for. */
-export interface BatchAgent {
-  readonly id: string;
-  readonly name: string;
-  readonly ceilingScopes: readonly string[] | null;
-  readonly maxTtlSeconds: number;
-}
-
-/** The agent, and the session it acts in; null: outside of any. */
-interface ActingAgent extends BatchAgent {
-  readonly session: { readonly id: string; readonly mode: 'observe' | 'enforce' } | null;
-}
+import { keyOf, type WantedCredential } from './wanted-credential.ts';
 
 /** How a granted credential is to be minted. Items that share a planned name share what is minted. */
 export interface PlannedMint extends MeantMint {
@@ -153,117 +123,12 @@ function planMint(
   return { ...mint, plannedName, plannedAtMs: lease.createdAt.getTime() };
 }
 
-async function findActingAgent(tx: Tx, { caller, sessionId }: ExchangeRequest): Promise<ActingAgent> {
-  if (sessionId === null) {
-    const agent = requireAgent(await findAgent(tx, caller.orgId, sessionlessAgent));
-    return { ...agent, session: null };
-  }
-  const held = isId('ses', sessionId) ? await holdSessionWithAgent(tx, sessionId) : null;
-  const agent = requireLive(held, caller.userId);
-  return { ...agent, session: held === null ? null : { id: sessionId, mode: held.session.mode } };
-}
-
-/**
- * The agent of a session that is live, and the user's own. What a tampered session is not renewed, it cannot resolve anew.
- *
- * @throws KontextError `KX_NOT_FOUND`, `KX_SESSION_ENDED`, `KX_RENEWAL_WITHHELD`, and what {@link requireAgent} throws.
- */
-export function requireLive(held: Awaited<ReturnType<typeof holdSessionWithAgent>>, userId: string) {
-  if (held?.session.userId !== userId) {
-    throw new KontextError('KX_NOT_FOUND', 'there is no such session, or it is not yours');
-  }
-  const { state, mode, tamperedAt } = held.session;
-  if (state !== 'live') throw new KontextError('KX_SESSION_ENDED', 'the session has ended');
-  if (mode === 'enforce' && tamperedAt !== null) throw withheldBecause('tampered');
-  return requireAgent(held.agent);
-}
-
-/**
- * The agent, when it may act.
- *
- * @throws KontextError `KX_AGENT_UNKNOWN` when there is none, `KX_AGENT_DISABLED`.
- */
-export function requireAgent<A extends { readonly name: string; readonly disabledAt: Date | null }>(
-  agent: A | null,
-): A {
-  if (agent === null) throw new KontextError('KX_AGENT_UNKNOWN', 'the organisation has no such agent');
-  if (agent.disabledAt === null) return agent;
-  throw new KontextError('KX_AGENT_DISABLED', `the agent ${agent.name} is disabled`);
-}
-
 /** What is exchanged from holds until the new leases are stored: whoever ends it sees them. */
 async function holdSource(tx: Tx, { source, sessionId }: ExchangeRequest): Promise<LeaseRow | null> {
   if (!source) return null;
   const lease = await holdLease(tx, source.leaseId);
   if (lease !== null && lease.sessionId === sessionId) return lease;
   throw new KontextError('KX_SUBJECT_INVALID', 'what is exchanged from has ended');
-}
-
-interface FactRows {
-  readonly providers: Awaited<ReturnType<typeof findProviderFacts>>;
-  readonly rows: readonly ConnectionRow[];
-}
-
-async function loadRows(tx: Tx, { caller, sessionId, wanted }: ExchangeRequest): Promise<FactRows> {
-  const { userId, orgId } = caller;
-  const names = lookupNames(wanted);
-  const agent = sessionId === null ? { orgId, name: sessionlessAgent } : { sessionId };
-  const [providers, rows] = await Promise.all([
-    findProviderFacts(tx, orgId, agent, names),
-    findUsableConnections(tx, { orgId, userId }, names),
-  ]);
-  return { providers, rows };
-}
-
-async function toFacts(
-  tx: Tx,
-  deps: ExchangeDeps,
-  request: ExchangeRequest,
-  {
-    agent,
-    providers,
-    rows,
-    policy: asked,
-  }: FactRows & { readonly agent: ActingAgent; readonly policy: UsePolicy },
-  now: Date,
-): Promise<Omit<BatchFacts, 'minters'>> {
-  const { caller, wanted, source = null } = request;
-  const { orgId, authAt } = caller;
-  const connections = new Map<string, ConnectionRow[]>();
-  for (const row of rows) {
-    const known = connections.get(row.providerId);
-    if (known) known.push(row);
-    else connections.set(row.providerId, [row]);
-  }
-  const someUnknown = wanted.some(({ provider }) => !providers.has(provider));
-  const providerNames = someUnknown ? await listProviderNames(tx, orgId) : [];
-  const session = agent.session === null ? null : { ...agent.session, agent: agent.name };
-  const policy = await decideCredentials(asked, wanted, providers, {
-    ...{ session, nowMs: now.getTime() },
-    scopesOf: (one, found) =>
-      scopesUnasked(one, found, connections.get(found.provider.id) ?? [], deps.minters),
-  });
-  const asking = new Set(
-    wanted.filter((one) => asksUser(policy.get(keyOf(one)))).map(({ provider }) => provider),
-  );
-  const found = [...providers.values()]
-    .filter(({ attached }) => attached)
-    .map(({ provider }) =>
-      asking.has(provider.name) ? { ...provider, approval: 'user' as const } : provider,
-    );
-  const approvals = await loadApprovals(tx, deps, request, found, now);
-  return {
-    ...{ agent, providers, connections, providerNames, approvals, policy },
-    loginAgeSeconds: authAt ? (now.getTime() - authAt.getTime()) / 1000 : null,
-    source:
-      source === null ? null : { scopesLeftOf: source.scopesLeftOf, leftSeconds: leftSeconds(source, now) },
-  };
-}
-
-function leftSeconds({ expiresAtMs, wantedSeconds = null }: ExchangeSource, now: Date): number | null {
-  const bounds = [expiresAtMs === null ? null : (expiresAtMs - now.getTime()) / 1000, wantedSeconds];
-  const known = bounds.filter((bound) => bound !== null);
-  return known.length === 0 ? null : Math.min(...known);
 }
 
 function makeLease(

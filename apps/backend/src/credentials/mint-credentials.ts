@@ -5,11 +5,12 @@ import type { Minted } from '../providers/minted/minter.ts';
 import { findProviderFacts, findUsableConnections } from '../store/queries/credential-facts.ts';
 import { findClientSecrets } from '../store/queries/providers.ts';
 import type { SecretRow } from '../store/queries/secrets.ts';
+import type { BatchAgent } from './acting-agent.ts';
 import { chooseConnection } from './choose-connection.ts';
 import type { GrantedCredential } from './decide-wanted.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import { sealKept } from './lease-secret.ts';
-import type { BatchAgent, BatchItem, PlannedMint } from './load-and-lease.ts';
+import type { BatchItem, PlannedMint } from './load-and-lease.ts';
 import { mapBounded } from './map-bounded.ts';
 
 /** What was minted under one planned name. */

@@ -5,11 +5,11 @@ import { activateLeases, keepSecrets, touchConnections } from '../store/queries/
 import { endRenewedLeases, endUnissuedLeases, endUnmadeLeases } from '../store/queries/leases.ts';
 import { findSession } from '../store/queries/sessions.ts';
 import type { Tx } from '../store/tx.ts';
+import type { BatchAgent } from './acting-agent.ts';
 import { policyFields } from './credential-policy.ts';
 import type { ExchangeDeps, ExchangeRequest } from './exchange-request.ts';
 import type { FetchedItem } from './fetch-credentials.ts';
 import { gitHostingOf } from './git-hosting.ts';
-import type { BatchAgent } from './load-and-lease.ts';
 import {
   type IssuedCredential,
   makeRefusal,
