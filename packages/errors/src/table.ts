@@ -159,7 +159,7 @@ export const errorTable = {
     77,
     'permission_denied',
     'policy forbids the session',
-    'ask whoever owns the policy; `kontext policy ls` says who published it',
+    'ask whoever owns the policy; `kontext policy history` says who published it',
   ),
   KX_SESSION_NESTED: spec(
     64,

@@ -115,6 +115,16 @@ describe('the cookbook of docs/policy.md', () => {
   });
 });
 
+describe('the rules of docs/approvals.md', () => {
+  it('lint', async () => {
+    const approvals = await readFile(new URL('../../../docs/approvals.md', import.meta.url), 'utf8');
+    const rules = blocks(approvals, 'cedar');
+
+    expect(rules).not.toEqual([]);
+    for (const text of rules) expect(engine.lint([{ name: 'rule.cedar', text }])).toEqual([]);
+  });
+});
+
 describe('the manual of docs/policy.md', () => {
   it('parses, lints and decides as its first examples say', () => {
     const [text = ''] = blocks(manual, 'cedar');

@@ -106,7 +106,7 @@ export const organisationKinds = {
       why: ['text?', 'Why.'],
       leasesEnded: ['count?', 'Leases that ended with it.'],
     },
-    { ...connectionExample, code: 'KX_REAUTH_REQUIRED', leasesEnded: 1 },
+    { ...connectionExample, code: 'KX_CONNECTION_REAUTH_REQUIRED', leasesEnded: 1 },
   ),
   'secret.put': kind(
     'server',
