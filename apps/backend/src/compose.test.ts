@@ -13,8 +13,9 @@ function serviceOf(name: string): string {
   return block;
 }
 
-const environment = [...serviceOf('migrate').matchAll(/^ {6}([A-Z][A-Z0-9_]*): (.*)$/gm)].map(
-  ([, name = '', value = '']) => [name, value] as const,
+/** A name without a value is taken from the shell, where that has it. */
+const environment = [...serviceOf('migrate').matchAll(/^ {6}([A-Z][A-Z0-9_]*):(?: (.*))?$/gm)].map(
+  ([, name = '', value]) => [name, value] as const,
 );
 const commandNames = createProgram({ print: () => undefined, serve: async () => undefined }).commands.map(
   (command) => command.name(),
@@ -27,6 +28,11 @@ describe('docker-compose.yml', () => {
     for (const [name] of environment) expect(known).toContain(name);
   });
 
+  test('passes on what takes the place of the key file', () => {
+    const passedOn = environment.filter(([, value]) => value === undefined).map(([name]) => name);
+    expect(passedOn).toEqual(expect.arrayContaining(['KONTEXT_KMS_KEYS', 'KONTEXT_VAULT_ADDR']));
+  });
+
   test('gives a configuration outside local mode that can be used', () => {
     const values: Readonly<Record<string, string>> = {
       POSTGRES_PASSWORD: 'x',
@@ -34,7 +40,7 @@ describe('docker-compose.yml', () => {
     };
     const env = environment.map(([name, value]) => [
       name,
-      value.replace(/\$\{([A-Z_]+)(:[-?][^}]*)?\}/g, (_, variable: string) => values[variable] ?? ''),
+      value?.replace(/\$\{([A-Z_]+)(:[-?][^}]*)?\}/g, (_, variable: string) => values[variable] ?? ''),
     ]);
     const config = loadConfig(Object.fromEntries(env));
     expect(config).toMatchObject({ local: false, apiUrl: 'https://kontext.example.com', trustedProxies: [] });

@@ -199,6 +199,12 @@ export const errorTable = {
     'the agent cannot be executed',
     'check its file permissions',
   ),
+  KX_AGENT_TOO_OLD: spec(
+    78,
+    'failed_precondition',
+    'hooks of this version of the agent let calls through when they fail, which enforcing cannot have',
+    'update the agent; `kontext doctor` says which version is wanted',
+  ),
   KX_AGENT_FLAG_REFUSED: spec(
     64,
     'invalid_argument',

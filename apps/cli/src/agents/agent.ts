@@ -160,6 +160,8 @@ export interface AgentAdapter {
   readonly settingsEvent: string;
   /** Beginning of the names of the packages it is installed by, whose version is the agent's. */
   readonly packageName: string;
+  /** Oldest version whose hooks can deny when they fail. */
+  readonly minVersion: string;
   /** Files whose settings reach the agent beside ours. */
   settingsFiles(places: SettingsPlaces): readonly string[];
   /** Those members of a settings file that bear on hooks, on what is loaded, or on whether anybody is asked. */

@@ -17,8 +17,6 @@ const ensuring: readonly string[] = ['SessionStart', 'UserPromptSubmit'];
 /** See the file's comment. */
 export const claudeStanding: StandingHooks = {
   name: 'claude',
-  // The first that knows `onFailure`: a hook that cannot run would let the call through in older ones.
-  minVersion: '2.1.295',
   settingsPath: (environment, home) =>
     join(environment.CLAUDE_CONFIG_DIR || join(home, '.claude'), 'settings.json'),
   encodeHooks: (wiring) =>

@@ -79,6 +79,8 @@ export const claude: AgentAdapter = {
   startEvent: 'SessionStart',
   settingsEvent: 'ConfigChange',
   packageName: '@anthropic-ai/claude-code',
+  // The first that knows `onFailure`: a hook that cannot run would let the call through in older ones.
+  minVersion: '2.1.295',
   settingsFiles,
   guardedSettings,
   encodeAnswer,

@@ -10,8 +10,6 @@ export interface StandingWiring extends HookWiring {
 export interface StandingHooks {
   /** The agent as {@link AgentAdapter.name}. */
   readonly name: AgentAdapter['name'];
-  /** Oldest version whose hooks can deny when they fail. */
-  readonly minVersion: string;
   /** File of the user's settings. @param home Home directory of the user. */
   settingsPath(environment: Readonly<Record<string, string>>, home: string): string;
   /** Our hooks, by event. */

@@ -75,6 +75,16 @@ forbid (principal, action == Action::"tool_call", resource)
 when { context.command like "*deploy*" };`;
 
 describe('kontext start --local', () => {
+  it('enforces nothing with an agent whose hooks let calls through when they fail', async () => {
+    agent.play([session]);
+    agent.isVersion('1.9.400');
+    const refused = await start(['--mode', 'enforce']);
+    expect(refused).toMatchObject({ exitCode: 78, stdout: '' });
+    expect(refused.stderr).toContain('KX_AGENT_TOO_OLD');
+    expect(existsSync(auditDirectory())).toBe(false);
+    expect((await start()).exitCode).toBe(0);
+  });
+
   it('runs the agent without login, backend or network, and leaves a record that verifies', async () => {
     agent.play([session, bash('rm -rf /etc/victim', 't1'), bash('ls', 't2'), { exit: 7 }]);
 

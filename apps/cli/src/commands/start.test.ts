@@ -382,6 +382,14 @@ describe('kontext start refuses', () => {
     expect(backend.calls).toEqual([]);
   });
 
+  it('no dry run for want of the agent, which it does not run, but one with flags the agent may not have', async () => {
+    const shown = await start(['--dry-run'], { PATH: '/nonexistent' });
+    expect(shown.stdout).toContain('STRIPE_KEY\tstripe');
+    expect(shown.stderr).not.toContain('KX_AGENT');
+    expect(await start(['--dry-run', '--', '--bare'])).toMatchObject({ exitCode: 64, stdout: '' });
+    expect(audit.ended).toEqual([]);
+  });
+
   it.each([
     [['--agent', 'vim'], 64, 'KX_AGENT_UNKNOWN'],
     [['--', '--bare'], 64, 'KX_AGENT_FLAG_REFUSED'],
@@ -425,6 +433,26 @@ describe('kontext start refuses', () => {
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain('KX_SNAPSHOT_INVALID');
     expect(audit.ended).toEqual([1]);
+  });
+
+  it('an agent whose hooks let calls through when they fail, in enforce', async () => {
+    const ran = join(context.home, 'ran');
+    const runs = (): number => readFileSync(ran, 'utf8').length;
+    agent.play([session, { shell: `printf x >> '${ran}'` }]);
+    agent.isVersion('2.1.294');
+    const observed = await start();
+    expect(observed.exitCode).toBe(0);
+    expect(observed.stderr).toContain('2.1.295 and newer can be enforced');
+    const refused = await start(['--mode', 'enforce']);
+    expect(refused.exitCode).toBe(78);
+    expect(refused.stderr).toContain('KX_AGENT_TOO_OLD');
+    expect(runs()).toBe(1);
+    expect(audit.ended).toEqual([0, 1]);
+    agent.isVersion('2.1.295');
+    const enforced = await start(['--mode', 'enforce']);
+    expect(enforced.exitCode).toBe(0);
+    expect(enforced.stderr).not.toContain('2.1.295');
+    expect(runs()).toBe(2);
   });
 
   it('a policy older than one seen before', async () => {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { findAdapter } from '../agents/agents.ts';
 import type { Context, RunCommand } from '../context.ts';
 import { openBackendOrLogIn } from '../login/ensure-login.ts';
@@ -39,7 +39,7 @@ export function define(command: Command, run: RunCommand): void {
     .option('--json', 'with --dry-run: as JSON')
     .option('--trust', 'trust the template without being asked')
     .option('--allow-missing', 'go on without credentials that are not available')
-    .option('--offline', 'start without the backend (not built yet)')
+    .addOption(new Option('--offline', 'start without the backend').hideHelp())
     .option(
       '--local',
       'no login, no credentials, no network: starter rules, rules of this machine, and a record in a file',
@@ -56,17 +56,17 @@ async function start(context: Context, args: readonly string[], options: StartOp
   if (options.local && options.dryRun) throw new KontextError('KX_USAGE', '--local has no --dry-run');
   const { config } = context;
   const adapter = findAdapter(config.agent);
-  const command = findExecutable(adapter.executable, config.environment.PATH);
   const plan = adapter.planLaunch(args, (path) => readUserFile(path, config.cwd));
-  if (!options.dryRun && Object.keys(plan.userSettings).length > 0) {
-    const { checkSettings } = await import('../session/check-settings.ts');
-    await checkSettings({ ...config, adapter, command, plan, signal: context.signal });
-  }
-  if (options.local) return startLocal(context, { adapter, command, plan }, options);
   if (options.dryRun) {
     const { showDryRun } = await import('../session/dry-run.ts');
     return showDryRun(context, await takeTemplate(context, options), options.json ?? false);
   }
+  const command = findExecutable(adapter.executable, config.environment.PATH);
+  if (Object.keys(plan.userSettings).length > 0) {
+    const { checkSettings } = await import('../session/check-settings.ts');
+    await checkSettings({ ...config, adapter, command, plan, signal: context.signal });
+  }
+  if (options.local) return startLocal(context, { adapter, command, plan }, options);
   // The keyring answers while the template is read; what it says is heard afterwards.
   const opening = openBackend(context);
   opening.catch(() => undefined);

@@ -17,6 +17,7 @@ import { type ActivePolicy, createActivePolicy } from '../hooks/active-policy.ts
 import { hookClientPath } from '../hooks/hook-client-path.ts';
 import { sweepRuntime } from '../hooks/sweep-runtime.ts';
 import { loadLocalPolicies } from '../policy/local-policies.ts';
+import { checkAgentVersion } from './check-agent-version.ts';
 import { buildChildEnv, leaveOut } from './child-env.ts';
 import { createLocalAuditFile } from './local-audit-file.ts';
 import { createSessionFacts } from './session-facts.ts';
@@ -92,7 +93,7 @@ function reportPlaceholders({ terminal }: Context, template: EnvTemplate, strict
 }
 
 function openHooks(
-  { config }: Context,
+  { config, terminal }: Context,
   { adapter, command, plan }: Preparation,
   policy: ActivePolicy,
   session: string,
@@ -100,6 +101,7 @@ function openHooks(
 ): Promise<SessionHooks> {
   const [org, stream] = [createId('org'), createId('str')];
   const facts = createSessionFacts({ ...config, adapter, command });
+  checkAgentVersion(adapter, facts.agentVersion(), policy.mode, terminal);
   const record = createLocalAuditFile({
     path: auditFile,
     stream: { ...{ stream, org, session }, agent: adapter.name, nonce: randomBytes(32) },

@@ -3,6 +3,7 @@ import { isatty } from 'node:tty';
 import { listPlaceholders } from '@kontext/env-template';
 import { loadLocalPolicies } from '../policy/local-policies.ts';
 import type { Backend } from '../rpc/open-backend.ts';
+import { checkAgentVersion } from './check-agent-version.ts';
 import { buildChildEnv, leaveOut } from './child-env.ts';
 import { closeSession } from './close-session.ts';
 import { hashHookConfig } from './hook-settings.ts';
@@ -115,6 +116,7 @@ function launch(run: OpenRun, ready: Ready, warmUp: () => void): Promise<number>
     socketPath: hooks.socketPath,
     program: [process.execPath, programPath()],
   });
+  if (!run.attached) checkAgentVersion(preparation.adapter, run.facts.agentVersion(), policy.mode, terminal);
   terminal.note(describeStart(credentials, policy.mode, session.id));
   const kept = keepSession({
     ...{ session, calls: backend.calls, policy, owner, hooks, spool, witness, terminal },

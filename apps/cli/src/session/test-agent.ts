@@ -21,6 +21,8 @@ export interface TestAgent {
   /** Directory to be put on PATH. */
   readonly bin: string;
   play(steps: readonly AgentStep[]): void;
+  /** Puts the package beside it that tells its version; without it nobody knows. */
+  isVersion(version: string): void;
   /** Hooks it ran, in order. */
   hookRuns(): readonly AgentHookRun[];
   /** What it saw when it was asked to check settings. */
@@ -77,6 +79,11 @@ export function createTestAgent(home: string): TestAgent {
   return {
     bin,
     play: (steps) => writeFileSync(join(bin, 'script.json'), JSON.stringify(steps)),
+    isVersion: (version) =>
+      writeFileSync(
+        join(bin, 'package.json'),
+        JSON.stringify({ name: '@anthropic-ai/claude-code', type: 'commonjs', version }),
+      ),
     hookRuns: () => read('runs.json'),
     checked: () => read('checked.json'),
     started: () => read('started.json'),

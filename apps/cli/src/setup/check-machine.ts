@@ -2,11 +2,12 @@ import { execFile } from 'node:child_process';
 import { lstatSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { KontextError } from '@kontext/errors';
-import { findAdapter, findStandingHooks } from '../agents/agents.ts';
+import { errorTable, KontextError } from '@kontext/errors';
+import { findAdapter } from '../agents/agents.ts';
 import type { Config } from '../config.ts';
 import type { Context } from '../context.ts';
 import { listSocketDirectories } from '../hooks/sweep-runtime.ts';
+import { isOlder } from '../is-older.ts';
 import { gatherStatus, isSkewed, type Status } from '../login/gather-status.ts';
 import { openSecretStore } from '../login/open-secret-store.ts';
 import { hasLiveOwner } from '../process-mark.ts';
@@ -15,7 +16,6 @@ import { describeBacklog } from '../session/measure-spool.ts';
 import { programPath } from '../session/program-path.ts';
 import { cliVersion } from '../version.ts';
 import { type CheckResult, failed, passed, warned } from './checkup.ts';
-import { isOlder } from './daemon-facts.ts';
 
 /** From where on, within a line of releases, Node loads ES modules by require; lines between never do. */
 const nodeLines = ['20.19.0', '22.12.0'] as const;
@@ -82,9 +82,10 @@ const describeConfig = ({ apiUrl, configDir, stateDir, runtimeDir, mode, loginSt
 function checkBackend(status: Status): CheckResult[] {
   const { backend, error, user, login } = status;
   const next = error?.next ?? 'run `kontext status`';
+  const { hint } = errorTable.KX_BACKEND_UNREACHABLE;
   const reached = backend.reachable
     ? passed('backend', `${status.apiUrl} answers${backend.version ? `, version ${backend.version}` : ''}`)
-    : failed('backend', `${status.apiUrl} does not answer`, next);
+    : failed('backend', `${status.apiUrl} does not answer`, hint);
   const clock = isSkewed(status)
     ? [warned('clock', `off by ${Math.round((backend.clockSkewMs ?? 0) / 1000)} s`, 'set it')]
     : [];
@@ -132,8 +133,7 @@ async function checkKeyring({ config }: Context): Promise<CheckResult> {
 }
 
 async function checkAgent(config: Config): Promise<CheckResult> {
-  const { executable, name } = findAdapter(config.agent);
-  const { minVersion } = findStandingHooks(config.agent);
+  const { executable, name, minVersion } = findAdapter(config.agent);
   let path: string;
   try {
     path = findExecutable(executable, config.environment.PATH);

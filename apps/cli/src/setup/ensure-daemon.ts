@@ -11,8 +11,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KontextError } from '@kontext/errors';
 import { makePrivateDirectory } from '../hooks/private-directory.ts';
+import { isOlder } from '../is-older.ts';
 import { cliVersion } from '../version.ts';
-import { type DaemonFacts, isOlder, readDaemonFacts } from './daemon-facts.ts';
+import { type DaemonFacts, readDaemonFacts } from './daemon-facts.ts';
 
 /** What a daemon is started with. */
 export interface EnsureDaemonOptions {
