@@ -256,7 +256,7 @@ describe('a set that was studied', () => {
     for (const name of readdirSync(folder).filter((file) => file.endsWith('.examples.json'))) {
       const file = { name, text: readFileSync(new URL(name, folder), 'utf8') };
       for (const { call: it, decision } of runExamples(engine, studied, reader, file)) {
-        const { policyVersion, ...expected } = engine.decide(asked, it, 'enforce');
+        const { policyVersion, ...expected } = engine.decide(asked, it!, 'enforce');
         expect(decision).toEqual({ ...expected, policyVersion: policyVersion + 1 });
       }
     }

@@ -1,18 +1,36 @@
 /**
- * Example files: calls and what a set of policies must decide about them, beside the policies as `*.examples.json`.
+ * Example files: calls, uses of credentials and starts of sessions, and what a set of policies must decide about them, beside the policies as `*.examples.json`.
  *
  * Read strictly: a misspelt member would be an example that tests nothing.
  */
 import { KontextError } from '@kontext/errors';
+import { parseExampleStart, parseExampleUse } from './parse-example-request.ts';
 import type { SourceFile } from './parse-sources.ts';
+import {
+  type Fail,
+  instant,
+  type Members,
+  oneOf,
+  onlyKnown,
+  record,
+  string,
+  strings,
+} from './read-members.ts';
+import type { CredentialUse, SessionStart } from './session-request.ts';
 
-/** One call and what must be decided about it. */
+/** What an example asks about, by the action of Cedar it is. */
+export type ExampleSubject =
+  | { readonly action: 'tool_call'; readonly call: ExampleCall }
+  | { readonly action: 'credential_use'; readonly use: CredentialUse }
+  | { readonly action: 'session_start'; readonly start: SessionStart };
+
+/** One question and what must be decided about it. */
 export interface PolicyExample {
   readonly name: string;
   readonly effect: 'allow' | 'deny' | 'ask';
   /** Rule that must decide; null: none must; undefined: any may. */
   readonly rule: string | null | undefined;
-  readonly call: ExampleCall;
+  readonly subject: ExampleSubject;
 }
 
 /** A call as an author writes it; what is missing has a default. */
@@ -61,9 +79,6 @@ export function parseExamples(file: SourceFile): readonly PolicyExample[] {
   );
 }
 
-type Fail = (place: string, why: string) => never;
-type Members = Readonly<Record<string, unknown>>;
-
 function parseJson(file: SourceFile, fail: Fail): unknown {
   try {
     return JSON.parse(file.text.replace(/^\ufeff/, ''));
@@ -74,7 +89,7 @@ function parseJson(file: SourceFile, fail: Fail): unknown {
 
 function parseExample(value: unknown, place: string, fail: Fail): PolicyExample {
   const example = record(value, place, fail);
-  onlyKnown(example, ['name', 'rule', 'effect', 'call'], place, fail);
+  onlyKnown(example, ['name', 'rule', 'effect', ...subjects], place, fail);
   const name = string(example.name, `${place}, name`, fail);
   const at = `${place} (${name})`;
   const { rule } = example;
@@ -82,8 +97,21 @@ function parseExample(value: unknown, place: string, fail: Fail): PolicyExample 
     name,
     effect: oneOf(example.effect, ['allow', 'deny', 'ask'] as const, `${at}, effect`, fail),
     rule: rule === undefined || rule === null ? rule : string(rule, `${at}, rule`, fail),
-    call: parseCall(example.call, `${at}, call`, fail),
+    subject: parseSubject(example, at, fail),
   };
+}
+
+const subjects = ['call', 'credential_use', 'session_start'] as const;
+
+function parseSubject(example: Members, at: string, fail: Fail): ExampleSubject {
+  const given = subjects.filter((name) => example[name] !== undefined);
+  if (given.length !== 1) fail(at, `it must have one of ${subjects.join(', ')}`);
+  const place = `${at}, ${given[0]}`;
+  if (given[0] === 'credential_use')
+    return { action: 'credential_use', use: parseExampleUse(example.credential_use, place, fail) };
+  if (given[0] === 'session_start')
+    return { action: 'session_start', start: parseExampleStart(example.session_start, place, fail) };
+  return { action: 'tool_call', call: parseCall(example.call, place, fail) };
 }
 
 const texts = [
@@ -104,8 +132,7 @@ function parseCall(value: unknown, place: string, fail: Fail): ExampleCall {
   for (const name of ['cwd', 'projectRoot'] as const)
     if (call[name] !== undefined && !String(call[name]).startsWith('/'))
       fail(`${place}.${name}`, 'it must be an absolute path');
-  if (call.at !== undefined && !isInstant(String(call.at)))
-    fail(`${place}.at`, 'it must be an instant such as 2026-03-01T22:30:00Z');
+  if (call.at !== undefined) instant(call.at, `${place}.at`, fail);
   // Every member was checked just above.
   return { ...(call as unknown as ExampleCall), tool };
 }
@@ -122,32 +149,4 @@ function checkMcp(value: unknown, place: string, fail: Fail): void {
   onlyKnown(mcp, ['server', 'tool', 'input'], place, fail);
   string(mcp.server, `${place}.server`, fail);
   string(mcp.tool, `${place}.tool`, fail);
-}
-
-/** With zone, so that it means the same on every machine, and a year that Cedar's datetime can spell. */
-const isInstant = (text: string): boolean =>
-  /^\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text));
-
-function record(value: unknown, place: string, fail: Fail): Members {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    return fail(place, 'it must be an object');
-  return value as Members;
-}
-
-function onlyKnown(value: Members, known: readonly string[], place: string, fail: Fail): void {
-  const odd = Object.keys(value).find((name) => !known.includes(name));
-  if (odd !== undefined) fail(place, `it has ${JSON.stringify(odd)}; known are ${known.join(', ')}`);
-}
-
-function string(value: unknown, place: string, fail: Fail): string {
-  return typeof value === 'string' && value !== '' ? value : fail(place, 'it must be a text');
-}
-
-function strings(value: unknown, place: string, fail: Fail): void {
-  if (!Array.isArray(value)) fail(place, 'it must be a list of texts');
-  else for (const one of value) string(one, place, fail);
-}
-
-function oneOf<T extends string>(value: unknown, known: readonly T[], place: string, fail: Fail): T {
-  return known.find((one) => one === value) ?? fail(place, `it must be one of ${known.join(', ')}`);
 }

@@ -126,12 +126,49 @@ describe('runExamples', () => {
 
     expect(calls[0]).toMatchObject({ tool: 'mcp__github__create_issue', input: { title: 'x' } });
     expect(calls[0]?.parts[0]).toEqual({ kind: 'mcp', server: 'github', tool: 'create_issue' });
-    expect(calls.slice(1).map(({ input }) => input)).toEqual([
+    expect(calls.slice(1).map((call) => call?.input)).toEqual([
       { file_path: '/x' },
       { url: 'https://example.com/x' },
       {},
       [1],
     ]);
+  });
+
+  it('decides uses of credentials and starts of sessions, with defaults for what is not told', () => {
+    const rules = [
+      {
+        id: 'no.stripe',
+        text: `forbid (principal, action == Action::"credential_use", resource == Provider::"stripe")
+          unless { context.agent == "claude" && context.scopes.contains("read") && context.target == "live" };`,
+      },
+      {
+        id: 'only.day',
+        text: `forbid (principal, action == Action::"session_start", resource == Agent::"claude")
+          when { context.hour > 20 && context.mode == "observe" && principal in Group::"night" };`,
+      },
+    ];
+    const use = { provider: 'stripe', scopes: ['read'], target: 'live' };
+    const late = { at: '2026-01-07T22:00:00Z', groups: ['night'] };
+    const asked = file(
+      { name: 'told', effect: 'allow', rule: null, credential_use: use },
+      { name: 'outside', effect: 'deny', rule: 'no.stripe', credential_use: { ...use, agent: '' } },
+      { name: 'bare', effect: 'deny', rule: 'no.stripe', credential_use: { provider: 'stripe' } },
+      { name: 'wrong', effect: 'deny', credential_use: { provider: 'github' } },
+      { name: 'noon', effect: 'allow', session_start: { groups: ['night'] } },
+      { name: 'late', effect: 'deny', rule: 'only.day', session_start: late },
+      { name: 'enforced', effect: 'allow', session_start: { ...late, mode: 'enforce' } },
+    );
+
+    const results = runExamples(engine, engine.load({ version: 1, policies: rules }), reader, {
+      name: 'a',
+      text: JSON.stringify(asked),
+    });
+
+    expect(results.filter(({ passed }) => !passed).map(({ name, problem }) => [name, problem])).toEqual([
+      ['wrong', 'expected deny, got allow'],
+    ]);
+    expect(results.map(({ call }) => call)).toEqual(Array(7).fill(null));
+    expect(results[1]?.decision.part).toBe('credential stripe');
   });
 
   it.each<[RegExp, unknown]>([
@@ -163,6 +200,32 @@ describe('runExamples', () => {
       file(example({}, { file: { path: 'x', access: 'append' } })),
     ],
     [/call\.file: it has "mode"/, file(example({}, { file: { path: 'x', access: 'read', mode: 1 } }))],
+    [
+      /, example 1 \(one\): it must have one of call, credential_use, session_start/,
+      file({ name: 'one', effect: 'deny' }),
+    ],
+    [/\(one\): it must have one of call/, file(example({ session_start: {} }))],
+    [
+      /credential_use\.provider: it must be a text/,
+      file({ name: 'one', effect: 'deny', credential_use: {} }),
+    ],
+    [/credential_use: it has "tool"/, file({ name: 'one', effect: 'deny', credential_use: { tool: 'x' } })],
+    [
+      /credential_use\.scopes: it must be a text/,
+      file({ name: 'one', effect: 'deny', credential_use: { provider: 'x', scopes: [1] } }),
+    ],
+    [
+      /session_start\.mode: it must be one of observe, enforce/,
+      file({ name: 'one', effect: 'deny', session_start: { mode: 'off' } }),
+    ],
+    [
+      /session_start\.at: it must be an instant/,
+      file({ name: 'one', effect: 'deny', session_start: { at: 'noon' } }),
+    ],
+    [
+      /session_start\.hostname: it must be a text/,
+      file({ name: 'one', effect: 'deny', session_start: { hostname: 5 } }),
+    ],
     [/call\.mcp\.server: it must be a text/, file(example({}, { mcp: { tool: 'x' } }))],
   ])('refuses a malformed file: %s', (message, content) => {
     expect(() => run(content)).toThrow(

@@ -1,7 +1,13 @@
 import type { CallReader } from './call-reader.ts';
 import type { CallAction } from './call-world.ts';
 import type { LoadedPolicy } from './loaded-policy.ts';
-import { type ExampleCall, type PolicyExample, parseExamples } from './parse-examples.ts';
+import { exampleInstant } from './parse-example-request.ts';
+import {
+  type ExampleCall,
+  type ExampleSubject,
+  type PolicyExample,
+  parseExamples,
+} from './parse-examples.ts';
 import type { SourceFile } from './parse-sources.ts';
 import type { PolicyEngine } from './policy-engine.ts';
 import type { Decision, ToolCall } from './tool-call.ts';
@@ -15,8 +21,8 @@ export interface ExampleResult {
   /** What was expected and what was decided, one line; empty when it passed. */
   readonly problem: string;
   readonly decision: Decision;
-  /** The call that was decided, as it would be recorded. */
-  readonly call: ToolCall;
+  /** The call that was decided, as it would be recorded; null where the example is about no call. */
+  readonly call: ToolCall | null;
 }
 
 /**
@@ -33,11 +39,24 @@ export function runExamples(
   file: SourceFile,
 ): readonly ExampleResult[] {
   return parseExamples(file).map((example) => {
-    const call = exampleCall(reader, example.call);
-    const decision = engine.decide(loaded, call, 'enforce');
+    const { decision, call } = decideExample(engine, loaded, reader, example.subject);
     const problem = problemOf(example, decision);
     return { file: file.name, name: example.name, passed: problem === '', problem, decision, call };
   });
+}
+
+function decideExample(
+  engine: PolicyEngine,
+  loaded: LoadedPolicy,
+  reader: CallReader,
+  subject: ExampleSubject,
+) {
+  if (subject.action === 'credential_use')
+    return { decision: engine.decideCredential(loaded, subject.use, 'enforce'), call: null };
+  if (subject.action === 'session_start')
+    return { decision: engine.decideSessionStart(loaded, subject.start, 'enforce'), call: null };
+  const call = exampleCall(reader, subject.call);
+  return { decision: engine.decide(loaded, call, 'enforce'), call };
 }
 
 function problemOf({ effect, rule }: PolicyExample, decision: Decision): string {
@@ -74,8 +93,7 @@ function exampleCall(reader: CallReader, example: ExampleCall): ToolCall {
     subagent: example.subagent ?? null,
     repository: repository === '' && branch === '' ? null : { name: repository, branch },
     credentials: [...(example.credentials ?? [])].sort(),
-    // A working day at noon, where the example does not say.
-    atMs: Date.parse(example.at ?? '2026-01-07T12:00:00Z'),
+    atMs: Date.parse(example.at ?? exampleInstant),
     ...{ user: 'usr_example', org: 'org_example', session: 'ses_example' },
     ...{ groups: example.groups ?? [], role: example.role ?? 'member' },
   };
