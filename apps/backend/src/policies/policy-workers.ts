@@ -26,9 +26,9 @@ export interface PolicyWorkers {
   decide(orgId: string, set: PolicySet, call: string, mode: Mode): Promise<DecidedCall>;
   /** A thread for a replay, with a set loaded; close it. Throws as {@link PolicyWorkers.load}. */
   openReplay(orgId: string, set: PolicySet): Promise<ReplayThread>;
-  /** Ends every thread. */
   /** How many threads there are now. */
   threads(): number;
+  /** Ends every thread. */
   close(): Promise<void>;
 }
 

@@ -17,14 +17,16 @@ import type { Store } from '../store/store.ts';
  * Bundles the policy worker for plain Node, which reads no TypeScript, and gives its path.
  *
  * It lies where bare imports of the repository still resolve; its name carries a hash of its content.
+ *
+ * @param prelude JavaScript that runs before the worker's own, in its thread.
  */
-export async function buildPolicyWorker(): Promise<string> {
+export async function buildPolicyWorker(prelude = ''): Promise<string> {
   const { build } = await import('esbuild');
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL('policy-worker.ts', import.meta.url))],
     ...{ bundle: true, write: false, platform: 'node', format: 'esm', target: 'node20', logLevel: 'silent' },
     banner: {
-      js: "import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);",
+      js: `import { createRequire as __createRequire } from 'node:module';const require = __createRequire(import.meta.url);${prelude}`,
     },
   });
   const text = outputFiles[0]?.text ?? '';

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServerFrameDecoder, encodeRequest, type HookReply, type ServerFrame } from './frames.ts';
+import { createServerFrameDecoder, encodeRequest, type ServerFrame } from './frames.ts';
 import { createHookServer, type HookServer, type HookServerOptions } from './hook-server.ts';
 import { textReply } from './text-reply.ts';
 
@@ -152,15 +152,10 @@ describe('hook server', () => {
   });
 
   it('holds the client while the handler works', async () => {
-    let finish: (reply: HookReply) => void = () => undefined;
     const hooks = await start({
       holdEveryMs: 20,
-      handleHook: () =>
-        new Promise((resolve) => {
-          finish = resolve;
-        }),
+      handleHook: () => new Promise((resolve) => setTimeout(() => resolve(textReply(0, 'done', '')), 150)),
     });
-    setTimeout(() => finish(textReply(0, 'done', '')), 150);
     const frames = await exchange(hooks.socketPath, requestBytes(keyOf(hooks)));
     // The first leaves time for what is loaded once, while which no timer runs.
     expect(frames[0]).toEqual({ type: 'hold', holdMs: 5000 });

@@ -226,6 +226,7 @@ describe('uploader', () => {
       throw new KontextError('KX_RATE_LIMITED', 'slow down', { details: { retry_after_seconds: 60 } });
     });
     await spool.settle();
+    await expect.poll(() => batches.length).toBe(1);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(batches).toHaveLength(1);
     await uploader.flush(50);
