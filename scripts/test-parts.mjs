@@ -42,7 +42,10 @@ function hasPostgres() {
   return Number(/(\d+)/.exec(stdout ?? '')?.[1] ?? 0) >= 15;
 }
 
-/** Parts that come as Debian packages. No suite that must run wants the pooler or the browser, so their absence never fails. */
+/**
+ * Parts that come as Debian packages. No suite that must run wants the pooler, the browser or the compilers, so their
+ * absence never fails.
+ */
 const systemParts = [
   { name: 'postgres', packages: ['postgresql'], required: true, isThere: hasPostgres },
   {
@@ -57,6 +60,12 @@ const systemParts = [
     packages: ['gnome-keyring', 'dbus'],
     required: true,
     isThere: () => onPath('gnome-keyring-daemon') && onPath('dbus-daemon'),
+  },
+  {
+    name: 'compilers',
+    packages: ['gcc', 'libc6-dev', 'musl-tools'],
+    required: false,
+    isThere: () => onPath('cc') && onPath('musl-gcc'),
   },
   { name: 'chromium', packages: ['chromium'], required: false, isThere: () => onPath('chromium') },
 ];

@@ -70,6 +70,18 @@ export function compileHookClient(
   };
 }
 
+/**
+ * Whether a 64-bit little-endian ELF program has a PT_INTERP header: only then does a dynamic loader run before it,
+ * which is what heeds LD_PRELOAD. A static program may still hold the loader's name, as text of its C library.
+ */
+export function namesLoader(program: Buffer): boolean {
+  const first = Number(program.readBigUInt64LE(0x20));
+  const size = program.readUInt16LE(0x36);
+  const count = program.readUInt16LE(0x38);
+  const starts = Array.from({ length: count }, (_, at) => first + at * size);
+  return starts.some((start) => program.readUInt32LE(start) === 3);
+}
+
 /** Runs any program with input, collecting what it says. */
 export function runProcess(
   command: string,
